@@ -1,9 +1,11 @@
 //! The spectral axis: which velocity (or frequency) each channel stands for.
 
+use serde::{Deserialize, Serialize};
+
 /// A linear spectral axis.
 ///
 /// `step` is negative when the axis runs downwards, as it does in many cubes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
     /// The value at the centre of channel 0, in `unit`.
     pub start: f64,

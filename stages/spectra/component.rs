@@ -1,10 +1,12 @@
 //! One Gaussian component of a spectrum.
 
+use serde::{Deserialize, Serialize};
+
 /// The ratio of a Gaussian's full width at half maximum to its sigma, 2 √(2 ln 2).
 pub const FWHM_PER_SIGMA: f64 = 2.354_820_045_030_949_3;
 
 /// One Gaussian component: `amplitude · exp(−(x − mean)² / (2 sigma²))`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Component {
     /// Peak intensity, in the units of the spectrum.
     pub amplitude: f64,

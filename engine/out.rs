@@ -1,0 +1,213 @@
+//! The `out` folder: the newest outputs as files, for people and their programs.
+//!
+//! What stands there is a copy (a clone where the file system has them). Nothing reads it back: an edited or deleted
+//! file there enters no result and harms no cache. The next run puts things right, and keeps an edited output aside.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use walkdir::WalkDir;
+
+use crate::{
+    artifact::Tree,
+    cache::{Cache, CacheError},
+    digest::Digest,
+    pipeline::Pipeline,
+    place::{Method, PlaceError, place},
+    report::{Outcome, RunReport},
+    stage::Format,
+};
+
+/// What goes wrong with the `out` folder.
+#[derive(Debug, Error)]
+pub enum OutError {
+    /// The operating system refused.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file can't be placed.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The cache can't be read.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+impl OutError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// An output that someone had edited, and where it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Where it stood.
+    pub path: PathBuf,
+    /// Where it is kept.
+    pub kept: PathBuf,
+}
+
+/// The folder in which the newest outputs stand.
+#[derive(Debug)]
+pub struct OutFolder {
+    root: PathBuf,
+}
+
+/// What was placed, so that it is known again without reading it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Placed(BTreeMap<String, PlacedOutput>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PlacedOutput {
+    digest: Digest,
+    /// Path, size, inode, and times of modification and change of each file.
+    files: Vec<(String, u64, u64, i128, i128)>,
+}
+
+const STATE: &str = ".placed.json";
+
+impl OutFolder {
+    /// The folder `out` beside the pipeline's file.
+    pub fn of(pipeline: &Pipeline) -> Self {
+        Self { root: pipeline.root.join("out") }
+    }
+
+    /// Where an output stands.
+    pub fn path(&self, stage: &str, output: &str) -> PathBuf {
+        self.root.join(stage).join(output)
+    }
+
+    /// Makes the folder show the outputs of the stages that ended well in `report`, except arrays, which are placed on
+    /// request only. Gives what had been edited, and was kept aside.
+    ///
+    /// # Errors
+    /// When a file can't be placed.
+    pub fn refresh(&self, cache: &Cache, pipeline: &Pipeline, report: &RunReport) -> Result<Vec<Kept>, OutError> {
+        let mut wanted = Vec::new();
+        for stage in &report.stages {
+            if !matches!(stage.outcome, Outcome::Executed | Outcome::Reused) {
+                continue;
+            }
+            let Some(node) = pipeline.stages.iter().find(|node| node.name == stage.name) else { continue };
+            for (output, artifact) in node.outputs() {
+                if artifact.format != Format::Zarr
+                    && let Some(digest) = stage.outputs.get(&output)
+                {
+                    wanted.push((stage.name.as_str(), output, *digest));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        fs::create_dir_all(&self.root).map_err(OutError::io("make the folder", &self.root))?;
+        let lock_path = self.root.join(".lock");
+        let lock = File::create(&lock_path).map_err(OutError::io("create", &lock_path))?;
+        lock.lock().map_err(OutError::io("lock", &lock_path))?;
+        let state_path = self.root.join(STATE);
+        let read = fs::read(&state_path).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        let mut placed: Placed = read.unwrap_or_default();
+        let mut kept = Vec::new();
+        let mut changed = false;
+        for (stage, output, digest) in wanted {
+            let key = format!("{stage}/{output}");
+            let path = self.path(stage, &output);
+            let found = look(&path)?;
+            let before = placed.0.get(&key);
+            if before.is_some_and(|before| before.digest == digest && before.files == found) {
+                continue;
+            }
+            changed = true;
+            let known = |file: &_| before.is_some_and(|before| before.files.contains(file));
+            if found.iter().all(known) {
+                remove(&path)?;
+            } else {
+                kept.push(set_aside(&path)?);
+            }
+            let tree = cache.tree(digest)?;
+            // Just checked by the run; if it went meanwhile, the next run puts it back.
+            let Ok(tree) = tree else { continue };
+            self.put(cache, &tree, &path)?;
+            placed.0.insert(key, PlacedOutput { digest, files: look(&path)? });
+        }
+        if changed {
+            let json = serde_json::to_vec(&placed)
+                .unwrap_or_else(|_| unreachable!("the state has text keys only"));
+            let fresh = self.root.join(".placed.json.new");
+            fs::write(&fresh, json).map_err(OutError::io("write", &fresh))?;
+            fs::rename(&fresh, &state_path).map_err(OutError::io("publish", &state_path))?;
+        }
+        Ok(kept)
+    }
+
+    /// Places `tree` at `path`, all of it or nothing.
+    fn put(&self, cache: &Cache, tree: &Tree, path: &Path) -> Result<(), OutError> {
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
+        let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.root);
+        let fresh = fresh.map_err(OutError::io("make a folder in", &self.root))?;
+        let target = fresh.path().join("new");
+        place(cache, tree, &target, Method::Copy)?;
+        fs::rename(&target, path).map_err(OutError::io("publish", path))
+    }
+}
+
+/// The files under `path`, or the file at `path`, as they are now.
+fn look(path: &Path) -> Result<Vec<(String, u64, u64, i128, i128)>, OutError> {
+    if fs::symlink_metadata(path).is_err() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in WalkDir::new(path).sort_by_file_name() {
+        let failed = |error: walkdir::Error| OutError::io("list", path)(error.into());
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        let meta = entry.metadata().map_err(failed)?;
+        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let (modified, changed) = (time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()));
+        files.push((name, meta.size(), meta.ino(), modified, changed));
+    }
+    Ok(files)
+}
+
+fn remove(path: &Path) -> Result<(), OutError> {
+    let removed = match fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    removed.map_err(OutError::io("remove", path))
+}
+
+/// Renames what stands at `path` to the first free of `PATH.edited-1`, `PATH.edited-2`, …
+fn set_aside(path: &Path) -> Result<Kept, OutError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut number = 1;
+    let kept = loop {
+        let kept = path.with_file_name(format!("{name}.edited-{number}"));
+        if fs::symlink_metadata(&kept).is_err() {
+            break kept;
+        }
+        number += 1;
+    };
+    fs::rename(path, &kept).map_err(OutError::io("set aside", path))?;
+    Ok(Kept { path: path.to_owned(), kept })
+}

@@ -1,0 +1,4 @@
+//! x
+pub mod complaint; mod suggestion; mod node; mod yaml; mod place;
+/// x
+pub struct Pipeline;

@@ -1,0 +1,79 @@
+//! Artifacts as files: for commands that read them, and for people under `out`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::{artifact::Tree, cache::Cache};
+
+/// How an artifact's files come to stand somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// By a clone where the file system has them (writing to one leaves the other as it is), else by a copy.
+    Copy,
+    /// By a clone, else by a read-only hard link, else by a copy. Whoever breaks through the write protection of a
+    /// hard link writes to the cache, so this is for readers that are checked afterwards.
+    Link,
+}
+
+/// A file that couldn't be put in its place.
+#[derive(Debug, Error)]
+#[error("failed to place `{}`", path.display())]
+pub struct PlaceError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl PlaceError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { path, source }
+    }
+}
+
+/// Puts the files of `tree` under `base`, or at `base` when the artifact is one file. Nothing may stand there.
+///
+/// # Errors
+/// When a file can't be placed.
+pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<(), PlaceError> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for entry in tree.files() {
+        if let Some(folder) = entry.path.under(base).parent()
+            && folders.last().is_none_or(|last| last != folder)
+        {
+            folders.push(folder.to_owned());
+        }
+    }
+    for folder in &folders {
+        fs::create_dir_all(folder).map_err(PlaceError::at(folder))?;
+    }
+    tree.files().par_iter().try_for_each(|entry| {
+        let target = entry.path.under(base);
+        place_file(&cache.blob_path(entry.blob), &target, method).map_err(PlaceError::at(&target))
+    })
+}
+
+fn place_file(blob: &Path, target: &Path, method: Method) -> io::Result<()> {
+    if reflink_copy::reflink(blob, target).is_ok() {
+        return make_writable(target);
+    }
+    if method == Method::Link && fs::hard_link(blob, target).is_ok() {
+        return Ok(());
+    }
+    if target.exists() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::copy(blob, target)?;
+    make_writable(target)
+}
+
+/// A copy is its reader's own: it takes the owner's permission to write that the blob doesn't have.
+fn make_writable(target: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(target)?.permissions().mode();
+    fs::set_permissions(target, fs::Permissions::from_mode(mode | 0o200))
+}

@@ -1,0 +1,100 @@
+//! How a run ended, stage by stage.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Fingerprint};
+
+/// How a stage ended, or would end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was computed.
+    Executed,
+    /// Its result was known.
+    Reused,
+    /// It failed.
+    Failed,
+    /// It wasn't tried, since something before it failed or the run was stopped.
+    Skipped,
+    /// It would be computed.
+    WouldExecute,
+    /// Its result is known.
+    WouldReuse,
+    /// It depends on an output that isn't made yet.
+    Unknown,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Executed => "executed",
+            Self::Reused => "reused",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::WouldExecute => "would-execute",
+            Self::WouldReuse => "would-reuse",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why a stage failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// What went wrong, with its causes.
+    pub message: String,
+    /// What a command printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// Whether the cache or the system failed rather than the stage.
+    pub system: bool,
+}
+
+/// How one stage ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageReport {
+    /// The stage's name.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The name of its result, when that is known.
+    pub fingerprint: Option<Fingerprint>,
+    /// Why it was executed, reused or skipped.
+    pub reason: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The content digest of each output.
+    pub outputs: BTreeMap<String, Digest>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunReport {
+    /// Whether every stage ended well.
+    pub ok: bool,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The stages, in the order of the pipeline.
+    pub stages: Vec<StageReport>,
+    /// Whether it was told to stop before it was done.
+    #[serde(skip)]
+    pub interrupted: bool,
+}
+
+impl RunReport {
+    /// The stage called `name`.
+    pub fn stage(&self, name: &str) -> Option<&StageReport> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// How many stages ended in `outcome`.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.stages.iter().filter(|stage| stage.outcome == outcome).count()
+    }
+}

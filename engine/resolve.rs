@@ -1,0 +1,123 @@
+//! From a stage and the content of its inputs to its recipe, and from its recipe to what the cache knows.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::{
+    artifact::Tree,
+    cache::{Cache, CacheError, Flaw, Recipe, Record},
+    command,
+    digest::{Digest, Fingerprint},
+    pipeline::{Input, StageNode, Task},
+    source::{Source, SourceError},
+    stage::Exactness,
+};
+
+/// What goes wrong before a stage can be looked up.
+#[derive(Debug, Error)]
+pub enum ResolveError {
+    /// A file of the user's can't be used.
+    #[error("input `{input}`: {source}")]
+    Input {
+        /// The input, or the file that the stage declares.
+        input: String,
+        /// Why not.
+        source: SourceError,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// A stage whose inputs are all known.
+pub(crate) struct Resolved {
+    pub(crate) recipe: Recipe,
+    pub(crate) fingerprint: Fingerprint,
+    /// The user's files among the inputs, by the input's name.
+    pub(crate) sources: BTreeMap<String, Source>,
+    /// The user's files that a command works with, by their paths.
+    pub(crate) files: BTreeMap<String, Source>,
+}
+
+/// What the cache knows of a fingerprint.
+pub(crate) enum Known {
+    /// A record, all of whose outputs are there.
+    Complete(Box<Record>),
+    /// No record.
+    Nothing,
+    /// A record that can't be used.
+    Broken(Flaw),
+}
+
+/// Makes the recipe of `node`; `output` gives the content digest of another stage's output.
+pub(crate) fn resolve(
+    node: &StageNode,
+    output: impl Fn(usize, &str) -> Digest,
+) -> Result<Resolved, ResolveError> {
+    let mut inputs = BTreeMap::new();
+    let mut sources = BTreeMap::new();
+    for (name, input) in &node.inputs {
+        let digest = match input {
+            Input::Output { stage, output: port } => output(*stage, port),
+            Input::File { path, .. } => {
+                let read = Source::read(path);
+                let source = read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
+                let digest = source.tree.digest();
+                sources.insert(name.clone(), source);
+                digest
+            }
+        };
+        inputs.insert(name.clone(), digest);
+    }
+    let mut files = BTreeMap::new();
+    let (kind, revision, config) = match &node.task {
+        Task::Kind { kind, config } => (kind.name(), kind.revision(), config.clone()),
+        Task::Command(command) => {
+            for file in &command.files {
+                let read = Source::read(&file.path);
+                let source = read.map_err(|source| ResolveError::Input { input: file.written.clone(), source })?;
+                files.insert(file.written.clone(), source);
+            }
+            (command::KIND, command::REVISION, command::canonical(command, &files))
+        }
+    };
+    let recipe = Recipe { kind: kind.to_owned(), revision, config, inputs };
+    let fingerprint = recipe.fingerprint();
+    Ok(Resolved { recipe, fingerprint, sources, files })
+}
+
+/// The class of exactness of a stage. A command promises nothing more than that its first result will do.
+pub(crate) fn exactness(node: &StageNode) -> Exactness {
+    match &node.task {
+        Task::Kind { kind, .. } => kind.exactness(),
+        Task::Command(_) => Exactness::Reproducible,
+    }
+}
+
+/// Looks `fingerprint` up, and checks that everything that its record names is there.
+pub(crate) fn look_up(cache: &Cache, fingerprint: Fingerprint) -> Result<Known, CacheError> {
+    let record = match cache.record(fingerprint)? {
+        None => return Ok(Known::Nothing),
+        Some(Err(flaw)) => return Ok(Known::Broken(flaw)),
+        Some(Ok(record)) => record,
+    };
+    for digest in record.outputs.values() {
+        if let Err(flaw) = cache.complete_tree(*digest)? {
+            return Ok(Known::Broken(flaw));
+        }
+    }
+    Ok(Known::Complete(Box::new(record)))
+}
+
+/// The trees of a record's outputs. They were complete when the record was looked up.
+pub(crate) fn trees(cache: &Cache, outputs: &BTreeMap<String, Digest>) -> Result<Result<BTreeMap<String, Tree>, Flaw>, CacheError> {
+    let mut trees = BTreeMap::new();
+    for (name, digest) in outputs {
+        match cache.tree(*digest)? {
+            Ok(tree) => trees.insert(name.clone(), tree),
+            Err(flaw) => return Ok(Err(flaw)),
+        };
+    }
+    Ok(Ok(trees))
+}

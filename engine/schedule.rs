@@ -1,0 +1,551 @@
+//! Which stages are stale, and in which order they run.
+//!
+//! A fixed number of workers take ready stages, the earliest in the pipeline's order first. A stage is ready when the
+//! outputs that it reads are known; then it has a recipe, and the cache may know its result already. Stages are never
+//! run on the thread pool that they share for their own parallel work, where a stage that waits could hold up another.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use crate::{
+    cache::{Cache, CacheError, Lease, LeaseError, Record, RunFile, Runs, Staging},
+    digest::{Digest, Fingerprint},
+    events::{Event, Observer},
+    execute::{Attempt, execute},
+    explain,
+    pipeline::{Input, Pipeline},
+    report::{Failure, Outcome, RunReport, StageReport},
+    resolve::{Known, ResolveError, Resolved, exactness, look_up, resolve},
+    work::Interrupt,
+};
+
+/// What to run, and how.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The stages wanted; those that they need run too. All of them when empty.
+    pub targets: Vec<String>,
+    /// How many stages, and how many threads within stages, run at the same time.
+    pub jobs: usize,
+    /// Whether to go on, after a failure, with what doesn't depend on it.
+    pub keep_going: bool,
+}
+
+/// What keeps a run from being tried at all.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is no such stage.
+    #[error("there is no stage `{name}`")]
+    NoStage {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// The cache can't be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The threads can't be started.
+    #[error("failed to start {jobs} threads")]
+    Threads {
+        /// How many.
+        jobs: usize,
+        /// Why not.
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+/// How many earlier runs are looked through for a stage's last recipe.
+const RUNS_BACK: usize = 20;
+
+/// Runs the stages wanted, and those that they need.
+///
+/// # Errors
+/// When nothing could be tried. A stage that fails is told in the report.
+pub fn run(
+    pipeline: &Pipeline,
+    cache: &Cache,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    interrupt: &Interrupt,
+) -> Result<RunReport, RunError> {
+    let began = Instant::now();
+    let started = jiff::Timestamp::now();
+    let wanted = closure(pipeline, &options.targets)?;
+    let runs = cache.runs(&pipeline.file);
+    let last = runs.last_fingerprints(RUNS_BACK)?;
+    let jobs = options.jobs.max(1);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).stack_size(8 << 20).build();
+    let threads = threads.map_err(|source| RunError::Threads { jobs, source })?;
+    let names: Vec<&str> = wanted.iter().map(|stage| pipeline.stages[*stage].name.as_str()).collect();
+    observer.event(&Event::Planned { stages: &names });
+    let run = Run {
+        pipeline,
+        cache,
+        observer,
+        interrupt,
+        last,
+        threads,
+        keep_going: options.keep_going,
+        state: Mutex::new(State::new(pipeline, &wanted)),
+        changed: Condvar::new(),
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(wanted.len()) {
+            scope.spawn(|| run.work());
+        }
+    });
+    let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let report = state.report(pipeline, &wanted, observer, began, interrupt.is_requested());
+    remember(&runs, pipeline, &report, started)?;
+    Ok(report)
+}
+
+/// Says what [`run`] would do, doing nothing. Without a cache, nothing is known.
+///
+/// # Errors
+/// When the cache can't be read.
+pub fn plan(pipeline: &Pipeline, cache: Option<&Cache>, targets: &[String]) -> Result<RunReport, RunError> {
+    let began = Instant::now();
+    let wanted = closure(pipeline, targets)?;
+    let last = match cache {
+        Some(cache) => cache.runs(&pipeline.file).last_fingerprints(RUNS_BACK)?,
+        None => BTreeMap::new(),
+    };
+    let mut outputs: BTreeMap<usize, BTreeMap<String, Digest>> = BTreeMap::new();
+    let mut stages = Vec::new();
+    for &index in &wanted {
+        let node = &pipeline.stages[index];
+        let mut report = blank(&node.name, Outcome::Unknown);
+        let waits = node.inputs.values().find_map(|input| match input {
+            Input::Output { stage, .. } if !outputs.contains_key(stage) => Some(*stage),
+            _ => None,
+        });
+        if let Some(stage) = waits {
+            report.reason = format!("depends on `{}`, which has no result yet", pipeline.stages[stage].name);
+            stages.push(report);
+            continue;
+        }
+        match resolve(node, |stage, output| outputs[&stage][output]) {
+            Err(ResolveError::Cache(error)) => return Err(error.into()),
+            Err(error) => {
+                report.outcome = Outcome::Failed;
+                let message = chain(&error);
+                report.error = Some(Failure { message, log: None, system: false });
+            }
+            Ok(resolved) => {
+                let known = match cache {
+                    Some(cache) => look_up(cache, resolved.fingerprint)?,
+                    None => Known::Nothing,
+                };
+                report.fingerprint = Some(resolved.fingerprint);
+                match known {
+                    Known::Complete(record) => {
+                        report.outcome = Outcome::WouldReuse;
+                        report.reason = why_reused(&last, &node.name, resolved.fingerprint);
+                        report.outputs = record.outputs.clone();
+                        outputs.insert(index, record.outputs);
+                    }
+                    Known::Nothing => {
+                        report.outcome = Outcome::WouldExecute;
+                        report.reason = why_executed(cache, &last, &node.name, &resolved);
+                    }
+                    Known::Broken(flaw) => {
+                        report.outcome = Outcome::WouldExecute;
+                        report.reason = format!("its result was damaged: {flaw}");
+                    }
+                }
+            }
+        }
+        stages.push(report);
+    }
+    let ok = stages.iter().all(|stage| stage.outcome != Outcome::Failed);
+    Ok(RunReport { ok, seconds: began.elapsed().as_secs_f64(), stages, interrupted: false })
+}
+
+/// The stages wanted and all that they need, in the pipeline's topological order.
+fn closure(pipeline: &Pipeline, targets: &[String]) -> Result<Vec<usize>, RunError> {
+    if targets.is_empty() {
+        return Ok(pipeline.order.clone());
+    }
+    let mut wanted = BTreeSet::new();
+    let mut open = Vec::new();
+    for name in targets {
+        let found = pipeline.stages.iter().position(|node| node.name == *name);
+        open.push(found.ok_or_else(|| RunError::NoStage {
+            name: name.clone(),
+            known: pipeline.stages.iter().map(|node| node.name.clone()).collect(),
+        })?);
+    }
+    while let Some(index) = open.pop() {
+        if wanted.insert(index) {
+            open.extend(pipeline.stages[index].inputs.values().filter_map(Input::stage));
+        }
+    }
+    Ok(pipeline.order.iter().copied().filter(|index| wanted.contains(index)).collect())
+}
+
+fn blank(name: &str, outcome: Outcome) -> StageReport {
+    StageReport {
+        name: name.to_owned(),
+        outcome,
+        fingerprint: None,
+        reason: String::new(),
+        seconds: 0.0,
+        outputs: BTreeMap::new(),
+        error: None,
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn why_reused(last: &BTreeMap<String, Fingerprint>, name: &str, fingerprint: Fingerprint) -> String {
+    match last.get(name) {
+        Some(last) if *last == fingerprint => "nothing changed".to_owned(),
+        _ => "the result is known".to_owned(),
+    }
+}
+
+fn why_executed(
+    cache: Option<&Cache>,
+    last: &BTreeMap<String, Fingerprint>,
+    name: &str,
+    resolved: &Resolved,
+) -> String {
+    let Some((cache, fingerprint)) = cache.zip(last.get(name)) else { return "first run".to_owned() };
+    if *fingerprint == resolved.fingerprint {
+        return "its last run left no result".to_owned();
+    }
+    let recipe = match cache.record(*fingerprint) {
+        Ok(Some(Ok(record))) => record.recipe,
+        _ => return "its last run left no result".to_owned(),
+    };
+    explain::sentence(&explain::changes(&recipe, &resolved.recipe))
+}
+
+fn remember(
+    runs: &Runs,
+    pipeline: &Pipeline,
+    report: &RunReport,
+    started: jiff::Timestamp,
+) -> Result<(), CacheError> {
+    runs.add(&RunFile {
+        format: crate::cache::FORMAT,
+        started: started.to_string(),
+        host: crate::host::name().to_owned(),
+        pipeline: pipeline.file.clone(),
+        ok: report.ok,
+        seconds: report.seconds,
+        stages: report
+            .stages
+            .iter()
+            .map(|stage| (stage.name.clone(), (stage.outcome.word().to_owned(), stage.fingerprint)))
+            .collect(),
+    })
+}
+
+/// What the workers share.
+struct State {
+    /// The stages that can be taken, by their place in the order.
+    ready: BTreeSet<usize>,
+    /// For each stage in the order, how many stages it still waits for.
+    waits: BTreeMap<usize, usize>,
+    /// The places of the stages that read a stage's outputs.
+    readers: BTreeMap<usize, Vec<usize>>,
+    /// The stage at each place in the order.
+    order: Vec<usize>,
+    /// The outputs of each stage that ended well.
+    outputs: BTreeMap<usize, Arc<BTreeMap<String, Digest>>>,
+    reports: BTreeMap<usize, StageReport>,
+    /// What was skipped, and because of which stage.
+    skipped: BTreeMap<usize, usize>,
+    running: usize,
+    stopped: bool,
+}
+
+impl State {
+    fn new(pipeline: &Pipeline, wanted: &[usize]) -> Self {
+        let mut state = Self {
+            ready: BTreeSet::new(),
+            waits: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            order: wanted.to_vec(),
+            outputs: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            running: 0,
+            stopped: false,
+        };
+        for (place, stage) in wanted.iter().enumerate() {
+            let before: BTreeSet<usize> = pipeline.stages[*stage].inputs.values().filter_map(Input::stage).collect();
+            if before.is_empty() {
+                state.ready.insert(place);
+            }
+            state.waits.insert(place, before.len());
+            for stage in before {
+                state.readers.entry(stage).or_default().push(place);
+            }
+        }
+        state
+    }
+
+    /// Notes how a stage ended, and what follows from it.
+    fn end(&mut self, stage: usize, report: StageReport, keep_going: bool) {
+        self.running -= 1;
+        let well = matches!(report.outcome, Outcome::Executed | Outcome::Reused);
+        if well {
+            self.outputs.insert(stage, Arc::new(report.outputs.clone()));
+            for place in self.readers.get(&stage).cloned().unwrap_or_default() {
+                if let Some(waits) = self.waits.get_mut(&place) {
+                    *waits -= 1;
+                    if *waits == 0 {
+                        self.ready.insert(place);
+                    }
+                }
+            }
+        } else {
+            self.skip_readers(stage);
+            self.stopped |= !keep_going;
+        }
+        self.reports.insert(stage, report);
+    }
+
+    fn skip_readers(&mut self, cause: usize) {
+        let mut open = vec![cause];
+        while let Some(stage) = open.pop() {
+            for place in self.readers.get(&stage).cloned().unwrap_or_default() {
+                let reader = self.order[place];
+                if self.skipped.insert(reader, cause).is_none() {
+                    open.push(reader);
+                }
+            }
+        }
+    }
+
+    fn report(
+        mut self,
+        pipeline: &Pipeline,
+        wanted: &[usize],
+        observer: &dyn Observer,
+        began: Instant,
+        interrupted: bool,
+    ) -> RunReport {
+        let mut stages = Vec::with_capacity(wanted.len());
+        for stage in wanted {
+            let report = self.reports.remove(stage).unwrap_or_else(|| {
+                let mut report = blank(&pipeline.stages[*stage].name, Outcome::Skipped);
+                report.reason = match self.skipped.get(stage) {
+                    Some(cause) => format!("`{}` did not succeed", pipeline.stages[*cause].name),
+                    None => "the run was stopped".to_owned(),
+                };
+                observer.event(&Event::Ended(&report));
+                report
+            });
+            stages.push(report);
+        }
+        let ok = stages.iter().all(|stage| matches!(stage.outcome, Outcome::Executed | Outcome::Reused));
+        RunReport { ok, seconds: began.elapsed().as_secs_f64(), stages, interrupted: interrupted && !ok }
+    }
+}
+
+struct Run<'a> {
+    pipeline: &'a Pipeline,
+    cache: &'a Cache,
+    observer: &'a dyn Observer,
+    interrupt: &'a Interrupt,
+    last: BTreeMap<String, Fingerprint>,
+    threads: rayon::ThreadPool,
+    keep_going: bool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What became of a stage, before it is put in a report.
+enum End {
+    Known { record: Box<Record>, reason: String },
+    Executed { outputs: BTreeMap<String, Digest>, reason: String },
+    Failed { reason: String, failure: Failure },
+    Interrupted,
+}
+
+impl From<CacheError> for End {
+    fn from(error: CacheError) -> Self {
+        let failure = Failure { message: chain(&error), log: None, system: true };
+        Self::Failed { reason: String::new(), failure }
+    }
+}
+
+impl Run<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes ready stages until there are none and none will come.
+    fn work(&self) {
+        loop {
+            let mut state = self.lock();
+            let stage = loop {
+                if state.stopped || self.interrupt.is_requested() {
+                    return;
+                }
+                if let Some(place) = state.ready.pop_first() {
+                    break state.order[place];
+                }
+                if state.running == 0 {
+                    return;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            };
+            state.running += 1;
+            drop(state);
+            // A stage that panics must end like one that fails: the others wait for its end.
+            let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stage(stage)));
+            let report = tried.unwrap_or_else(|panic| {
+                let mut report = blank(&self.pipeline.stages[stage].name, Outcome::Failed);
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+                let message = format!("the stage panicked, which is a fault of the stage: {text}");
+                report.error = Some(Failure { message, log: None, system: false });
+                report
+            });
+            self.observer.event(&Event::Ended(&report));
+            let mut state = self.lock();
+            state.end(stage, report, self.keep_going);
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    fn stage(&self, index: usize) -> StageReport {
+        let began = Instant::now();
+        let node = &self.pipeline.stages[index];
+        let before: BTreeMap<usize, _> = {
+            let state = self.lock();
+            let stages = node.inputs.values().filter_map(Input::stage);
+            stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
+        };
+        let mut report = blank(&node.name, Outcome::Failed);
+        let end = match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
+            Ok(resolved) => {
+                report.fingerprint = Some(resolved.fingerprint);
+                self.settle(index, &resolved).unwrap_or_else(|end| end)
+            }
+            Err(ResolveError::Cache(error)) => error.into(),
+            Err(error) => End::Failed {
+                reason: String::new(),
+                failure: Failure { message: chain(&error), log: None, system: false },
+            },
+        };
+        match end {
+            End::Known { record, reason } => {
+                report.outcome = Outcome::Reused;
+                report.reason = reason;
+                report.outputs = record.outputs;
+            }
+            End::Executed { outputs, reason } => {
+                report.outcome = Outcome::Executed;
+                report.reason = reason;
+                report.outputs = outputs;
+            }
+            End::Failed { reason, failure } => {
+                report.reason = reason;
+                report.error = Some(failure);
+            }
+            End::Interrupted => {
+                report.outcome = Outcome::Skipped;
+                "the run was stopped".clone_into(&mut report.reason);
+            }
+        }
+        report.seconds = began.elapsed().as_secs_f64();
+        report
+    }
+
+    /// Finds the result of a stage, or makes it. The error is an end, too.
+    fn settle(&self, index: usize, resolved: &Resolved) -> Result<End, End> {
+        let node = &self.pipeline.stages[index];
+        let warn = |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
+        let mut damage = None;
+        match look_up(self.cache, resolved.fingerprint)? {
+            Known::Complete(record) => {
+                let reason = why_reused(&self.last, &node.name, resolved.fingerprint);
+                return Ok(End::Known { record, reason });
+            }
+            Known::Nothing => {}
+            Known::Broken(flaw) => damage = Some(flaw),
+        }
+        let lease = self.lease(node.name.as_str(), resolved.fingerprint)?;
+        // Someone else may have computed it while this process waited for the lease.
+        match look_up(self.cache, resolved.fingerprint)? {
+            Known::Complete(record) => {
+                return Ok(End::Known { record, reason: "computed by another process".to_owned() });
+            }
+            Known::Nothing => {}
+            Known::Broken(flaw) => {
+                self.cache.quarantine_record(resolved.fingerprint)?;
+                warn(&format!("{flaw}; the stage is executed again"));
+                damage = Some(flaw);
+            }
+        }
+        let reason = match &damage {
+            Some(flaw) => format!("its result was damaged: {flaw}"),
+            None => why_executed(Some(self.cache), &self.last, &node.name, resolved),
+        };
+        self.observer.event(&Event::Started { stage: &node.name, reason: &reason });
+        let staging = Arc::new(Staging::new(self.cache)?);
+        let attempt = execute(&Attempt {
+            node,
+            resolved,
+            cache: self.cache,
+            staging: &staging,
+            threads: &self.threads,
+            interrupt: self.interrupt,
+            exactness: exactness(node),
+            progress: &|done, total, unit| {
+                self.observer.event(&Event::Progress { stage: &node.name, done, total, unit });
+            },
+        });
+        drop(lease);
+        match attempt {
+            Ok(outputs) => Ok(End::Executed { outputs, reason }),
+            Err(failed) if failed.interrupted => Err(End::Interrupted),
+            Err(failed) => Err(End::Failed { reason, failure: failed.failure }),
+        }
+    }
+
+    /// Waits for the lease, telling for whom.
+    fn lease(&self, stage: &str, fingerprint: Fingerprint) -> Result<Lease, End> {
+        let mut told = String::new();
+        loop {
+            match self.cache.lease(fingerprint) {
+                Ok(lease) => return Ok(lease),
+                Err(LeaseError::Cache(error)) => return Err(error.into()),
+                Err(LeaseError::Held(owner)) => {
+                    if owner != told && !owner.is_empty() {
+                        self.observer.event(&Event::Waiting { stage, owner: &owner });
+                        told = owner;
+                    }
+                    if self.interrupt.is_requested() {
+                        return Err(End::Interrupted);
+                    }
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The contract of a stage: what a kind of stage declares and what it must do.
+//!
+//! A kind that is built in implements [`Stage`] and is listed in a [`Registry`](crate::Registry); a program of the user's
+//! needs no Rust and is declared as `kind: command` (see [`crate::command`]). A stage is a pure function of its
+//! inputs and its config: it sees no names, no cache, no clock and no thread count.
+
+use std::{fmt, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::work::{StageError, Work};
+
+/// How far the bytes of a result may be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exactness {
+    /// The same bits on any machine, for any number of threads.
+    Exact,
+    /// The same bits for any number of threads on one kind of device; another device may differ.
+    Reproducible,
+}
+
+/// What an artifact is: its domain name, by which outputs and inputs are matched, and its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ArtifactType {
+    /// The domain's word for it, such as `spectra` or `checkpoint`.
+    pub name: &'static str,
+    /// The format of its files.
+    pub format: Format,
+}
+
+impl ArtifactType {
+    /// A file or folder of any content: what the user gives, and what a command makes.
+    pub const ANY: Self = Self::new("any", Format::Any);
+    /// One file given by the user or made by a command; no other stage's artifact fits.
+    pub const FILE: Self = Self::new("file", Format::Any);
+
+    /// Names a type of artifact.
+    pub const fn new(name: &'static str, format: Format) -> Self {
+        Self { name, format }
+    }
+
+    /// Whether an output of this type may feed an input of type `wanted`.
+    pub fn fits(self, wanted: Self) -> bool {
+        self.name == wanted.name || self == Self::ANY || wanted == Self::ANY
+    }
+}
+
+impl fmt::Display for ArtifactType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The format of an artifact's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A Zarr v3 group.
+    Zarr,
+    /// Weights in safetensors and a JSON document.
+    Checkpoint,
+    /// CSV tables.
+    Table,
+    /// JSON documents.
+    Document,
+    /// PNG and SVG pictures.
+    Picture,
+    /// Anything.
+    Any,
+}
+
+/// A named input of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct InputPort {
+    /// The name by which the pipeline and the stage call it.
+    pub name: &'static str,
+    /// What it must be.
+    pub artifact: ArtifactType,
+    /// Whether the pipeline must give it.
+    pub required: bool,
+    /// What it is for, in one line.
+    pub about: &'static str,
+}
+
+impl InputPort {
+    /// An input that the pipeline must give.
+    pub const fn required(name: &'static str, artifact: ArtifactType, about: &'static str) -> Self {
+        Self { name, artifact, required: true, about }
+    }
+
+    /// An input that the pipeline may give.
+    pub const fn optional(name: &'static str, artifact: ArtifactType, about: &'static str) -> Self {
+        Self { name, artifact, required: false, about }
+    }
+}
+
+/// A named output of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OutputPort {
+    /// The name by which other stages ask for it.
+    pub name: &'static str,
+    /// What it is.
+    pub artifact: ArtifactType,
+    /// What it holds, in one line.
+    pub about: &'static str,
+}
+
+impl OutputPort {
+    /// Declares an output.
+    pub const fn new(name: &'static str, artifact: ArtifactType, about: &'static str) -> Self {
+        Self { name, artifact, about }
+    }
+}
+
+/// Something wrong with a config which its schema can't say, such as a range whose ends are swapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The keys that lead to the value at fault; empty when it is the config as a whole.
+    pub path: Vec<String>,
+    /// What is wrong: a lower-case fragment without a full stop.
+    pub message: String,
+    /// What to do about it, if that isn't plain.
+    pub help: Option<String>,
+}
+
+impl Fault {
+    /// A fault of the top-level key `key`.
+    pub fn at(key: &str, message: impl Into<String>) -> Self {
+        Self { path: vec![key.to_owned()], message: message.into(), help: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// A kind of stage, in Rust: one file, and one line in the registry.
+///
+/// The doc comments, defaults and ranges of `Config` (through [`JsonSchema`]) are what `pipe stages` prints and what
+/// a pipeline is checked against, so they are written for users. Every key has a default or is required;
+/// `#[serde(deny_unknown_fields, default)]` is expected. A unit is given with
+/// `#[schemars(extend("unit" = "km/s"))]`.
+pub trait Stage: Send + Sync + 'static {
+    /// The typed config. Its serialised form after defaults are filled in is what enters the fingerprint.
+    type Config: Serialize + DeserializeOwned + JsonSchema;
+
+    /// The name of the kind in a pipeline.
+    const KIND: &'static str;
+    /// What it does, in one sentence.
+    const ABOUT: &'static str;
+    /// Raised by whoever changes what the stage computes.
+    const REVISION: u32;
+    /// The class of exactness that the kind promises.
+    const EXACTNESS: Exactness;
+    /// The inputs, in the order in which they are documented.
+    const INPUTS: &'static [InputPort];
+    /// The outputs, in the order in which they are documented.
+    const OUTPUTS: &'static [OutputPort];
+
+    /// Checks what the schema can't: relations between keys. It sees a config that has the right types.
+    fn check(_config: &Self::Config) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// Reads the inputs, computes, and writes every declared output.
+    ///
+    /// # Errors
+    /// An error fails the stage; nothing that it wrote is published.
+    fn run(config: &Self::Config, work: &Work<'_>) -> Result<(), StageError>;
+}
+
+/// A kind with its types erased: what the engine keeps in a [`Registry`](crate::Registry).
+pub trait Kind: Send + Sync {
+    /// See [`Stage::KIND`].
+    fn name(&self) -> &'static str;
+    /// See [`Stage::ABOUT`].
+    fn about(&self) -> &'static str;
+    /// See [`Stage::REVISION`].
+    fn revision(&self) -> u32;
+    /// See [`Stage::EXACTNESS`].
+    fn exactness(&self) -> Exactness;
+    /// See [`Stage::INPUTS`].
+    fn inputs(&self) -> &'static [InputPort];
+    /// See [`Stage::OUTPUTS`].
+    fn outputs(&self) -> &'static [OutputPort];
+    /// The JSON schema of the config.
+    fn schema(&self) -> Value;
+    /// Types a config and gives it back in canonical form: every default filled in, every number spelled one way.
+    ///
+    /// # Errors
+    /// The faults of a config that can't be typed or that [`Stage::check`] refuses.
+    fn canonical(&self, config: Value) -> Result<Value, Vec<Fault>>;
+    /// Runs the stage on a canonical config.
+    ///
+    /// # Errors
+    /// See [`Stage::run`].
+    fn run(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError>;
+}
+
+/// Erases the types of `S`.
+pub(crate) fn erase<S: Stage>() -> Arc<dyn Kind> {
+    Arc::new(Erased::<S>(std::marker::PhantomData))
+}
+
+struct Erased<S>(std::marker::PhantomData<fn() -> S>);
+
+impl<S: Stage> Kind for Erased<S> {
+    fn name(&self) -> &'static str {
+        S::KIND
+    }
+
+    fn about(&self) -> &'static str {
+        S::ABOUT
+    }
+
+    fn revision(&self) -> u32 {
+        S::REVISION
+    }
+
+    fn exactness(&self) -> Exactness {
+        S::EXACTNESS
+    }
+
+    fn inputs(&self) -> &'static [InputPort] {
+        S::INPUTS
+    }
+
+    fn outputs(&self) -> &'static [OutputPort] {
+        S::OUTPUTS
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(S::Config).to_value()
+    }
+
+    fn canonical(&self, config: Value) -> Result<Value, Vec<Fault>> {
+        let whole = |error: serde_json::Error| {
+            vec![Fault { path: Vec::new(), message: error.to_string(), help: None }]
+        };
+        let typed: S::Config = serde_json::from_value(config).map_err(whole)?;
+        let faults = S::check(&typed);
+        if faults.is_empty() { serde_json::to_value(typed).map_err(whole) } else { Err(faults) }
+    }
+
+    fn run(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError> {
+        let config = S::Config::deserialize(config).map_err(StageError::new)?;
+        S::run(&config, work)
+    }
+}

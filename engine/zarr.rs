@@ -1,0 +1,379 @@
+//! Zarr v3 groups read from the cache in place, and written into it directly.
+//!
+//! Arrays are chunked along their first dimension only (the rows), uncompressed and little-endian, so that the same
+//! elements are always the same bytes, and a longer array shares the chunks of a shorter one.
+
+use std::{
+    marker::PhantomData,
+    ops::Range,
+    sync::Arc,
+};
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+use zarrs::{
+    array::{Array, ArrayBuilder, ArrayMetadataOptions, Element, ElementOwned},
+    group::{Group, GroupBuilder},
+    metadata::FillValueMetadata,
+    storage::{
+        Bytes, MaybeBytesIterator, ReadableStorageTraits, StorageError, StoreKey, StorePrefix,
+        WritableStorageTraits,
+        byte_range::{ByteRangeIterator, extract_byte_ranges},
+    },
+};
+
+use crate::work::{Artifact, Output};
+
+/// What goes wrong with a Zarr group.
+#[derive(Debug, Error)]
+pub enum ZarrError {
+    /// The artifact is no Zarr v3 group.
+    #[error("`{artifact}` is not a Zarr v3 group: {why}")]
+    Group {
+        /// The artifact.
+        artifact: String,
+        /// Why not.
+        why: String,
+    },
+    /// An array is missing or can't be read or written.
+    #[error("array `{array}` of `{artifact}`: {why}")]
+    Array {
+        /// The artifact.
+        artifact: String,
+        /// The array.
+        array: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A type of element that arrays have.
+pub trait Scalar: Element + ElementOwned + Copy + Send + Sync + Default + 'static {
+    /// Zarr's name for it.
+    const NAME: &'static str;
+
+    /// What stands where nothing was written.
+    fn fill() -> Value;
+}
+
+macro_rules! scalar {
+    ($($type:ty = $name:literal, $fill:expr;)*) => {$(
+        impl Scalar for $type {
+            const NAME: &'static str = $name;
+
+            fn fill() -> Value {
+                $fill
+            }
+        }
+    )*};
+}
+
+scalar! {
+    f32 = "float32", json!("NaN");
+    f64 = "float64", json!("NaN");
+    u8 = "uint8", json!(0);
+    u32 = "uint32", json!(0);
+    u64 = "uint64", json!(0);
+}
+
+/// What a new array is.
+#[derive(Debug, Clone)]
+pub struct ArraySpec<'a> {
+    /// The number of elements along each dimension; the first counts rows.
+    pub shape: Vec<u64>,
+    /// The name of each dimension.
+    pub dimensions: &'a [&'a str],
+    /// The number of rows in a chunk. It must not depend on how many rows there are.
+    pub chunk_rows: u64,
+    /// The unit of the elements, or empty.
+    pub unit: &'a str,
+    /// What the elements are, in one line.
+    pub about: &'a str,
+}
+
+/// A Zarr group being written.
+#[derive(Debug, Clone)]
+pub struct GroupWriter {
+    output: Arc<Output>,
+}
+
+impl GroupWriter {
+    pub(crate) fn create(output: &Arc<Output>, attributes: Map<String, Value>) -> Result<Self, ZarrError> {
+        let why = |error: &dyn std::fmt::Display| ZarrError::Group { artifact: output.name().to_owned(), why: error.to_string() };
+        let store = Arc::new(OutputStore(Arc::clone(output)));
+        let group = GroupBuilder::new().attributes(attributes).build(store, "/").map_err(|e| why(&e))?;
+        group.store_metadata().map_err(|e| why(&e))?;
+        Ok(Self { output: Arc::clone(output) })
+    }
+
+    /// Starts the array `name`.
+    ///
+    /// # Errors
+    /// When its shape makes no sense, or its metadata can't be written.
+    pub fn array<T: Scalar>(&self, name: &str, spec: &ArraySpec<'_>) -> Result<ArrayWriter<T>, ZarrError> {
+        let artifact = self.output.name().to_owned();
+        let fail = |error: &dyn std::fmt::Display| ZarrError::Array {
+            artifact: artifact.clone(),
+            array: name.to_owned(),
+            why: error.to_string(),
+        };
+        let mut chunk: Vec<u64> = spec.shape.iter().map(|n| (*n).max(1)).collect();
+        let Some(rows) = chunk.first_mut() else { return Err(fail(&"it has no dimensions")) };
+        *rows = spec.chunk_rows.max(1);
+        let fill: FillValueMetadata = serde_json::from_value(T::fill()).map_err(|e| fail(&e))?;
+        let mut builder = ArrayBuilder::new(spec.shape.clone(), chunk, T::NAME, fill);
+        let mut attributes = Map::new();
+        if !spec.unit.is_empty() {
+            attributes.insert("units".to_owned(), json!(spec.unit));
+        }
+        attributes.insert("description".to_owned(), json!(spec.about));
+        builder.attributes(attributes).dimension_names(Some(spec.dimensions.iter().copied()));
+        let store = Arc::new(OutputStore(Arc::clone(&self.output)));
+        let array = builder.build(store, &format!("/{name}")).map_err(|e| fail(&e))?;
+        // The library's version must not be in what is hashed.
+        let options = ArrayMetadataOptions::default().with_include_zarrs_metadata(false);
+        array.store_metadata_opt(&options).map_err(|e| fail(&e))?;
+        let row = spec.shape[1..].iter().product::<u64>() as usize;
+        Ok(ArrayWriter {
+            array,
+            artifact,
+            name: name.to_owned(),
+            rows: spec.shape[0],
+            chunk_rows: spec.chunk_rows.max(1),
+            row,
+            element: PhantomData,
+        })
+    }
+
+    /// Writes the whole array `name` at once.
+    ///
+    /// # Errors
+    /// As [`GroupWriter::array`] and [`ArrayWriter::write`].
+    pub fn write<T: Scalar>(&self, name: &str, spec: &ArraySpec<'_>, elements: &[T]) -> Result<(), ZarrError> {
+        let array = self.array::<T>(name, spec)?;
+        for chunk in 0..array.chunks() {
+            let rows = array.rows(chunk);
+            array.write(chunk, &elements[rows.start as usize * array.row..rows.end as usize * array.row])?;
+        }
+        Ok(())
+    }
+}
+
+/// An array being written, chunk by chunk, by any number of threads.
+pub struct ArrayWriter<T> {
+    array: Array<OutputStore>,
+    artifact: String,
+    name: String,
+    rows: u64,
+    chunk_rows: u64,
+    row: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Scalar> ArrayWriter<T> {
+    /// The number of chunks.
+    pub fn chunks(&self) -> u64 {
+        self.rows.div_ceil(self.chunk_rows)
+    }
+
+    /// The rows of a chunk; the last one may have fewer than the others.
+    pub fn rows(&self, chunk: u64) -> Range<u64> {
+        chunk * self.chunk_rows..((chunk + 1) * self.chunk_rows).min(self.rows)
+    }
+
+    /// Writes the rows of a chunk, in C order.
+    ///
+    /// # Errors
+    /// When the number of elements is wrong, or the chunk can't be written.
+    pub fn write(&self, chunk: u64, elements: &[T]) -> Result<(), ZarrError> {
+        let rows = self.rows(chunk);
+        let expected = (rows.end - rows.start) as usize * self.row;
+        if elements.len() != expected {
+            return Err(self.fail(&format!("chunk {chunk} has {expected} elements, but {} were given", elements.len())));
+        }
+        let mut index = vec![0; self.array.shape().len()];
+        index[0] = chunk;
+        let whole = self.chunk_rows as usize * self.row;
+        let stored = if expected == whole {
+            self.array.store_chunk(&index, elements)
+        } else {
+            // The last chunk is stored whole; what lies beyond the array is fill.
+            let mut padded = elements.to_vec();
+            padded.resize(whole, self.fill());
+            self.array.store_chunk(&index, padded.as_slice())
+        };
+        stored.map_err(|error| self.fail(&error))
+    }
+
+    fn fill(&self) -> T {
+        let bytes = self.array.fill_value().as_ne_bytes().to_vec();
+        let element = T::from_array_bytes(self.array.data_type(), bytes.into());
+        element.ok().and_then(|elements| elements.first().copied()).unwrap_or_default()
+    }
+
+    fn fail(&self, error: &dyn std::fmt::Display) -> ZarrError {
+        ZarrError::Array { artifact: self.artifact.clone(), array: self.name.clone(), why: error.to_string() }
+    }
+}
+
+/// A Zarr group being read.
+#[derive(Debug, Clone)]
+pub struct GroupReader {
+    artifact: Artifact,
+    attributes: Map<String, Value>,
+}
+
+impl GroupReader {
+    pub(crate) fn open(artifact: &Artifact) -> Result<Self, ZarrError> {
+        let fail = |why: String| ZarrError::Group { artifact: artifact.name().to_owned(), why };
+        let store = Arc::new(ArtifactStore(artifact.clone()));
+        let group = Group::open(store, "/").map_err(|error| fail(error.to_string()))?;
+        Ok(Self { artifact: artifact.clone(), attributes: group.attributes().clone() })
+    }
+
+    /// The group's attributes.
+    pub fn attributes(&self) -> &Map<String, Value> {
+        &self.attributes
+    }
+
+    /// Whether the group has an array called `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.artifact.tree().get(&format!("{name}/zarr.json")).is_some()
+    }
+
+    /// Opens the array `name`.
+    ///
+    /// # Errors
+    /// When it isn't there, or its elements aren't of type `T`.
+    pub fn array<T: Scalar>(&self, name: &str) -> Result<ArrayReader<T>, ZarrError> {
+        let fail = |why: String| ZarrError::Array {
+            artifact: self.artifact.name().to_owned(),
+            array: name.to_owned(),
+            why,
+        };
+        if !self.has(name) {
+            return Err(fail("it is missing".to_owned()));
+        }
+        let store = Arc::new(ArtifactStore(self.artifact.clone()));
+        let array = Array::open(store, &format!("/{name}")).map_err(|error| fail(error.to_string()))?;
+        T::validate_data_type(array.data_type())
+            .map_err(|_| fail(format!("its elements are {}, where {} are expected", array.data_type(), T::NAME)))?;
+        if array.shape().is_empty() {
+            return Err(fail("it has no dimensions".to_owned()));
+        }
+        Ok(ArrayReader { array, artifact: self.artifact.name().to_owned(), name: name.to_owned(), element: PhantomData })
+    }
+}
+
+/// An array being read.
+pub struct ArrayReader<T> {
+    array: Array<ArtifactStore>,
+    artifact: String,
+    name: String,
+    element: PhantomData<T>,
+}
+
+impl<T: Scalar> ArrayReader<T> {
+    /// The number of elements along each dimension.
+    pub fn shape(&self) -> &[u64] {
+        self.array.shape()
+    }
+
+    /// The number of rows: the length of the first dimension.
+    pub fn rows(&self) -> u64 {
+        self.array.shape()[0]
+    }
+
+    /// The number of elements in a row.
+    pub fn row_len(&self) -> usize {
+        self.array.shape()[1..].iter().product::<u64>() as usize
+    }
+
+    /// The unit of the elements, or empty.
+    pub fn unit(&self) -> &str {
+        self.array.attributes().get("units").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The elements of some rows, in C order.
+    ///
+    /// # Errors
+    /// When the rows aren't there, or can't be read.
+    pub fn read(&self, rows: Range<u64>) -> Result<Vec<T>, ZarrError> {
+        let mut subset = vec![rows];
+        subset.extend(self.array.shape()[1..].iter().map(|n| 0..*n));
+        self.array.retrieve_array_subset::<Vec<T>>(&subset).map_err(|error| ZarrError::Array {
+            artifact: self.artifact.clone(),
+            array: self.name.clone(),
+            why: error.to_string(),
+        })
+    }
+
+    /// All elements, in C order.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn read_all(&self) -> Result<Vec<T>, ZarrError> {
+        self.read(0..self.rows())
+    }
+}
+
+/// An output as a Zarr store: a key is a file, staged in the cache as it is set.
+struct OutputStore(Arc<Output>);
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
+    StorageError::from(Arc::new(std::io::Error::other(error)))
+}
+
+impl WritableStorageTraits for OutputStore {
+    fn set(&self, key: &StoreKey, value: Bytes) -> Result<(), StorageError> {
+        self.0.write(key.as_str(), &value).map_err(other)
+    }
+
+    fn set_partial_many(
+        &self,
+        _key: &StoreKey,
+        _offset_values: zarrs::storage::OffsetBytesIterator<'_>,
+    ) -> Result<(), StorageError> {
+        Err(StorageError::Unsupported("an output is written in whole chunks".to_owned()))
+    }
+
+    fn erase(&self, key: &StoreKey) -> Result<(), StorageError> {
+        self.0.remove(key.as_str());
+        Ok(())
+    }
+
+    fn erase_prefix(&self, _prefix: &StorePrefix) -> Result<(), StorageError> {
+        Err(StorageError::Unsupported("an output is written once".to_owned()))
+    }
+
+    fn supports_set_partial(&self) -> bool {
+        false
+    }
+}
+
+/// An artifact as a Zarr store: a key is a file of its tree.
+struct ArtifactStore(Artifact);
+
+impl ReadableStorageTraits for ArtifactStore {
+    fn get_partial_many<'a>(
+        &'a self,
+        key: &StoreKey,
+        byte_ranges: ByteRangeIterator<'a>,
+    ) -> Result<MaybeBytesIterator<'a>, StorageError> {
+        if self.0.tree().get(key.as_str()).is_none() {
+            return Ok(None);
+        }
+        let bytes = self.0.read(key.as_str()).map_err(other)?;
+        let ranges: Vec<_> = byte_ranges.collect();
+        let parts = extract_byte_ranges(&bytes, ranges.into_iter())?;
+        Ok(Some(Box::new(parts.into_iter().map(|part| Ok(part.into())))))
+    }
+
+    fn size_key(&self, key: &StoreKey) -> Result<Option<u64>, StorageError> {
+        Ok(self.0.tree().get(key.as_str()).map(|entry| entry.size))
+    }
+
+    fn supports_get_partial(&self) -> bool {
+        false
+    }
+}

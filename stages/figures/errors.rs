@@ -1,0 +1,188 @@
+//! How well components are recovered, by a property of theirs such as their separation.
+
+use super::frame::{Frame, LINE, below, beside, beside_ticks};
+use super::grid::Grid;
+use super::legend::{Key, Legend};
+use super::scale::{Scale, Ticks, number};
+use super::sheet::{Anchor, Area, Sheet};
+use super::style::{BLACK, CYCLE, GREY, HAIR, PAGE, PALE_GREY, SMALL};
+use super::{Figure, text};
+
+/// The height of a panel.
+const HEIGHT: f64 = 150.0;
+/// The room of the note beside the legend.
+const NOTE: f64 = 190.0;
+
+/// One measure of quality, a value for each bin.
+#[derive(Debug, Clone, Copy)]
+pub struct QualitySeries<'a> {
+    /// The measure's name, such as `recall`.
+    pub name: &'a str,
+    /// Its values, 0…1; NaN where a bin has none.
+    pub values: &'a [f64],
+}
+
+/// Quality by bins of one property.
+#[derive(Debug, Clone, Copy)]
+pub struct QualityPanel<'a> {
+    /// The property, such as `Separation`.
+    pub name: &'a str,
+    /// The property's unit, such as `rms sigma`; may be empty.
+    pub unit: &'a str,
+    /// The edges of the bins, one more than there are bins; the outermost may be infinite.
+    pub edges: &'a [f64],
+    /// How many components (or spectra) each bin holds.
+    pub support: &'a [usize],
+    /// The measures, in the same order and number in each panel.
+    pub series: &'a [QualitySeries<'a>],
+}
+
+/// Draws the panels side by side on a page's width: a group of bars a bin, its support above it.
+pub fn errors(panels: &[QualityPanel]) -> Figure {
+    let mut legend = Legend::default();
+    let longest = panels.iter().max_by_key(|p| p.series.len());
+    for (series, rgb) in longest.iter().flat_map(|p| p.series).zip(CYCLE.iter().cycle()) {
+        legend.add(Key::Block(*rgb), series.name);
+    }
+
+    // The numbers above the bars stand between 1 and the top.
+    let y = Scale::linear(0.0, 1.12);
+    let mut ticks = y.ticks(5, 0);
+    ticks.values.truncate(6);
+    ticks.labels.truncate(6);
+    let widest = ticks.widest(SMALL);
+    let left = beside(widest);
+    let top = 5.0 + legend.height(PAGE - left - NOTE).max(LINE + 4.0);
+    let gap = (beside_ticks(widest) + 10.0, below() + LINE);
+    let grid = Grid::new(panels.len(), 2, (left, PAGE - 8.0), top, HEIGHT, gap);
+    let mut sheet = Sheet::new(PAGE, grid.whole().bottom() + below());
+    legend.draw(&mut sheet, (left, 3.0), PAGE - left - NOTE);
+    let at = (PAGE - 8.0, top - 4.0);
+    sheet.text(at, "numbers: how many each bin holds", SMALL, Anchor::End);
+
+    for i in 0..grid.count {
+        let bins = panels.get(i).map_or(0, |p| p.edges.len().saturating_sub(1));
+        let x = Scale::linear(-0.5, bins.max(1) as f64 - 0.5);
+        let area = grid.area(i);
+        let frame = Frame { area, x, y };
+        if let Some(panel) = panels.get(i).filter(|_| bins > 0) {
+            bars(&mut sheet, &frame, panel, bins);
+            let label = text::axis_label(panel.name, panel.unit, 0);
+            frame.label_below(&mut sheet, &label);
+        } else {
+            frame.note(&mut sheet, "no bins");
+        }
+        frame.outline(&mut sheet);
+        frame.ticks_left(&mut sheet, &ticks, true);
+        if grid.is_leftmost(i) {
+            let label = match longest.map(|p| p.series) {
+                Some([only]) => only.name,
+                _ => "Score",
+            };
+            frame.label_left(&mut sheet, label, widest);
+        }
+    }
+    sheet.finish()
+}
+
+fn bars(sheet: &mut Sheet, frame: &Frame, panel: &QualityPanel, bins: usize) {
+    let slot = frame.area.width / bins as f64;
+    let count = panel.series.len().max(1) as f64;
+    let width = (0.76 * slot / count).min(26.0);
+    let (_, one) = frame.at(0.0, 1.0);
+    sheet.rule_across((frame.area.left, frame.area.right()), one, HAIR, PALE_GREY);
+    let mut labels = Ticks { values: Vec::new(), labels: Vec::new() };
+    for bin in 0..bins {
+        let (centre, floor) = frame.at(bin as f64, 0.0);
+        let group = centre - 0.5 * width * count;
+        let mut highest = floor;
+        for (s, (series, rgb)) in panel.series.iter().zip(CYCLE.iter().cycle()).enumerate() {
+            let value = series.values.get(bin).copied().unwrap_or(f64::NAN);
+            if !value.is_finite() {
+                continue;
+            }
+            let (_, top) = frame.at(0.0, value.clamp(0.0, 1.0));
+            let bar = Area {
+                left: group + s as f64 * width + 0.5,
+                top,
+                width: width - 1.0,
+                height: floor - top,
+            };
+            sheet.fill(bar, *rgb);
+            highest = highest.min(top);
+        }
+        let support = panel.support.get(bin).copied().unwrap_or(0);
+        let note = text::grouped(support);
+        let ink = if support == 0 { GREY } else { BLACK };
+        if text::width(&note, SMALL) < slot - 2.0 {
+            let at = (centre, highest - 3.0);
+            sheet.coloured_text(at, &note, SMALL, Anchor::Middle, ink);
+        }
+        labels.values.push(bin as f64);
+        labels.labels.push(range(panel.edges[bin], panel.edges[bin + 1]));
+    }
+    // Where the ranges have no room, every other one is left out, and so on.
+    let mut every = 1;
+    while labels.widest(SMALL) + 5.0 > slot * f64::from(every) && every < 16 {
+        every *= 2;
+    }
+    for (i, label) in labels.labels.iter_mut().enumerate() {
+        if i % every as usize != 0 {
+            label.clear();
+        }
+    }
+    frame.ticks_below(sheet, &labels, true);
+}
+
+/// A bin as text: `0.5–1`, `≥ 3`, `< 1`.
+fn range(low: f64, high: f64) -> String {
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) => format!("{}–{}", short(low), short(high)),
+        (true, false) => format!("≥ {}", short(low)),
+        (false, true) => format!("< {}", short(high)),
+        (false, false) => "all".to_string(),
+    }
+}
+
+/// A number with as few decimals, up to three, as it needs.
+fn short(value: f64) -> String {
+    let text = number(value, 3);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_are_named_by_their_edges() {
+        assert_eq!(range(0.5, 1.0), "0.5–1");
+        assert_eq!(range(10.0, f64::INFINITY), "≥ 10");
+        assert_eq!(range(f64::NEG_INFINITY, 100.0), "< 100");
+    }
+
+    #[test]
+    fn each_value_is_a_bar_and_missing_ones_are_none() {
+        let panel = QualityPanel {
+            name: "Separation",
+            unit: "rms sigma",
+            edges: &[0.0, 1.0, 2.0, f64::INFINITY],
+            support: &[12, 0, 3456],
+            series: &[QualitySeries { name: "recall", values: &[0.7, f64::NAN, 0.99] }],
+        };
+        let svg = errors(&[panel]).svg();
+        for text in ["Separation (rms sigma)", "3,456", "≥ 2", ">recall<"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        // The first of the palette: two bars and the legend's block.
+        assert_eq!(svg.matches("#0072b2").count(), 3);
+    }
+
+    #[test]
+    fn no_panels_and_no_bins_are_said() {
+        assert!(errors(&[]).svg().contains("no bins"));
+        let bare = QualityPanel { name: "S/N", unit: "", edges: &[], support: &[], series: &[] };
+        assert!(errors(&[bare]).svg().contains("no bins"));
+    }
+}
