@@ -98,7 +98,7 @@ mod tests {
             legend.add(Key::Block(BLUE), name);
         }
         assert!(legend.height(120.0) > legend.height(600.0));
-        let rows: Vec<usize> = legend.places(170.0).iter().map(|p| p.0).collect();
+        let rows: Vec<usize> = legend.places(150.0).iter().map(|p| p.0).collect();
         assert_eq!(rows, [0, 0, 1, 2]);
     }
 }

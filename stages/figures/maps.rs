@@ -190,7 +190,7 @@ impl<'a> Shown<'a> {
 mod tests {
     use super::*;
 
-    fn map<'a>(kind: MapKind, values: &'a [f64]) -> Map<'a> {
+    fn map(kind: MapKind, values: &[f64]) -> Map<'_> {
         Map { title: "Integrated intensity", unit: "K km/s", kind, values }
     }
 

@@ -35,7 +35,7 @@ pub(super) fn png(scene: &Scene, scale: f32) -> Result<Vec<u8>, FigureError> {
     for primitive in &scene.elements {
         match primitive {
             Primitive::Text { x, y, content, size, rotate: Some(_), .. } => {
-                upward.push(Upward { x: *x, y: *y, content, size: *size })
+                upward.push(Upward { x: *x, y: *y, content, size: *size });
             }
             other => level.add(other.clone()),
         }
@@ -68,12 +68,22 @@ impl Picture {
         let widths = lines.iter().map(|l| text::width(l.content, l.size));
         let width = 1.1 * widths.fold(0.0, f64::max) + 8.0;
         let heights: Vec<f64> = lines.iter().map(|l| 2.0 * f64::from(l.size)).collect();
+        let pixel = |v: f64| libm::round(v * f64::from(scale)) as i64;
+        // In whole pixels, so that the letters stand as they would in place.
+        let middle = pixel(0.5 * width);
+        let baselines: Vec<i64> = heights
+            .iter()
+            .scan(0.0, |top, height| {
+                *top += height;
+                Some(pixel(*top - 0.3 * height))
+            })
+            .collect();
         let mut strip = Scene::new(width, heights.iter().sum());
-        let mut top = 0.0;
-        for (line, height) in lines.iter().zip(&heights) {
+        for (line, baseline) in lines.iter().zip(&baselines) {
+            // The rasteriser cuts a baseline's fraction off: a little more than whole is whole.
             strip.add(Primitive::Text {
-                x: 0.5 * width,
-                y: top + 0.7 * height,
+                x: middle as f64 / f64::from(scale),
+                y: (*baseline as f64 + 0.1) / f64::from(scale),
                 content: line.content.to_string(),
                 size: line.size,
                 anchor: TextAnchor::Middle,
@@ -81,16 +91,13 @@ impl Picture {
                 bold: false,
                 color: None,
             });
-            top += height;
         }
         let strip = Self::draw(&strip, scale)?;
 
-        let pixel = |v: f64| libm::round(v * f64::from(scale)) as i64;
-        let mut top = 0.0;
-        for (line, height) in lines.iter().zip(&heights) {
-            let (middle, baseline) = (pixel(0.5 * width), pixel(top + 0.7 * height));
+        for ((line, baseline), height) in lines.iter().zip(baselines).zip(heights) {
             let (x0, y0) = (pixel(line.x), pixel(line.y));
-            for v in pixel(top)..pixel(top + height).min(strip.height as i64) {
+            let rows = baseline - pixel(0.7 * height) + 1..baseline + pixel(0.3 * height);
+            for v in rows.start.max(0)..rows.end.min(strip.height as i64) {
                 for u in 0..strip.width as i64 {
                     let ink = strip.rgb[(v as usize * strip.width + u as usize) * 3];
                     if ink < 255 {
@@ -98,7 +105,6 @@ impl Picture {
                     }
                 }
             }
-            top += height;
         }
         Ok(())
     }

@@ -1,0 +1,1 @@
+//! Runs a data pipeline declared in YAML, and never computes the same thing twice.

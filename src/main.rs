@@ -1,0 +1,2 @@
+//! The program `pipe`.
+fn main() {}
