@@ -254,7 +254,7 @@ mod tests {
         let tree = Tree::new(vec![entry("b", b"2"), entry("a/x", b"1")]).unwrap();
         assert_eq!(
             tree.digest().hex(),
-            "PIN_TREE"
+            "34317e35ceb0b29eae83a106ab85b81ff42f75b3ef297acac7ab6077f60901d5"
         );
     }
 

@@ -34,7 +34,7 @@ pub(crate) const KIND: &str = "command";
 
 /// What goes wrong with a command.
 #[derive(Debug, Error)]
-pub enum CommandError {
+pub(crate) enum CommandError {
     /// It can't be started.
     #[error("failed to start `{program}`")]
     Start {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::{
-    artifact::Tree,
     cache::{Cache, CacheError, Flaw, Recipe, Record},
     command,
     digest::{Digest, Fingerprint},
@@ -108,16 +107,4 @@ pub(crate) fn look_up(cache: &Cache, fingerprint: Fingerprint) -> Result<Known, 
         }
     }
     Ok(Known::Complete(Box::new(record)))
-}
-
-/// The trees of a record's outputs. They were complete when the record was looked up.
-pub(crate) fn trees(cache: &Cache, outputs: &BTreeMap<String, Digest>) -> Result<Result<BTreeMap<String, Tree>, Flaw>, CacheError> {
-    let mut trees = BTreeMap::new();
-    for (name, digest) in outputs {
-        match cache.tree(*digest)? {
-            Ok(tree) => trees.insert(name.clone(), tree),
-            Err(flaw) => return Ok(Err(flaw)),
-        };
-    }
-    Ok(Ok(trees))
 }

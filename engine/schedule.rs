@@ -77,6 +77,7 @@ pub fn run(
     let began = Instant::now();
     let started = jiff::Timestamp::now();
     let wanted = closure(pipeline, &options.targets)?;
+    Staging::sweep(cache);
     let runs = cache.runs(&pipeline.file);
     let last = runs.last_fingerprints(RUNS_BACK)?;
     let jobs = options.jobs.max(1);

@@ -299,6 +299,13 @@ impl<T: Scalar> ArrayReader<T> {
     /// # Errors
     /// When the rows aren't there, or can't be read.
     pub fn read(&self, rows: Range<u64>) -> Result<Vec<T>, ZarrError> {
+        if rows.end > self.rows() {
+            return Err(ZarrError::Array {
+                artifact: self.artifact.clone(),
+                array: self.name.clone(),
+                why: format!("rows {}..{} are beyond its {} rows", rows.start, rows.end, self.rows()),
+            });
+        }
         let mut subset = vec![rows];
         subset.extend(self.array.shape()[1..].iter().map(|n| 0..*n));
         self.array.retrieve_array_subset::<Vec<T>>(&subset).map_err(|error| ZarrError::Array {
@@ -375,5 +382,78 @@ impl ReadableStorageTraits for ArtifactStore {
 
     fn supports_get_partial(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Cache, Staging};
+
+    fn group(cache: &Cache, rows: u64) -> Artifact {
+        let staging = Arc::new(Staging::new(cache).unwrap());
+        let output = Output::new("spectra", &staging);
+        let group = output.zarr(Map::from_iter([("axis".to_owned(), json!({"unit": "km/s"}))])).unwrap();
+        let spec = ArraySpec {
+            shape: vec![rows, 3],
+            dimensions: &["row", "channel"],
+            chunk_rows: 4,
+            unit: "K",
+            about: "intensity",
+        };
+        let array = group.array::<f32>("spectra", &spec).unwrap();
+        for chunk in 0..array.chunks() {
+            let rows = array.rows(chunk);
+            let elements: Vec<f32> = (rows.start * 3..rows.end * 3).map(|i| i as f32).collect();
+            array.write(chunk, &elements).unwrap();
+        }
+        let (tree, staged) = output.finish().unwrap();
+        staging.publish(staged).unwrap();
+        Artifact::cached("spectra", "spectra", Arc::new(tree), cache)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let artifact = group(&cache, 10);
+        let array = artifact.zarr().unwrap().array::<f32>("spectra").unwrap();
+        assert_eq!((array.shape(), array.unit()), (&[10, 3][..], "K"));
+        let expected: Vec<f32> = (9..27).map(|i| i as f32).collect();
+        assert_eq!(array.read(3..9).unwrap(), expected);
+        assert_eq!(array.read_all().unwrap().len(), 30);
+        assert!(array.read(9..11).is_err());
+    }
+
+    #[test]
+    fn a_longer_array_shares_the_whole_chunks_of_a_shorter_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let (short, long) = (group(&cache, 8), group(&cache, 10));
+        for chunk in ["spectra/c/0/0", "spectra/c/1/0"] {
+            assert_eq!(short.tree().get(chunk).unwrap(), long.tree().get(chunk).unwrap());
+        }
+        assert_eq!(group(&cache, 10).tree(), long.tree());
+    }
+
+    #[test]
+    fn no_version_of_a_library_is_in_what_is_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let artifact = group(&cache, 4);
+        for path in ["zarr.json", "spectra/zarr.json"] {
+            let text = String::from_utf8(artifact.read(path).unwrap()).unwrap();
+            assert!(!text.contains("zarrs"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_and_a_missing_array_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let group = group(&cache, 4).zarr().unwrap();
+        let wrong = group.array::<f64>("spectra").err().unwrap().to_string();
+        assert!(wrong.contains("float64"), "{wrong}");
+        assert!(group.array::<f64>("noise").is_err());
     }
 }

@@ -143,17 +143,22 @@ pub(super) struct Report {
 impl Report {
     /// Past this many complaints no more suggestions are looked for: each looks at every name there is.
     const SUGGESTIONS: usize = 100;
+    /// Complaints past these are dropped: nobody reads them, and a hostile text could make millions.
+    const MOST: usize = 1000;
 
     pub(super) fn push(&mut self, complaint: Complaint) {
-        self.complaints.push(complaint);
+        if !self.is_full() {
+            self.complaints.push(complaint);
+        }
+    }
+
+    /// Whether no more complaints are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.complaints.len() >= Self::MOST
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.complaints.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.complaints.len()
     }
 
     /// The one of `names` that was probably meant by `word`.

@@ -7,6 +7,9 @@ use super::{
     node::{Node, Style, Tree},
 };
 
+/// Texts longer than this many bytes are not searched: their place is the whole.
+const LONGEST: usize = 1 << 16;
+
 /// The place of the bytes `part` of the text of `node`; the whole of `node` if they can't be told apart there.
 pub(super) fn of(node: &Node<'_>, part: Range<usize>, sources: &[Source]) -> Span {
     let Tree::Scalar(scalar) = &node.tree else { return node.span };
@@ -29,6 +32,9 @@ pub(super) fn of(node: &Node<'_>, part: Range<usize>, sources: &[Source]) -> Spa
 }
 
 fn within(span: Span, style: Style, text: &str, part: Range<usize>, sources: &[Source]) -> Span {
+    if text.len() > LONGEST {
+        return span;
+    }
     let found = sources
         .get(span.source as usize)
         .and_then(|source| source.text.get(span.range()))

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{Event, Parser, ScalarStyle, StrInput, StructureStyle};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureStyle};
 
 use super::{
     complaint::{Complaint, Report, Span},
@@ -11,9 +11,7 @@ use super::{
 };
 
 /// How many values a text may hold, aliases written out.
-const NODES: usize = 4_000_000;
-/// How many duplicate keys are reported for one text.
-const DUPLICATES: usize = 100;
+const NODES: usize = 1_000_000;
 
 /// A part of a source's text that is YAML by itself.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +39,6 @@ pub(super) fn parse<'a>(text: Text<'a>, report: &mut Report) -> Option<Node<'a>>
         text,
         anchors: HashMap::new(),
         left: NODES,
-        duplicates: 0,
         report,
     };
     match builder.document() {
@@ -68,7 +65,6 @@ struct Builder<'a, 'r> {
     anchors: HashMap<usize, Anchored<'a>>,
     /// How many more nodes may be made.
     left: usize,
-    duplicates: usize,
     report: &'r mut Report,
 }
 
@@ -122,6 +118,9 @@ impl<'a> Builder<'a, '_> {
         let width = rest.chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
         let before = &self.text.text[..self.text.text.len() - rest.len()];
         let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
+        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+            return Self::too_deep(self.span(at..at + width));
+        }
         let complaint = Complaint::new(
             self.span(at..at + width),
             format!("this is not YAML: {}", error.info().trim_end_matches('.')),
@@ -137,6 +136,10 @@ impl<'a> Builder<'a, '_> {
         })
     }
 
+    fn too_deep(span: Span) -> Stop {
+        Box::new(Complaint::new(span, format!("nested deeper than {DEPTH} levels")))
+    }
+
     fn spend(&mut self, weight: usize, span: Span) -> Result<(), Stop> {
         let Some(left) = self.left.checked_sub(weight) else {
             return Err(Complaint::new(span, format!("the text holds more than {NODES} values"))
@@ -150,9 +153,6 @@ impl<'a> Builder<'a, '_> {
     /// The node that begins with `event`.
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node<'a>, Stop> {
         self.spend(1, span)?;
-        let too_deep = |span| {
-            Box::new(Complaint::new(span, format!("nested deeper than {DEPTH} levels")))
-        };
         let (node, anchor) = match event {
             Event::Alias(id) => {
                 let Some(anchored) = self.anchors.get(&id) else {
@@ -161,7 +161,7 @@ impl<'a> Builder<'a, '_> {
                     );
                 };
                 if depth + anchored.depth > DEPTH {
-                    return Err(too_deep(span));
+                    return Err(Self::too_deep(span));
                 }
                 let weight = anchored.weight;
                 self.spend(weight, span)?;
@@ -197,14 +197,14 @@ impl<'a> Builder<'a, '_> {
             }
             Event::SequenceStart(style, anchor, tag) => {
                 if depth == DEPTH {
-                    return Err(too_deep(span));
+                    return Err(Self::too_deep(span));
                 }
                 self.check_collection(style, tag.as_deref(), span)?;
                 (self.sequence(span, depth)?, anchor)
             }
             Event::MappingStart(style, anchor, tag) => {
                 if depth == DEPTH {
-                    return Err(too_deep(span));
+                    return Err(Self::too_deep(span));
                 }
                 self.check_collection(style, tag.as_deref(), span)?;
                 (self.mapping(span, depth)?, anchor)
@@ -329,17 +329,12 @@ impl<'a> Builder<'a, '_> {
             let first = twice.get(&i);
             i += 1;
             if let Some(first) = first {
-                self.duplicates += 1;
-                if self.duplicates <= DUPLICATES {
-                    self.report.push(
-                        Complaint::new(
-                            entry.key.span,
-                            format!("the key `{}` is given twice", entry.key.name),
-                        )
+                let message = format!("the key `{}` is given twice", entry.key.name);
+                self.report.push(
+                    Complaint::new(entry.key.span, message)
                         .here("again here")
                         .label(*first, "first here"),
-                    );
-                }
+                );
             }
             first.is_none()
         });
@@ -452,7 +447,7 @@ mod tests {
             let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
             text += &format!("a{i}: &a{i} [{aliases}]\n");
         }
-        assert_eq!(messages(&text), ["the text holds more than 4000000 values"]);
+        assert_eq!(messages(&text), ["the text holds more than 1000000 values"]);
         let mut text = String::from("a0: &a0 [x]\n");
         for i in 1..200 {
             text += &format!("a{i}: &a{i} [*a{}]\n", i - 1);

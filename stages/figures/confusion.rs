@@ -11,7 +11,7 @@ use super::{Figure, text};
 ///
 /// `matrix[t][p]` is the number of spectra with `t` true and `p` predicted components; short rows
 /// are filled with zeros. Each cell holds its number; its shade is the share of its row.
-pub fn confusion(matrix: &[Vec<usize>]) -> Figure {
+pub fn confusion(matrix: &[Vec<u64>]) -> Figure {
     let rows = matrix.len();
     let columns = matrix.iter().map(Vec::len).max().unwrap_or(0);
     let names = |n: usize| counts(n);
@@ -39,13 +39,13 @@ pub fn confusion(matrix: &[Vec<usize>]) -> Figure {
         y: Scale::linear(0.5 - rows.max(1) as f64, 0.5),
     };
 
-    let total: usize = matrix.iter().flatten().sum();
+    let total: u64 = matrix.iter().flatten().sum();
     if total == 0 {
         frame.outline(&mut sheet);
         frame.note(&mut sheet, "no spectra");
     } else {
         fill(&mut sheet, &frame, matrix, columns);
-        let right: usize = matrix.iter().enumerate().filter_map(|(i, r)| r.get(i)).sum();
+        let right: u64 = matrix.iter().enumerate().filter_map(|(i, r)| r.get(i)).sum();
         let accuracy = number(right as f64 / total as f64, 3);
         let title = format!("accuracy {accuracy}, n = {}", text::grouped(total));
         frame.title(&mut sheet, &title);
@@ -70,13 +70,13 @@ fn counts(n: usize) -> Ticks {
     }
 }
 
-fn fill(sheet: &mut Sheet, frame: &Frame, matrix: &[Vec<usize>], columns: usize) {
+fn fill(sheet: &mut Sheet, frame: &Frame, matrix: &[Vec<u64>], columns: usize) {
     let width = frame.area.width / columns as f64;
     let height = frame.area.height / matrix.len() as f64;
     let mut cells: Vec<(Area, Rgb)> = Vec::new();
     let mut numbers: Vec<((f64, f64), String, Rgb)> = Vec::new();
     for (t, row) in matrix.iter().enumerate() {
-        let sum: usize = row.iter().sum();
+        let sum: u64 = row.iter().sum();
         for p in 0..columns {
             let n = row.get(p).copied().unwrap_or(0);
             let share = n as f64 / sum.max(1) as f64;
@@ -86,7 +86,12 @@ fn fill(sheet: &mut Sheet, frame: &Frame, matrix: &[Vec<usize>], columns: usize)
             cells.push((area, rgb));
             let ink = if n == 0 { GREY } else { ink_on(rgb) };
             let label = text::grouped(n);
-            if text::width(&label, SMALL) < width - 2.0 && height > 10.0 {
+            // Where there is room, the share stands below the number.
+            if width > 45.0 && height > 28.0 && n > 0 {
+                numbers.push(((x, y - 2.8), label, ink));
+                let share = format!("{} %", number(100.0 * share, 1));
+                numbers.push(((x, y + 9.2), share, ink));
+            } else if text::width(&label, SMALL) < width - 2.0 && height > 10.0 {
                 numbers.push(((x, y + 3.2), label, ink));
             }
         }

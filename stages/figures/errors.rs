@@ -3,7 +3,7 @@
 use super::frame::{Frame, LINE, below, beside, beside_ticks};
 use super::grid::Grid;
 use super::legend::{Key, Legend};
-use super::scale::{Scale, Ticks, number};
+use super::scale::{Scale, Ticks};
 use super::sheet::{Anchor, Area, Sheet};
 use super::style::{BLACK, CYCLE, GREY, HAIR, PAGE, PALE_GREY, SMALL};
 use super::{Figure, text};
@@ -29,10 +29,10 @@ pub struct QualityPanel<'a> {
     pub name: &'a str,
     /// The property's unit, such as `rms sigma`; may be empty.
     pub unit: &'a str,
-    /// The edges of the bins, one more than there are bins; the outermost may be infinite.
-    pub edges: &'a [f64],
+    /// What each bin holds, such as `0.5–1` or `isolated`.
+    pub bins: &'a [String],
     /// How many components (or spectra) each bin holds.
-    pub support: &'a [usize],
+    pub support: &'a [u64],
     /// The measures, in the same order and number in each panel.
     pub series: &'a [QualitySeries<'a>],
 }
@@ -57,11 +57,11 @@ pub fn errors(panels: &[QualityPanel]) -> Figure {
     let grid = Grid::new(panels.len(), 2, (left, PAGE - 8.0), top, HEIGHT, gap);
     let mut sheet = Sheet::new(PAGE, grid.whole().bottom() + below());
     legend.draw(&mut sheet, (left, 3.0), PAGE - left - NOTE);
-    let at = (PAGE - 8.0, top - 4.0);
+    let at = (PAGE - 8.0, 12.2);
     sheet.text(at, "numbers: how many each bin holds", SMALL, Anchor::End);
 
     for i in 0..grid.count {
-        let bins = panels.get(i).map_or(0, |p| p.edges.len().saturating_sub(1));
+        let bins = panels.get(i).map_or(0, |p| p.bins.len());
         let x = Scale::linear(-0.5, bins.max(1) as f64 - 0.5);
         let area = grid.area(i);
         let frame = Frame { area, x, y };
@@ -119,7 +119,7 @@ fn bars(sheet: &mut Sheet, frame: &Frame, panel: &QualityPanel, bins: usize) {
             sheet.coloured_text(at, &note, SMALL, Anchor::Middle, ink);
         }
         labels.values.push(bin as f64);
-        labels.labels.push(range(panel.edges[bin], panel.edges[bin + 1]));
+        labels.labels.push(panel.bins[bin].clone());
     }
     // Where the ranges have no room, every other one is left out, and so on.
     let mut every = 1;
@@ -134,40 +134,16 @@ fn bars(sheet: &mut Sheet, frame: &Frame, panel: &QualityPanel, bins: usize) {
     frame.ticks_below(sheet, &labels, true);
 }
 
-/// A bin as text: `0.5–1`, `≥ 3`, `< 1`.
-fn range(low: f64, high: f64) -> String {
-    match (low.is_finite(), high.is_finite()) {
-        (true, true) => format!("{}–{}", short(low), short(high)),
-        (true, false) => format!("≥ {}", short(low)),
-        (false, true) => format!("< {}", short(high)),
-        (false, false) => "all".to_string(),
-    }
-}
-
-/// A number with as few decimals, up to three, as it needs.
-fn short(value: f64) -> String {
-    let text = number(value, 3);
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    text.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bins_are_named_by_their_edges() {
-        assert_eq!(range(0.5, 1.0), "0.5–1");
-        assert_eq!(range(10.0, f64::INFINITY), "≥ 10");
-        assert_eq!(range(f64::NEG_INFINITY, 100.0), "< 100");
-    }
 
     #[test]
     fn each_value_is_a_bar_and_missing_ones_are_none() {
         let panel = QualityPanel {
             name: "Separation",
             unit: "rms sigma",
-            edges: &[0.0, 1.0, 2.0, f64::INFINITY],
+            bins: &["0–1", "1–2", "≥ 2"].map(String::from),
             support: &[12, 0, 3456],
             series: &[QualitySeries { name: "recall", values: &[0.7, f64::NAN, 0.99] }],
         };
@@ -182,7 +158,7 @@ mod tests {
     #[test]
     fn no_panels_and_no_bins_are_said() {
         assert!(errors(&[]).svg().contains("no bins"));
-        let bare = QualityPanel { name: "S/N", unit: "", edges: &[], support: &[], series: &[] };
+        let bare = QualityPanel { name: "S/N", unit: "", bins: &[], support: &[], series: &[] };
         assert!(errors(&[bare]).svg().contains("no bins"));
     }
 }

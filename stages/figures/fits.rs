@@ -57,7 +57,10 @@ pub fn fits(panels: &[FitPanel], labels: &Labels, thresholds: Thresholds) -> Fig
         .map(|i| curve::value_scale(panels[i].observed, &[&found[i], &truth[i]]))
         .collect();
     let (ticks, exponent) = shared_ticks(&scales, 3);
-    let widest = ticks.iter().map(|t| t.widest(SMALL)).fold(22.0, f64::max);
+    let residuals: Vec<Residual> =
+        panels.iter().zip(&found).map(|(p, f)| Residual::new(p, f)).collect();
+    let beside_residual = residuals.iter().map(Residual::widest).fold(0.0, f64::max);
+    let widest = ticks.iter().map(|t| t.widest(SMALL)).fold(beside_residual + 10.0, f64::max);
 
     let top = 4.0 + legend.height(PAGE) + LINE;
     let (left, right) = (beside(widest), PAGE - 6.0);
@@ -85,9 +88,10 @@ pub fn fits(panels: &[FitPanel], labels: &Labels, thresholds: Thresholds) -> Fig
         if !panel.observed.iter().any(|y| y.is_finite()) {
             frame.note(&mut sheet, "no observed values");
         }
-        residual(&mut sheet, lower, panel, &found[i], grid.is_lowest(i));
+        let lower = Frame { area: lower, x: frame.x, y: residuals[i].scale };
+        residuals[i].draw(&mut sheet, &lower, panel.axis, grid.is_lowest(i));
         if grid.is_leftmost(i) {
-            let at = (lower.left - 21.0, lower.centre().1);
+            let at = (lower.area.left - beside_ticks(beside_residual) - 2.0, lower.area.centre().1);
             sheet.upward_text(at, "Δ / rms", SMALL);
         }
     }
@@ -103,34 +107,47 @@ fn split(area: Area) -> (Area, Area) {
     (upper, lower)
 }
 
-/// Draws observed minus predicted in units of the noise rms.
-fn residual(sheet: &mut Sheet, area: Area, panel: &FitPanel, found: &[Component], labelled: bool) {
-    let known = panel.rms.is_finite() && panel.rms > 0.0;
-    let mut values = curve::residual(panel.axis, panel.observed, found);
-    for value in &mut values {
-        *value /= panel.rms;
+/// Observed minus predicted in units of the noise rms, where that is known.
+struct Residual {
+    values: Vec<f64>,
+    known: bool,
+    scale: Scale,
+    ticks: Ticks,
+}
+
+impl Residual {
+    fn new(panel: &FitPanel, found: &[Component]) -> Self {
+        let known = panel.rms.is_finite() && panel.rms > 0.0;
+        let mut values = curve::residual(panel.axis, panel.observed, found);
+        for value in &mut values {
+            *value /= panel.rms;
+        }
+        let (low, high) = extent(values.iter().copied()).unwrap_or((0.0, 0.0));
+        let reach = if known { low.abs().max(high.abs()).max(3.6) * 1.08 } else { 4.0 };
+        Self { values, known, scale: Scale::linear(-reach, reach), ticks: symmetric_ticks(reach) }
     }
-    let (low, high) = extent(values.iter().copied()).unwrap_or((0.0, 0.0));
-    let reach = if known { low.abs().max(high.abs()).max(3.6) * 1.08 } else { 4.0 };
-    let frame = Frame { area, x: curve::axis_scale(panel.axis), y: Scale::linear(-reach, reach) };
-    if known {
-        let (_, top) = frame.at(frame.x.low, 1.0);
-        let (_, bottom) = frame.at(frame.x.low, -1.0);
-        let band = Area { top, height: bottom - top, ..area };
-        sheet.fill(band, PALE_GREY);
-        let across = (area.left, area.right());
-        sheet.rule_across(across, area.centre().1, HAIR, PREDICTION.rgb);
-        let values = |c: usize| values[c];
-        let channels = panel.observed.len().min(panel.axis.channels);
-        curve::steps(sheet, &frame, panel.axis, values, channels, OBSERVED);
-    } else {
-        frame.note(sheet, "noise rms unknown");
+
+    fn widest(&self) -> f64 {
+        self.ticks.widest(SMALL)
     }
-    frame.outline(sheet);
-    let across = frame.x.ticks(4, frame.x.exponent());
-    frame.ticks_below(sheet, &across, labelled);
-    if known {
-        frame.ticks_left(sheet, &symmetric_ticks(reach), true);
+
+    fn draw(&self, sheet: &mut Sheet, frame: &Frame, axis: &Axis, labelled: bool) {
+        let area = frame.area;
+        if self.known {
+            let (_, top) = frame.at(frame.x.low, 1.0);
+            let (_, bottom) = frame.at(frame.x.low, -1.0);
+            let band = Area { top, height: bottom - top, ..area };
+            sheet.fill(band, PALE_GREY);
+            let across = (area.left, area.right());
+            sheet.rule_across(across, area.centre().1, HAIR, PREDICTION.rgb);
+            curve::steps(sheet, frame, axis, |c| self.values[c], self.values.len(), OBSERVED);
+            frame.ticks_left(sheet, &self.ticks, true);
+        } else {
+            frame.note(sheet, "noise rms unknown");
+        }
+        frame.outline(sheet);
+        let across = frame.x.ticks(4, frame.x.exponent());
+        frame.ticks_below(sheet, &across, labelled);
     }
 }
 

@@ -47,7 +47,7 @@ pub fn maps(width: usize, height: usize, maps: &[Map]) -> Figure {
     let rows = Scale::linear(-0.5, height.max(1) as f64 - 0.5);
     let columns = Scale::linear(-0.5, width.max(1) as f64 - 0.5);
     let down = rows.ticks(4, 0).whole();
-    let (first, next) = (beside(down.widest(SMALL)), beside_ticks(down.widest(SMALL)) + 4.0);
+    let (first, next) = (beside(down.widest(SMALL)), beside_ticks(down.widest(SMALL)) + 8.0);
     let rooms: Vec<f64> = shown.iter().map(|s| s.bar().room()).collect();
     let count = shown.len().max(1);
 

@@ -1,4 +1,4 @@
-//! Predicted against true parameters of matched components, one panel a parameter.
+//! Predicted against true parameters of components, one panel a parameter.
 
 use super::bar::{Bar, ramp};
 use super::frame::{Frame, LINE, below, beside};
@@ -26,6 +26,8 @@ pub struct ParameterPanel<'a> {
     pub predicted: &'a [f64],
     /// The coefficient of determination, written into the panel; none is computed here.
     pub r2: Option<f64>,
+    /// How many true components have no predicted one, written into the panel.
+    pub missed: u64,
 }
 
 /// Draws the panels side by side, on a page's width, with the line of equality.
@@ -172,18 +174,21 @@ impl<'a> Panel<'a> {
         };
         frame.label_below(sheet, &name("True"));
         frame.label_left(sheet, &name("Predicted"), self.ticks.widest(SMALL));
-        frame.title(sheet, &format!("n = {}", text::grouped(self.pairs.len())));
+        frame.title(sheet, &format!("n = {}", text::grouped(self.pairs.len() as u64)));
         if self.pairs.is_empty() {
-            frame.note(sheet, "no matched components");
+            frame.note(sheet, "no components on both sides");
         }
 
         let mut notes = Vec::new();
         if let Some(r2) = self.given.r2.filter(|r2| r2.is_finite()) {
             notes.push(format!("R² = {}", super::scale::number(r2, 3)));
         }
+        if self.given.missed > 0 {
+            notes.push(format!("{} missed", text::grouped(self.given.missed)));
+        }
         let outside = self.pairs.len() - inside.len();
         if outside > 0 {
-            notes.push(format!("{} outside", text::grouped(outside)));
+            notes.push(format!("{} outside", text::grouped(outside as u64)));
         }
         for (i, note) in notes.iter().enumerate() {
             let at = (area.left + 5.0, area.top + 11.0 + i as f64 * LINE);
@@ -206,7 +211,14 @@ mod tests {
     use super::*;
 
     fn panel<'a>(truth: &'a [f64], predicted: &'a [f64]) -> ParameterPanel<'a> {
-        ParameterPanel { name: "mean", unit: "km/s", truth, predicted, r2: Some(-0.5) }
+        ParameterPanel {
+            name: "mean",
+            unit: "km/s",
+            truth,
+            predicted,
+            r2: Some(-0.5),
+            missed: 1_234,
+        }
     }
 
     #[test]
@@ -217,7 +229,7 @@ mod tests {
         predicted[8] = f64::NAN;
         let svg = parameters(&[panel(&truth, &predicted)]).svg();
         assert_eq!(svg.matches("<circle").count(), 398);
-        for text in ["n = 399", "R² = −0.500", "1 outside", "True mean (km/s)"] {
+        for text in ["n = 399", "R² = −0.500", "1 outside", "1,234 missed", "True mean (km/s)"] {
             assert!(svg.contains(text), "{text}");
         }
     }
@@ -238,7 +250,7 @@ mod tests {
     fn nothing_to_show_is_said() {
         assert!(parameters(&[]).svg().contains("no parameters"));
         let svg = parameters(&[panel(&[], &[])]).svg();
-        assert!(svg.contains("no matched components"));
+        assert!(svg.contains("no components on both sides"));
         let svg = parameters(&[panel(&[1.0], &[1.0])]).svg();
         assert_eq!(svg.matches("<circle").count(), 1);
     }

@@ -90,7 +90,7 @@ pub(super) fn power(exponent: i32) -> String {
 }
 
 /// `count` with thin groups of three, as in `12,345`.
-pub(super) fn grouped(count: usize) -> String {
+pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {

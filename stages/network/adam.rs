@@ -22,11 +22,7 @@ pub(super) struct Adam {
 impl Adam {
     /// No steps yet.
     pub(super) fn new(weights: usize) -> Self {
-        Self {
-            first: vec![0.0; weights],
-            second: vec![0.0; weights],
-            steps: 0,
-        }
+        Self { first: vec![0.0; weights], second: vec![0.0; weights], steps: 0 }
     }
 
     /// Takes one step.
@@ -68,9 +64,9 @@ mod tests {
         adam.step(&mut weights, &[1e-3, -50.0], 0.1);
         assert!((weights[0] - 0.9).abs() < 1e-5);
         assert!((weights[1] + 1.9).abs() < 1e-5);
-        for step in 0..400 {
+        for step in 0..2000 {
             let gradient = [2.0 * (weights[0] - 3.0), 20.0 * (weights[1] - 5.0)];
-            adam.step(&mut weights, &gradient, 0.1 / (1.0 + f64::from(step) / 40.0));
+            adam.step(&mut weights, &gradient, 0.05 * (1.0 - f64::from(step) / 2000.0));
         }
         assert!((weights[0] - 3.0).abs() < 0.05 && (weights[1] - 5.0).abs() < 0.05);
     }

@@ -59,12 +59,7 @@ impl Architecture {
             if (least..=most).contains(&value) {
                 Ok(())
             } else {
-                Err(ArchitectureError::OutOfRange {
-                    key,
-                    value,
-                    least,
-                    most,
-                })
+                Err(ArchitectureError::OutOfRange { key, value, least, most })
             }
         };
         within("channels", self.channels, 2, MOST_CHANNELS)?;
@@ -86,9 +81,7 @@ impl Architecture {
             within("dense", width, 1, MOST_UNITS)?;
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return Err(ArchitectureError::Dropout {
-                value: self.dropout,
-            });
+            return Err(ArchitectureError::Dropout { value: self.dropout });
         }
         if self.length(self.blocks) == 0 {
             return Err(ArchitectureError::TooDeep {
@@ -143,16 +136,10 @@ mod tests {
         assert_eq!(good.check(), Ok(()));
         let mut bad = good.clone();
         bad.slots = 9;
-        assert!(matches!(
-            bad.check(),
-            Err(ArchitectureError::OutOfRange { key: "slots", .. })
-        ));
+        assert!(matches!(bad.check(), Err(ArchitectureError::OutOfRange { key: "slots", .. })));
         let mut bad = good.clone();
         bad.kernels = vec![3, 4];
-        assert_eq!(
-            bad.check(),
-            Err(ArchitectureError::EvenKernel { kernel: 4 })
-        );
+        assert_eq!(bad.check(), Err(ArchitectureError::EvenKernel { kernel: 4 }));
         let mut bad = good.clone();
         bad.kernels = vec![7, 3];
         assert_eq!(bad.check(), Err(ArchitectureError::UnorderedKernels));
@@ -165,9 +152,6 @@ mod tests {
         let mut bad = good;
         bad.filters = 1 << 14;
         bad.dense = vec![1 << 14];
-        assert!(matches!(
-            bad.check(),
-            Err(ArchitectureError::TooLarge { .. })
-        ));
+        assert!(matches!(bad.check(), Err(ArchitectureError::TooLarge { .. })));
     }
 }

@@ -47,19 +47,13 @@ impl Convolution {
 
     /// Learned values: for each kernel (tap, input, filter).
     pub(super) fn weight_size(&self) -> usize {
-        self.kernels
-            .iter()
-            .map(|kernel| kernel * self.inputs * self.filters)
-            .sum()
+        self.kernels.iter().map(|kernel| kernel * self.inputs * self.filters).sum()
     }
 
     /// Values of one output gradient as [`backward`](Self::backward) reads it: for each kernel its own
     /// (length + kernel - 1) × filters, with margins of zeros of half that kernel.
     pub(super) fn gradient_size(&self) -> usize {
-        self.kernels
-            .iter()
-            .map(|kernel| (self.length + kernel - 1) * self.filters)
-            .sum()
+        self.kernels.iter().map(|kernel| (self.length + kernel - 1) * self.filters).sum()
     }
 
     /// For each kernel, where its first position's gradient lies among the [`gradient_size`](Self::gradient_size) values.
@@ -128,17 +122,12 @@ impl Convolution {
         for (branch, kernel) in self.kernels.iter().enumerate() {
             let window = kernel * self.filters;
             let (weight, rest) = mirrored.split_at(window * self.inputs);
-            let (padded, further) =
-                gradient.split_at((self.length + kernel - 1) * self.filters);
+            let (padded, further) = gradient.split_at((self.length + kernel - 1) * self.filters);
             (mirrored, gradient) = (rest, further);
             multiply(
                 Matrix::strided(padded, self.length, window, self.filters),
                 Matrix::new(weight, window, self.inputs),
-                if branch == 0 {
-                    Store::Replace
-                } else {
-                    Store::Add
-                },
+                if branch == 0 { Store::Replace } else { Store::Add },
                 MatrixMut::new(input_gradient, self.length, self.inputs),
             );
         }
@@ -166,12 +155,7 @@ impl Convolution {
     /// The windows of `kernel` at all positions, as the rows of a matrix (length × kernel · inputs).
     fn windows<'a>(&self, input: &'a [f32], kernel: usize) -> Matrix<'a> {
         let skipped = (self.margin() - kernel / 2) * self.inputs;
-        Matrix::strided(
-            &input[skipped..],
-            self.length,
-            kernel * self.inputs,
-            self.inputs,
-        )
+        Matrix::strided(&input[skipped..], self.length, kernel * self.inputs, self.inputs)
     }
 }
 
@@ -181,12 +165,7 @@ mod tests {
     use crate::network::difference::{check_gradient, dot, noise};
 
     fn layer() -> Convolution {
-        Convolution {
-            inputs: 3,
-            filters: 2,
-            kernels: vec![1, 3, 7],
-            length: 9,
-        }
+        Convolution { inputs: 3, filters: 2, kernels: vec![1, 3, 7], length: 9 }
     }
 
     /// Signals with margins of zeros around them.

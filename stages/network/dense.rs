@@ -41,10 +41,8 @@ impl Dense {
     /// Writes the gradient of the weights.
     pub(super) fn backward(self, inputs: &[f32], gradient: &[f32], weight_gradient: &mut [f32]) {
         let rows = gradient.len() / self.outputs;
-        weight_gradient
-            .par_chunks_mut(TILE * self.outputs)
-            .enumerate()
-            .for_each(|(tile, result)| {
+        weight_gradient.par_chunks_mut(TILE * self.outputs).enumerate().for_each(
+            |(tile, result)| {
                 let features = result.len() / self.outputs;
                 multiply(
                     Matrix::strided(&inputs[tile * TILE..], rows, features, self.inputs)
@@ -53,7 +51,8 @@ impl Dense {
                     Store::Replace,
                     MatrixMut::new(result, features, self.outputs),
                 );
-            });
+            },
+        );
     }
 
     /// Writes the gradient of the inputs.
@@ -105,10 +104,7 @@ mod tests {
     #[test]
     fn gradients_equal_differences() {
         // More rows than a task takes and more inputs than a tile, neither a multiple.
-        let dense = Dense {
-            inputs: 150,
-            outputs: 5,
-        };
+        let dense = Dense { inputs: 150, outputs: 5 };
         let rows = 37;
         let (x, w, b) = (noise(rows * 150, 1), noise(750, 2), noise(5, 3));
         let upstream = noise(rows * 5, 4);

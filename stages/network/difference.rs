@@ -10,10 +10,7 @@ pub(super) fn noise(count: usize, seed: u64) -> Vec<f32> {
 
 /// The inner product, in `f64`.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter()
-        .zip(b)
-        .map(|(&a, &b)| f64::from(a) * f64::from(b))
-        .sum()
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
 /// Asserts that `gradient` is that of `value` at `point`.

@@ -29,19 +29,16 @@ impl Dropout<'_> {
         }
         let threshold = (self.share * 65536.0) as u32;
         let kept = (1.0 / (1.0 - f64::from(threshold) / 65536.0)) as f32;
-        values
-            .par_chunks_mut(features)
-            .zip(self.rows)
-            .for_each(|(values, &row)| {
-                let index = [self.epoch as u64, layer as u64];
-                let mut generator = generator(self.seed, Purpose::Dropout, index, row as u64);
-                for pair in values.chunks_mut(2) {
-                    let bits = generator.next_u32();
-                    for (value, bits) in pair.iter_mut().zip([bits & 0xffff, bits >> 16]) {
-                        *value *= if bits < threshold { 0.0 } else { kept };
-                    }
+        values.par_chunks_mut(features).zip(self.rows).for_each(|(values, &row)| {
+            let index = [self.epoch as u64, layer as u64];
+            let mut generator = generator(self.seed, Purpose::Dropout, index, row as u64);
+            for pair in values.chunks_mut(2) {
+                let bits = generator.next_u32();
+                for (value, bits) in pair.iter_mut().zip([bits & 0xffff, bits >> 16]) {
+                    *value *= if bits < threshold { 0.0 } else { kept };
                 }
-            });
+            }
+        });
     }
 }
 
@@ -51,12 +48,7 @@ mod tests {
 
     #[test]
     fn mask_keeps_the_mean_and_depends_on_every_index() {
-        let dropout = Dropout {
-            share: 0.25,
-            seed: 1,
-            epoch: 2,
-            rows: &[3, 4],
-        };
+        let dropout = Dropout { share: 0.25, seed: 1, epoch: 2, rows: &[3, 4] };
         let mask = |dropout: Dropout, layer| {
             let mut values = vec![1.0; 2 * 4001];
             dropout.apply(layer, 4001, &mut values);

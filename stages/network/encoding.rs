@@ -22,10 +22,7 @@ pub(super) fn scale(spectra: &[f32], channels: usize, rows: &[usize]) -> f32 {
     let mut total = 0.0;
     for &row in rows {
         let spectrum = &spectra[row * channels..(row + 1) * channels];
-        total += spectrum
-            .iter()
-            .map(|&x| f64::from(x) * f64::from(x))
-            .sum::<f64>();
+        total += spectrum.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
     }
     let mean = total / (rows.len().max(1) * channels) as f64;
     if mean > 0.0 { mean.sqrt() as f32 } else { 1.0 }

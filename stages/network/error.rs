@@ -218,15 +218,3 @@ pub enum CheckpointError {
         name: String,
     },
 }
-
-/// Why spectra could not be predicted.
-#[derive(Debug, Clone, PartialEq, Error)]
-#[non_exhaustive]
-pub enum PredictError {
-    /// The arrays are unusable.
-    #[error(transparent)]
-    Examples(#[from] ExamplesError),
-    /// The caller asked to stop.
-    #[error("interrupted")]
-    Interrupted,
-}

@@ -75,38 +75,21 @@ impl<'a> Examples<'a> {
 
     fn check_row(&self, row: usize) -> Result<(), ExamplesError> {
         if row >= self.rows() {
-            return Err(ExamplesError::Row {
-                row,
-                rows: self.rows(),
-            });
+            return Err(ExamplesError::Row { row, rows: self.rows() });
         }
         let count = usize::from(self.counts[row]);
         if count > self.slots {
-            return Err(ExamplesError::Count {
-                row,
-                count,
-                slots: self.slots,
-            });
+            return Err(ExamplesError::Count { row, count, slots: self.slots });
         }
         let noise = f64::from(self.noise[row]);
         if !(noise.is_finite() && noise > 0.0) {
-            return Err(ExamplesError::Value {
-                array: "noise",
-                row,
-                value: noise,
-            });
+            return Err(ExamplesError::Value { array: "noise", row, value: noise });
         }
         for component in self.components(row) {
             let bad = component.iter().find(|value| !value.is_finite());
-            let negative = [component[0], component[2]]
-                .into_iter()
-                .find(|value| *value <= 0.0);
+            let negative = [component[0], component[2]].into_iter().find(|value| *value <= 0.0);
             if let Some(value) = bad.copied().or(negative) {
-                return Err(ExamplesError::Value {
-                    array: "parameters",
-                    row,
-                    value,
-                });
+                return Err(ExamplesError::Value { array: "parameters", row, value });
             }
         }
         Ok(())
@@ -130,11 +113,7 @@ impl<'a> Examples<'a> {
     pub(super) fn natural(&self, row: usize) -> impl Iterator<Item = [f64; 3]> + Clone + 'a {
         let (grid, noise) = (self.grid, f64::from(self.noise[row]));
         self.components(row).map(move |[amplitude, mean, sigma]| {
-            [
-                amplitude / noise,
-                grid.fraction(mean),
-                sigma / grid.extent().abs(),
-            ]
+            [amplitude / noise, grid.fraction(mean), sigma / grid.extent().abs()]
         })
     }
 
@@ -162,15 +141,7 @@ pub(super) fn length(
     found: usize,
     expected: usize,
 ) -> Result<(), ExamplesError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(ExamplesError::Length {
-            array,
-            found,
-            expected,
-        })
-    }
+    if found == expected { Ok(()) } else { Err(ExamplesError::Length { array, found, expected }) }
 }
 
 #[cfg(test)]
@@ -184,15 +155,8 @@ mod tests {
             parameters,
             counts: &[1, 0],
             slots: 1,
-            grid: Grid {
-                start: 10.0,
-                step: -2.0,
-                channels: 3,
-            },
-            unscaling: Unscaling::Channels {
-                offset: &[1.0, 1.0, 1.0],
-                scale: &[2.0, 2.0, 2.0],
-            },
+            grid: Grid { start: 10.0, step: -2.0, channels: 3 },
+            unscaling: Unscaling::Channels { offset: &[1.0, 1.0, 1.0], scale: &[2.0, 2.0, 2.0] },
         }
     }
 

@@ -26,10 +26,7 @@ impl Grid {
         if self.start.is_finite() && self.step.is_finite() && self.step != 0.0 {
             Ok(())
         } else {
-            Err(ExamplesError::Grid {
-                start: self.start,
-                step: self.step,
-            })
+            Err(ExamplesError::Grid { start: self.start, step: self.step })
         }
     }
 

@@ -57,15 +57,9 @@ impl Layout {
             normalize(&mut weights, &layer, outputs);
             inputs = outputs;
         }
-        weights.push(
-            "head.weight".to_owned(),
-            &[inputs, architecture.outputs()],
-        );
+        weights.push("head.weight".to_owned(), &[inputs, architecture.outputs()]);
         weights.push("head.bias".to_owned(), &[architecture.outputs()]);
-        Self {
-            weights: weights.places,
-            statistics: statistics.places,
-        }
+        Self { weights: weights.places, statistics: statistics.places }
     }
 
     /// How many values are learned.
@@ -92,11 +86,7 @@ impl List {
     fn push(&mut self, name: String, shape: &[usize]) {
         let start = end(&self.places);
         let size: usize = shape.iter().product();
-        self.places.push(TensorPlace {
-            name,
-            shape: shape.to_vec(),
-            range: start..start + size,
-        });
+        self.places.push(TensorPlace { name, shape: shape.to_vec(), range: start..start + size });
     }
 }
 
@@ -118,10 +108,7 @@ mod tests {
             let place = layout.weights.iter().find(|place| place.name == name);
             place.map(|place| place.shape.clone())
         };
-        assert_eq!(
-            of("block1.convolution.kernel15.weight"),
-            Some(vec![15, 48, 16])
-        );
+        assert_eq!(of("block1.convolution.kernel15.weight"), Some(vec![15, 48, 16]));
         assert_eq!(of("dense0.weight"), Some(vec![35 * 48, 256]));
         assert_eq!(of("head.bias"), Some(vec![13]));
         assert_eq!(layout.statistic_count(), 2 * (48 + 48 + 256 + 128));

@@ -28,11 +28,7 @@ pub struct LossWeights {
 
 impl Default for LossWeights {
     fn default() -> Self {
-        Self {
-            sparsity_weight: 0.01,
-            reconstruction_weight: 0.1,
-            count_weight: 0.5,
-        }
+        Self { sparsity_weight: 0.01, reconstruction_weight: 0.1, count_weight: 0.5 }
     }
 }
 
@@ -90,11 +86,7 @@ impl<'a> Loss<'a> {
 
         let reconstruction = if self.weights.reconstruction_weight > 0.0 {
             self.examples.observed(row, &mut self.observed);
-            self.reconstruction.evaluate(
-                &self.components,
-                &self.observed,
-                &mut self.by_component,
-            )
+            self.reconstruction.evaluate(&self.components, &self.observed, &mut self.by_component)
         } else {
             0.0
         };
@@ -171,11 +163,8 @@ mod tests {
     use crate::network::target::Space;
 
     const CHANNELS: usize = 50;
-    const OFF: LossWeights = LossWeights {
-        sparsity_weight: 0.0,
-        reconstruction_weight: 0.0,
-        count_weight: 0.0,
-    };
+    const OFF: LossWeights =
+        LossWeights { sparsity_weight: 0.0, reconstruction_weight: 0.0, count_weight: 0.0 };
 
     /// Three rows with 0, 1 and 2 components in 3 slots, on a falling axis.
     fn with_examples(unscaling: Unscaling, test: impl Fn(&Examples)) {
@@ -191,11 +180,7 @@ mod tests {
             parameters: &parameters,
             counts: &[0, 1, 2],
             slots: 3,
-            grid: Grid {
-                start: 30.0,
-                step: -0.5,
-                channels: CHANNELS,
-            },
+            grid: Grid { start: 30.0, step: -0.5, channels: CHANNELS },
             unscaling,
         });
     }
@@ -204,7 +189,8 @@ mod tests {
         with_examples(Unscaling::NoiseRms, |examples| {
             let transform = TargetTransform::fit(space, space, examples, &[0, 1, 2]);
             for row in 0..3 {
-                let outputs: Vec<f32> = noise(13, 30 + row as u64).iter().map(|v| 0.5 * v).collect();
+                let outputs: Vec<f32> =
+                    noise(13, 30 + row as u64).iter().map(|v| 0.5 * v).collect();
                 let mut gradient = vec![0.0; 13];
                 Loss::new(weights, transform, examples).evaluate(row, &outputs, &mut gradient);
                 if gradient.iter().all(|g| *g == 0.0) {
@@ -230,30 +216,21 @@ mod tests {
 
     #[test]
     fn sparsity_gradient_equals_differences() {
-        let weights = LossWeights {
-            sparsity_weight: 5.0,
-            ..OFF
-        };
+        let weights = LossWeights { sparsity_weight: 5.0, ..OFF };
         check(weights, Space::Linear);
         check(weights, Space::Logarithmic);
     }
 
     #[test]
     fn reconstruction_gradient_equals_differences() {
-        let weights = LossWeights {
-            reconstruction_weight: 5.0,
-            ..OFF
-        };
+        let weights = LossWeights { reconstruction_weight: 5.0, ..OFF };
         check(weights, Space::Linear);
         check(weights, Space::Logarithmic);
     }
 
     #[test]
     fn count_gradient_equals_differences() {
-        let weights = LossWeights {
-            count_weight: 5.0,
-            ..OFF
-        };
+        let weights = LossWeights { count_weight: 5.0, ..OFF };
         check(weights, Space::Linear);
     }
 
@@ -261,16 +238,17 @@ mod tests {
     fn weak_components_are_active_and_empty_slots_go_to_zero() {
         with_examples(Unscaling::NoiseRms, |examples| {
             let transform = TargetTransform::fit(Space::Linear, Space::Linear, examples, &[1, 2]);
-            let weights = LossWeights {
-                sparsity_weight: 1.0,
-                ..OFF
-            };
+            let weights = LossWeights { sparsity_weight: 1.0, ..OFF };
             let mut loss = Loss::new(weights, transform, examples);
             let (outputs, mut gradient) = ([0.0; 13], [0.0; 13]);
             let parts = loss.evaluate(2, &outputs, &mut gradient);
             // Slot 1 holds the weaker component, below the mean amplitude: it is pulled to its truth, not to zero.
             assert!(transform.amplitude.encode(0.02 / 0.006) < 0.0);
-            assert!((f64::from(gradient[3]) + 2.0 / 9.0 * transform.amplitude.encode(0.02 / 0.006)).abs() < 1e-6);
+            assert!(
+                (f64::from(gradient[3]) + 2.0 / 9.0 * transform.amplitude.encode(0.02 / 0.006))
+                    .abs()
+                    < 1e-6
+            );
             // Slot 2 is empty: what it says of mean and sigma does not matter, its amplitude falls.
             assert!(gradient[6] > 0.0);
             assert_eq!(gradient[7..9], [0.0, 0.0]);
@@ -283,24 +261,17 @@ mod tests {
         let (offset, scale) = (vec![0.01; CHANNELS], vec![0.02; CHANNELS]);
         with_examples(Unscaling::Channels { offset: &offset, scale: &scale }, |examples| {
             let transform = TargetTransform::fit(Space::Linear, Space::Linear, examples, &[1, 2]);
-            let weights = LossWeights {
-                reconstruction_weight: 1.0,
-                ..OFF
-            };
+            let weights = LossWeights { reconstruction_weight: 1.0, ..OFF };
             let outputs = noise(13, 77);
             let mut gradient = [0.0; 13];
-            let by_channel = Loss::new(weights, transform, examples).evaluate(2, &outputs, &mut gradient);
-            let spectra: Vec<f32> = examples
-                .spectra
-                .iter()
-                .map(|x| (0.01 + 0.02 * x) / 0.006)
-                .collect();
-            let by_noise = Examples {
-                spectra: &spectra,
-                unscaling: Unscaling::NoiseRms,
-                ..*examples
-            };
-            let by_noise = Loss::new(weights, transform, &by_noise).evaluate(2, &outputs, &mut gradient);
+            let by_channel =
+                Loss::new(weights, transform, examples).evaluate(2, &outputs, &mut gradient);
+            let spectra: Vec<f32> =
+                examples.spectra.iter().map(|x| (0.01 + 0.02 * x) / 0.006).collect();
+            let by_noise =
+                Examples { spectra: &spectra, unscaling: Unscaling::NoiseRms, ..*examples };
+            let by_noise =
+                Loss::new(weights, transform, &by_noise).evaluate(2, &outputs, &mut gradient);
             assert!((by_channel.reconstruction - by_noise.reconstruction).abs() < 1e-5);
             assert!(by_channel.reconstruction > 0.1);
         });

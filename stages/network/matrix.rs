@@ -33,13 +33,7 @@ impl<'a> Matrix<'a> {
         row_stride: usize,
     ) -> Self {
         assert!(span(rows, columns, row_stride) <= values.len());
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-            column_stride: 1,
-        }
+        Self { values, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// The same elements with rows and columns exchanged.
@@ -81,12 +75,7 @@ impl<'a> MatrixMut<'a> {
     ) -> Self {
         assert!(columns <= row_stride);
         assert!(span(rows, columns, row_stride) <= values.len());
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-        }
+        Self { values, rows, columns, row_stride }
     }
 }
 
@@ -140,9 +129,7 @@ fn span(rows: usize, columns: usize, row_stride: usize) -> usize {
     if rows == 0 || columns == 0 {
         0
     } else {
-        (rows - 1)
-            .saturating_mul(row_stride)
-            .saturating_add(columns)
+        (rows - 1).saturating_mul(row_stride).saturating_add(columns)
     }
 }
 

@@ -15,6 +15,7 @@ mod error;
 mod examples;
 mod grid;
 mod history;
+mod hyperparameters;
 mod layout;
 mod loss;
 mod matrix;
@@ -33,16 +34,19 @@ mod training;
 
 pub use architecture::Architecture;
 pub use checkpoint::{Checkpoint, Document, Provenance};
-pub use error::{ArchitectureError, CheckpointError, ExamplesError, PredictError, TrainingError};
+pub use error::{ArchitectureError, CheckpointError, ExamplesError, TrainingError};
 pub use examples::{Examples, Unscaling};
 pub use grid::Grid;
 pub use history::{EpochRecord, LossParts};
+pub use hyperparameters::Hyperparameters;
 pub use layout::{Layout, TensorPlace};
 pub use loss::LossWeights;
 pub use predictor::{Predictions, Predictor};
 pub use schedule::Schedule;
 pub use target::{Link, Space, TargetTransform};
-pub use training::{Hyperparameters, Progress, Training};
+pub use training::{Progress, Training};
 
 #[cfg(test)]
 mod difference;
+#[cfg(test)]
+mod fixture;

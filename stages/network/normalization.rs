@@ -20,10 +20,7 @@ pub(super) struct Sums {
 impl Sums {
     /// No rows yet.
     pub(super) fn new(features: usize) -> Self {
-        Self {
-            first: vec![0.0; features],
-            second: vec![0.0; features],
-        }
+        Self { first: vec![0.0; features], second: vec![0.0; features] }
     }
 
     /// Adds, for each row, what `quantities(row)` yields for each feature, where a row is one index of the caller's.
@@ -109,24 +106,11 @@ impl Normalization {
 
     /// From means and variances that are known already.
     pub(super) fn new(mean: Vec<f32>, variance: Vec<f32>, weight: &[f32], bias: &[f32]) -> Self {
-        let inverse: Vec<f32> = variance
-            .iter()
-            .map(|v| (1.0 / (f64::from(*v) + EPSILON).sqrt()) as f32)
-            .collect();
+        let inverse: Vec<f32> =
+            variance.iter().map(|v| (1.0 / (f64::from(*v) + EPSILON).sqrt()) as f32).collect();
         let scale: Vec<f32> = inverse.iter().zip(weight).map(|(i, w)| i * w).collect();
-        let shift = bias
-            .iter()
-            .zip(&mean)
-            .zip(&scale)
-            .map(|((b, m), s)| b - m * s)
-            .collect();
-        Self {
-            mean,
-            variance,
-            inverse,
-            scale,
-            shift,
-        }
+        let shift = bias.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        Self { mean, variance, inverse, scale, shift }
     }
 
     /// Adds one gradient row to the sums that [`backward`](Self::backward) needs: of the gradient, and of the gradient
@@ -154,11 +138,7 @@ impl Normalization {
         let offset = (0..self.mean.len())
             .map(|f| -self.scale[f] * (sums.first[f] / count) as f32 - slope[f] * self.mean[f])
             .collect();
-        NormalizationGradient {
-            scale: self.scale.clone(),
-            slope,
-            offset,
-        }
+        NormalizationGradient { scale: self.scale.clone(), slope, offset }
     }
 }
 
@@ -211,8 +191,7 @@ mod tests {
         let values = noise(ROWS * FEATURES, 2);
         let (weight, bias) = (noise(FEATURES, 3), noise(FEATURES, 4));
         let upstream = noise(ROWS * FEATURES, 5);
-        let value =
-            |v: &[f32], w: &[f32], b: &[f32]| dot(&normalized(v, w, b).1, &upstream);
+        let value = |v: &[f32], w: &[f32], b: &[f32]| dot(&normalized(v, w, b).1, &upstream);
         let (normalization, _) = normalized(&values, &weight, &bias);
         let mut sums = Sums::new(FEATURES);
         sums.add_rows(ROWS, |row, first, second| {

@@ -94,10 +94,8 @@ impl Pooling {
                     let b = right[f] * scale[f] + shift[f];
                     let greater = if b > a { b } else { a };
                     let g = factor[f] * if greater > 0.0 { gradient[f] } else { 0.0 };
-                    to_left[f] =
-                        slope[f] * left[f] + offset[f] + if b > a { 0.0 } else { g };
-                    to_right[f] =
-                        slope[f] * right[f] + offset[f] + if b > a { g } else { 0.0 };
+                    to_left[f] = slope[f] * left[f] + offset[f] + if b > a { 0.0 } else { g };
+                    to_right[f] = slope[f] * right[f] + offset[f] + if b > a { g } else { 0.0 };
                 }
             }
             if self.length % 2 == 1 {
@@ -116,10 +114,7 @@ mod tests {
     use super::*;
     use crate::network::difference::{check_gradient, dot, noise};
 
-    const POOLING: Pooling = Pooling {
-        length: 41,
-        features: 4,
-    };
+    const POOLING: Pooling = Pooling { length: 41, features: 4 };
     const SPECTRA: usize = 3;
 
     fn pooled(values: &[f32], weight: &[f32], bias: &[f32]) -> (Normalization, Vec<f32>) {
@@ -134,10 +129,8 @@ mod tests {
 
     /// Values far from a tie and, after normalisation, from zero, where the function has no derivative.
     fn values() -> Vec<f32> {
-        let mut values: Vec<f32> = noise(SPECTRA * 41 * 4, 11)
-            .iter()
-            .map(|v| v.signum() * (0.3 + v.abs()))
-            .collect();
+        let mut values: Vec<f32> =
+            noise(SPECTRA * 41 * 4, 11).iter().map(|v| v.signum() * (0.3 + v.abs())).collect();
         for pair in values.chunks_exact_mut(8) {
             for f in 0..4 {
                 if (pair[f] - pair[4 + f]).abs() < 0.2 {
@@ -151,10 +144,7 @@ mod tests {
     #[test]
     fn greater_neighbour_survives_and_negatives_do_not() {
         let by = Normalization::new(vec![1.0], vec![1.0 - 1e-5], &[1.0], &[0.0]);
-        let pooling = Pooling {
-            length: 5,
-            features: 1,
-        };
+        let pooling = Pooling { length: 5, features: 1 };
         let mut result = [9.0; 2];
         pooling.forward(&by, &[3.0, 5.0, 0.0, 0.5, 99.0], &mut result);
         assert!((result[0] - 4.0).abs() < 1e-5);

@@ -16,11 +16,7 @@ pub(super) struct Reconstruction {
 impl Reconstruction {
     /// Room for spectra of `channels` channels with up to `slots` components.
     pub(super) fn new(channels: usize, slots: usize) -> Self {
-        Self {
-            channels,
-            model: vec![0.0; channels],
-            profiles: vec![0.0; slots * channels],
-        }
+        Self { channels, model: vec![0.0; channels], profiles: vec![0.0; slots * channels] }
     }
 
     /// The error of `components` against `observed` in noise units (NaN where missing), and its gradient.
@@ -36,9 +32,8 @@ impl Reconstruction {
     ) -> f64 {
         let step = 1.0 / (self.channels.max(2) - 1) as f64;
         self.model.fill(0.0);
-        for (component, profile) in components
-            .iter()
-            .zip(self.profiles.chunks_exact_mut(self.channels))
+        for (component, profile) in
+            components.iter().zip(self.profiles.chunks_exact_mut(self.channels))
         {
             let [amplitude, mean, sigma] = *component;
             let inverse = (1.0 / sigma) as f32;
@@ -62,10 +57,8 @@ impl Reconstruction {
                 *model = 0.0;
             }
         }
-        for ((component, profile), gradient) in components
-            .iter()
-            .zip(self.profiles.chunks_exact(self.channels))
-            .zip(gradient)
+        for ((component, profile), gradient) in
+            components.iter().zip(self.profiles.chunks_exact(self.channels)).zip(gradient)
         {
             let [amplitude, mean, sigma] = *component;
             let inverse = (1.0 / sigma) as f32;
@@ -90,11 +83,7 @@ fn reach(mean: f64, sigma: f64, step: f64, channels: usize) -> std::ops::Range<u
     // A float-to-integer cast saturates, so components off the axis get an empty range.
     let first = ((mean - REACH * sigma) / step).ceil().max(0.0) as usize;
     let last = ((mean + REACH * sigma) / step).floor();
-    let end = if last < 0.0 {
-        0
-    } else {
-        (last as usize).saturating_add(1).min(channels)
-    };
+    let end = if last < 0.0 { 0 } else { (last as usize).saturating_add(1).min(channels) };
     first.min(end)..end
 }
 

@@ -47,10 +47,8 @@ mod tests {
     #[test]
     fn gradients_equal_differences() {
         let (rows, n) = (50, 3);
-        let values: Vec<f32> = noise(rows * n, 21)
-            .iter()
-            .map(|v| v.signum() * (0.2 + v.abs()))
-            .collect();
+        let values: Vec<f32> =
+            noise(rows * n, 21).iter().map(|v| v.signum() * (0.2 + v.abs())).collect();
         let (weight, bias) = ([1.0, -0.5, 2.0], [0.01, 0.02, -0.01]);
         let upstream = noise(rows * n, 22);
         let normalization = |v: &[f32], w: &[f32], b: &[f32]| {

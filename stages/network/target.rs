@@ -47,12 +47,7 @@ impl Link {
         let variance = mapped.map(|v| (v - offset) * (v - offset)).sum::<f64>() / count;
         // Without spread (all the same, or no component at all) any positive scale serves.
         let scale = if variance > 1e-18 { variance.sqrt() } else { 1.0 };
-        Self {
-            space,
-            offset,
-            scale,
-            least,
-        }
+        Self { space, offset, scale, least }
     }
 
     /// The head's value for a natural one.
@@ -76,16 +71,15 @@ impl Link {
                 (value, if inside { value * self.scale } else { 0.0 })
             }
         };
-        if value < self.least {
-            (self.least, 0.0)
-        } else {
-            (value, slope)
-        }
+        if value < self.least { (self.least, 0.0) } else { (value, slope) }
     }
 
     fn is_usable(&self) -> bool {
         // A bound may be minus infinity in memory, never in a document: JSON has no infinity.
-        self.offset.is_finite() && self.scale.is_finite() && self.scale > 0.0 && !self.least.is_nan()
+        self.offset.is_finite()
+            && self.scale.is_finite()
+            && self.scale > 0.0
+            && !self.least.is_nan()
     }
 }
 
@@ -128,12 +122,9 @@ impl TargetTransform {
 
     /// Amplitude, mean and sigma in physical units from the head's three values, for a spectrum of the given noise rms.
     pub fn physical(&self, head: [f32; 3], noise: f64, grid: &Grid) -> [f64; 3] {
-        let [amplitude, mean, sigma] = [0, 1, 2].map(|i| self.links()[i].decode(f64::from(head[i])).0);
-        [
-            amplitude * noise,
-            grid.position(mean),
-            sigma * grid.extent().abs(),
-        ]
+        let [amplitude, mean, sigma] =
+            [0, 1, 2].map(|i| self.links()[i].decode(f64::from(head[i])).0);
+        [amplitude * noise, grid.position(mean), sigma * grid.extent().abs()]
     }
 
     /// Whether all constants are numbers that can be worked with.

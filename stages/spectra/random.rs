@@ -124,9 +124,9 @@ mod tests {
         let normals = [draws.normal(), draws.normal()].map(f64::to_bits);
         let mut draws = Draws::new(7, TEST, 3);
         let indices: Vec<u64> = (0..8).map(|_| draws.index(10)).collect();
-        assert_eq!(bits, [0, 0]);
-        assert_eq!(normals, [0, 0]);
-        assert_eq!(indices, [0; 8]);
+        assert_eq!(bits, [15_482_616_193_830_300_122, 10_533_814_325_409_147_038]);
+        assert_eq!(normals, [0xbffb_991c_e61f_c80b, 0xbfea_6a39_38c9_6287]);
+        assert_eq!(indices, [8, 5, 6, 7, 6, 8, 5, 4]);
     }
 
     #[test]

@@ -29,6 +29,15 @@ pub enum NoiseLevel {
     Observed(Vec<f64>),
 }
 
+/// What amplitudes are measured in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Amplitudes {
+    /// In the spectrum's unit.
+    Absolute(Range),
+    /// In units of the spectrum's own noise rms.
+    SignalToNoise(Range),
+}
+
 /// What synthetic spectra look like: the ranges their parameters are drawn from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -38,14 +47,17 @@ pub struct Recipe {
     pub min_components: usize,
     /// The largest number of components; every number in between is equally likely.
     pub max_components: usize,
-    /// Amplitudes, in the spectrum's unit.
-    pub amplitude: Range,
+    /// Amplitudes.
+    pub amplitude: Amplitudes,
     /// Means, in axis units.
     pub mean: Range,
     /// Sigmas, in axis units; positive.
     pub sigma: Range,
     /// Noise rms, in the spectrum's unit.
     pub noise: NoiseLevel,
+    /// The correlation of the noise of neighbouring channels, −½ to ½: 0 for white noise. Channels
+    /// further apart don't correlate.
+    pub correlation: f64,
 }
 
 /// One synthetic spectrum with its truth.
@@ -99,6 +111,12 @@ pub enum RecipeError {
         /// The value.
         value: f64,
     },
+    /// No noise can have this correlation of neighbours only.
+    #[error("the noise correlation must lie between -0.5 and 0.5, and {value} does not")]
+    Correlation {
+        /// The value.
+        value: f64,
+    },
     /// There is no observed noise rms to choose from.
     #[error("the list of observed noise rms holds no finite positive value")]
     NoObservedNoise,
@@ -146,11 +164,17 @@ impl Recipe {
                 max: self.max_components,
             });
         }
-        self.amplitude.check("amplitude")?;
+        match self.amplitude {
+            Amplitudes::Absolute(range) => range.check("amplitude")?,
+            Amplitudes::SignalToNoise(range) => range.check("signal-to-noise")?,
+        }
         self.mean.check("mean")?;
         self.sigma.check("sigma")?;
         if self.sigma.min <= 0.0 {
             return Err(RecipeError::NotPositive { name: "sigma", value: self.sigma.min });
+        }
+        if !(-0.5..=0.5).contains(&self.correlation) {
+            return Err(RecipeError::Correlation { value: self.correlation });
         }
         match &self.noise {
             NoiseLevel::Uniform(range) => {
@@ -177,26 +201,58 @@ impl Recipe {
         let span = self.max_components.saturating_sub(self.min_components) as u64;
         let count = self.min_components + Draws::new(seed, COUNT, row).index(span + 1) as usize;
 
+        let rms = self.noise.draw(&mut Draws::new(seed, LEVEL, row));
+        let (amplitude, unit) = match self.amplitude {
+            Amplitudes::Absolute(range) => (range, 1.0),
+            Amplitudes::SignalToNoise(range) => (range, rms),
+        };
         let mut draws = Draws::new(seed, COMPONENTS, row);
         let mut components: Vec<Component> = (0..count)
             .map(|_| Component {
-                amplitude: self.amplitude.draw(&mut draws),
+                amplitude: amplitude.draw(&mut draws) * unit,
                 mean: self.mean.draw(&mut draws),
                 sigma: self.sigma.draw(&mut draws),
             })
             .collect();
         components.sort_by(|a, b| a.mean.total_cmp(&b.mean));
 
-        let rms = self.noise.draw(&mut Draws::new(seed, LEVEL, row));
-        let mut draws = Draws::new(seed, NOISE, row);
+        let mut noise = Noise::new(Draws::new(seed, NOISE, row), self.correlation);
         let values = (0..self.axis.channels)
             .map(|channel| {
                 let x = self.axis.value(channel as f64);
                 let signal: f64 = components.iter().map(|c| c.value(x)).sum();
-                (signal + rms * draws.normal()) as f32
+                (signal + rms * noise.next()) as f32
             })
             .collect();
         SyntheticSpectrum { values, components, rms }
+    }
+}
+
+/// Gaussian noise of unit rms, channel after channel.
+///
+/// Correlated noise is a moving average of white noise w: (wᵢ + b wᵢ₋₁) / √(1 + b²), whose
+/// neighbours correlate by b / (1 + b²).
+struct Noise {
+    draws: Draws,
+    weight: f64,
+    last: f64,
+}
+
+impl Noise {
+    fn new(mut draws: Draws, correlation: f64) -> Self {
+        if correlation == 0.0 {
+            return Self { draws, weight: 0.0, last: 0.0 };
+        }
+        let root = (1.0 - 4.0 * correlation * correlation).max(0.0).sqrt();
+        let last = draws.normal();
+        Self { draws, weight: (1.0 - root) / (2.0 * correlation), last }
+    }
+
+    fn next(&mut self) -> f64 {
+        let white = self.draws.normal();
+        let value = (white + self.weight * self.last) / (1.0 + self.weight * self.weight).sqrt();
+        self.last = white;
+        value
     }
 }
 
@@ -230,20 +286,22 @@ mod tests {
             axis: Axis { start: 1204.0, step: 5.0, channels: 140, unit: String::new() },
             min_components: 0,
             max_components: 3,
-            amplitude: Range::new(0.002, 0.05),
+            amplitude: Amplitudes::Absolute(Range::new(0.002, 0.05)),
             mean: Range::new(1250.0, 1850.0),
             sigma: Range::new(5.0, 30.0),
             noise: NoiseLevel::Uniform(Range::new(0.0007, 0.0008)),
+            correlation: 0.0,
         }
     }
 
     #[test]
     fn a_row_is_pinned() {
         let row = recipe().row(42, 2);
-        assert_eq!(row.components.len(), 0);
-        assert_eq!(row.rms.to_bits(), 0);
-        assert_eq!(row.values[0].to_bits(), 0);
-        assert_eq!(row.values[139].to_bits(), 0);
+        assert_eq!(row.components.len(), 2);
+        assert_eq!(row.components[0].mean.to_bits(), 0x4097_5345_78b5_1a95);
+        assert_eq!(row.rms.to_bits(), 0x3f49_79c3_a4a7_0f3d);
+        assert_eq!(row.values[0].to_bits(), 0xba4a_0a79);
+        assert_eq!(row.values[139].to_bits(), 0x3846_a595);
     }
 
     #[test]
@@ -264,9 +322,8 @@ mod tests {
         assert!(counts.iter().all(|&n| n.abs_diff(2_000) < 200), "{counts:?}");
     }
 
-    #[test]
-    fn the_residual_is_white_noise_of_the_stated_rms() {
-        let recipe = recipe();
+    /// The mean square of the residuals over the stated rms, and the correlation of neighbours.
+    fn residuals(recipe: &Recipe) -> (f64, f64) {
         let (mut square, mut product, mut n) = (0.0, 0.0, 0.0);
         for row in 0..500 {
             let spectrum = recipe.row(9, row);
@@ -284,8 +341,28 @@ mod tests {
             product += residual.windows(2).map(|w| w[0] * w[1]).sum::<f64>();
             n += residual.len() as f64;
         }
-        assert!((square / n - 1.0).abs() < 0.02, "{}", square / n);
-        assert!((product / n).abs() < 0.02, "{}", product / n);
+        (square / n, product / square)
+    }
+
+    #[test]
+    fn the_residual_is_noise_of_the_stated_rms_and_correlation() {
+        for correlation in [0.0, 0.37, -0.2, 0.5] {
+            let (square, found) = residuals(&Recipe { correlation, ..recipe() });
+            assert!((square - 1.0).abs() < 0.02, "{square} at {correlation}");
+            assert!((found - correlation).abs() < 0.02, "{found} at {correlation}");
+        }
+    }
+
+    #[test]
+    fn amplitudes_may_follow_the_noise() {
+        let mut recipe = recipe();
+        recipe.amplitude = Amplitudes::SignalToNoise(Range::new(3.0, 5.0));
+        for row in 0..200 {
+            let spectrum = recipe.row(1, row);
+            for c in &spectrum.components {
+                assert!((3.0..=5.0).contains(&(c.amplitude / spectrum.rms)));
+            }
+        }
     }
 
     #[test]
@@ -318,6 +395,9 @@ mod tests {
         let mut bad = recipe();
         bad.min_components = 4;
         assert!(matches!(bad.check(), Err(RecipeError::Components { .. })));
+        let mut bad = recipe();
+        bad.correlation = 0.6;
+        assert!(matches!(bad.check(), Err(RecipeError::Correlation { .. })));
         let mut bad = recipe();
         bad.axis.step = 0.0;
         assert_eq!(bad.check(), Err(RecipeError::Axis));

@@ -1,0 +1,31 @@
+//! The names that a pipeline gives: to stages, inputs, outputs and variables.
+
+/// The longest name, in bytes.
+const LONGEST: usize = 64;
+
+/// What a name must look like, for messages.
+pub(super) const RULE: &str =
+    "a name has letters, digits, `_` and `-`, doesn't begin with `-`, and is at most 64 characters long";
+
+/// Whether `text` may be a name: it stands in file names, so it is plain.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= LONGEST
+        && !text.starts_with('-')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn names_are_plain() {
+        for name in ["a", "A-b_9", "2024", "_", &"x".repeat(64)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "-a", "a.b", "a/b", "..", "é", "a b", "a\0", &"x".repeat(65)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

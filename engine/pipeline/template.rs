@@ -1,0 +1,318 @@
+//! The command line of a stage: words with placeholders in them.
+//!
+//! `{config.KEY}`, `{inputs.NAME}` and `{outputs.NAME}` are placeholders; `{{` and `}}` are literal braces. Other braces
+//! stand for themselves, so that a program for awk needs no escapes, but `{word.word}` is always taken for a placeholder.
+//!
+//! Words are split as a shell splits them: white space parts them, `'…'`, `"…"` and `\` keep it. Nothing else of a shell is
+//! there: no variables, no patterns, no comments. What a placeholder stands for is never split and never unquoted.
+
+use std::ops::Range;
+
+/// A text with placeholders.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Template {
+    /// The parts in order; no two texts follow each other.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a [`Template`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Text that stands for itself.
+    Text(String),
+    /// The scalar of the config that these keys lead to.
+    Config(Vec<String>),
+    /// The path of the input of this name.
+    Input(String),
+    /// The path at which the output of this name is to be made.
+    Output(String),
+}
+
+/// A placeholder as it was written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Placeholder<'t> {
+    /// The words between the dots, at least two.
+    pub(super) words: Vec<&'t str>,
+    /// Where it lies in the text, with its braces.
+    pub(super) range: Range<usize>,
+}
+
+/// A template whose placeholders aren't checked yet.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(super) struct Draft<'t> {
+    pub(super) parts: Vec<DraftPart<'t>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum DraftPart<'t> {
+    Text(String),
+    Placeholder(Placeholder<'t>),
+}
+
+/// Why a text can't be split into words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unsplit {
+    /// The quote at this place has no end.
+    Quote(Range<usize>),
+    /// Nothing follows the backslash at this place.
+    Backslash(Range<usize>),
+    /// A word that only a shell understands.
+    Shell(Range<usize>),
+}
+
+impl<'t> Draft<'t> {
+    fn text(&mut self, text: &str) {
+        if let Some(DraftPart::Text(last)) = self.parts.last_mut() {
+            last.push_str(text);
+        } else {
+            self.parts.push(DraftPart::Text(text.to_owned()));
+        }
+    }
+
+    /// Takes `text` as one word.
+    pub(super) fn whole(text: &'t str) -> Self {
+        let mut draft = Self::default();
+        let mut at = 0;
+        while let Some(piece) = Piece::next(text, at) {
+            at += piece.width();
+            draft.piece(piece);
+        }
+        draft
+    }
+
+    fn piece(&mut self, piece: Piece<'t>) {
+        match piece {
+            Piece::Text { meaning, .. } => self.text(meaning),
+            Piece::Placeholder(placeholder) => self.parts.push(DraftPart::Placeholder(placeholder)),
+        }
+    }
+}
+
+/// The next thing in a text.
+enum Piece<'t> {
+    /// A character, or a doubled brace.
+    Text { meaning: &'t str, width: usize },
+    Placeholder(Placeholder<'t>),
+}
+
+impl<'t> Piece<'t> {
+    fn width(&self) -> usize {
+        match self {
+            Self::Text { width, .. } => *width,
+            Self::Placeholder(placeholder) => placeholder.range.len(),
+        }
+    }
+
+    fn next(text: &'t str, at: usize) -> Option<Self> {
+        let rest = &text[at..];
+        let first = rest.chars().next()?;
+        if rest.starts_with("{{") || rest.starts_with("}}") {
+            return Some(Self::Text { meaning: &rest[..1], width: 2 });
+        }
+        if first == '{'
+            && let Some(close) = rest[1..].find(|c: char| !is_word(c) && c != '.')
+            && rest[1 + close..].starts_with('}')
+        {
+            let words: Vec<&str> = rest[1..=close].split('.').collect();
+            if words.len() >= 2 && words.iter().all(|word| !word.is_empty()) {
+                let range = at..at + close + 2;
+                return Some(Self::Placeholder(Placeholder { words, range }));
+            }
+        }
+        let width = first.len_utf8();
+        Some(Self::Text { meaning: &rest[..width], width })
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '-'
+}
+
+/// Splits `text` into words.
+pub(super) fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
+    let mut words = Vec::new();
+    // The word under way, where it began, and whether any of it was quoted.
+    let mut word: Option<(Draft<'_>, usize, bool)> = None;
+    let mut quote: Option<(char, usize)> = None;
+    let mut at = 0;
+    while let Some(piece) = Piece::next(text, at) {
+        let start = at;
+        at += piece.width();
+        let character = match &piece {
+            Piece::Text { meaning, width } if *width == meaning.len() => meaning.chars().next(),
+            _ => None,
+        };
+        match (quote, character) {
+            (None, Some(c)) if c.is_whitespace() => {
+                if let Some((word, began, quoted)) = word.take() {
+                    refuse_operator(&text[began..start], began, quoted)?;
+                    words.push(word);
+                }
+                continue;
+            }
+            (Some((open, _)), Some(c)) if c == open => {
+                quote = None;
+                continue;
+            }
+            _ => {}
+        }
+        let (draft, _, quoted) = word.get_or_insert_with(|| (Draft::default(), start, false));
+        match (quote, character) {
+            (None, Some(c @ ('\'' | '"'))) => {
+                *quoted = true;
+                quote = Some((c, start));
+                // An empty quotation is a word too.
+                draft.text("");
+            }
+            (None | Some(('"', _)), Some('\\')) => {
+                let Some(next) = text[at..].chars().next() else {
+                    return Err(Unsplit::Backslash(start..at));
+                };
+                *quoted = true;
+                let escapes = quote.is_none() || matches!(next, '"' | '\\' | '$' | '`');
+                if !escapes {
+                    draft.text("\\");
+                } else if next == '\n' {
+                    at += 1;
+                } else {
+                    draft.text(&text[at..at + next.len_utf8()]);
+                    at += next.len_utf8();
+                }
+            }
+            _ => draft.piece(piece),
+        }
+    }
+    if let Some((_, start)) = quote {
+        return Err(Unsplit::Quote(start..start + 1));
+    }
+    if let Some((word, began, quoted)) = word {
+        refuse_operator(&text[began..], began, quoted)?;
+        words.push(word);
+    }
+    Ok(words)
+}
+
+/// Refuses words which someone who writes them takes for the shell's.
+fn refuse_operator(word: &str, at: usize, quoted: bool) -> Result<(), Unsplit> {
+    let end = word.trim_end_matches(';').len();
+    let operator = match word {
+        "|" | "||" | "&" | "&&" | ";" | "<" | ">" | ">>" | "2>" | "2>>" | "&>" | "2>&1" | "<<<" => 0,
+        _ if end > 0 && end < word.len() => end,
+        _ => return Ok(()),
+    };
+    if quoted { Ok(()) } else { Err(Unsplit::Shell(at + operator..at + word.len())) }
+}
+
+/// The placeholders of a shell script that stand within quotes, where the quotes that each of them gets would go wrong.
+/// A script with a here-document isn't looked at: its quotes can't be told by eye.
+pub(super) fn quoted(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    if text.contains("<<") {
+        return found;
+    }
+    let mut quote = None;
+    let mut at = 0;
+    let mut at_word = true;
+    while let Some(piece) = Piece::next(text, at) {
+        at += piece.width();
+        let was_at_word = std::mem::replace(&mut at_word, false);
+        match piece {
+            Piece::Placeholder(placeholder) if quote.is_some() => found.push(placeholder.range),
+            Piece::Placeholder(_) => {}
+            Piece::Text { meaning, .. } => match (quote, meaning) {
+                (None | Some("\""), "\\") => {
+                    at += text[at..].chars().next().map_or(0, char::len_utf8);
+                }
+                (None, "#") if was_at_word => {
+                    at += text[at..].find('\n').unwrap_or(text.len() - at);
+                    at_word = true;
+                }
+                (None, "'" | "\"") => quote = Some(meaning),
+                (Some(open), close) if open == close => quote = None,
+                (None, other) => at_word = other.chars().all(|c| c.is_whitespace() || c == ';'),
+                _ => {}
+            },
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn show(draft: &Draft<'_>) -> String {
+        draft
+            .parts
+            .iter()
+            .map(|part| match part {
+                DraftPart::Text(text) => text.clone(),
+                DraftPart::Placeholder(placeholder) => format!("<{}>", placeholder.words.join(" ")),
+            })
+            .collect()
+    }
+
+    fn split(text: &str) -> Vec<String> {
+        words(text).unwrap().iter().map(show).collect()
+    }
+
+    #[test]
+    fn words_split_as_in_a_shell() {
+        assert_eq!(split("a  b\n c\t"), ["a", "b", "c"]);
+        assert_eq!(split(r#"'a b' "c 'd'" e\ f "g\"h\i""#), ["a b", "c 'd'", "e f", "g\"h\\i"]);
+        assert_eq!(split("'' \"\" a''b"), ["", "", "ab"]);
+        assert_eq!(split("a \\\n  b"), ["a", "b"]);
+        assert_eq!(split("echo '#' # $HOME *"), ["echo", "#", "#", "$HOME", "*"]);
+        assert_eq!(split(""), Vec::<String>::new());
+        assert_eq!(words("a 'b"), Err(Unsplit::Quote(2..3)));
+        assert_eq!(words("a \\"), Err(Unsplit::Backslash(2..3)));
+    }
+
+    #[test]
+    fn placeholders_are_words_or_parts_of_words() {
+        assert_eq!(split("cp {inputs.a} x{outputs.b}y"), ["cp", "<inputs a>", "x<outputs b>y"]);
+        assert_eq!(split("'{inputs.a} z' {config.a.b}"), ["<inputs a> z", "<config a b>"]);
+        assert_eq!(split("{{inputs.a}} {{ }}"), ["{inputs.a}", "{", "}"]);
+        assert_eq!(split("awk '{print $1}' {} {a} {a..b} { inputs.a }"), ["awk", "{print $1}", "{}", "{a}", "{a..b}", "{", "inputs.a", "}"]);
+        assert_eq!(split("{input.raw}"), ["<input raw>"]);
+        let Some(DraftPart::Placeholder(placeholder)) = &words("ä {a.b}").unwrap()[1].parts.pop() else { panic!() };
+        assert_eq!(placeholder.range, 3..8);
+    }
+
+    #[test]
+    fn what_needs_a_shell_is_refused() {
+        assert_eq!(words("a > b"), Err(Unsplit::Shell(2..3)));
+        assert_eq!(words("a; b"), Err(Unsplit::Shell(1..2)));
+        assert_eq!(words("a | b"), Err(Unsplit::Shell(2..3)));
+        assert_eq!(split("a '>' '|' \\; b"), ["a", ">", "|", ";", "b"]);
+        assert_eq!(split("awk '{print; exit}'"), ["awk", "{print; exit}"]);
+    }
+
+    #[test]
+    fn quotes_round_placeholders_are_found_in_a_script() {
+        let found = |text: &str| quoted(text).len();
+        assert_eq!(found("cat {inputs.a} > {outputs.b}"), 0);
+        assert_eq!(found("cat \"{inputs.a}\" '{inputs.b}'"), 2);
+        assert_eq!(found("# don't\ncat {inputs.a}"), 0);
+        assert_eq!(found("echo \"it's\" {inputs.a} \\' {inputs.b}"), 0);
+        assert_eq!(found("cat <<'E'\n{inputs.a} don't\nE"), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_split_or_refused(text in "\\PC*|[{}.a '\"\\\\\n]*") {
+            let _ = words(&text);
+            let _ = quoted(&text);
+            let whole = Draft::whole(&text);
+            prop_assert!(whole.parts.len() <= text.len());
+        }
+
+        #[test]
+        fn quoting_and_splitting_are_inverse(parts in proptest::collection::vec("[^{}]*", 0..6)) {
+            let line: Vec<String> = parts.iter().map(|part| format!("'{}'", part.replace('\'', "'\\''"))).collect();
+            prop_assert_eq!(split(&line.join(" ")), parts);
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! Training as an explicit state that is advanced epoch by epoch.
+
+use std::ops::ControlFlow;
+
+use rayon::prelude::*;
+
+use super::adam::Adam;
+use super::architecture::Architecture;
+use super::checkpoint::{Checkpoint, Document, FORMAT_VERSION, Provenance};
+use super::dense::ROWS;
+use super::dropout::Dropout;
+use super::encoding;
+use super::error::{ExamplesError, TrainingError};
+use super::examples::Examples;
+use super::grid::Grid;
+use super::history::{EpochRecord, LossParts};
+use super::hyperparameters::Hyperparameters;
+use super::loss::Loss;
+use super::model::{Inference, Model};
+use super::pass::Pass;
+use super::predictor::most_likely;
+use super::random::{Purpose, generator, shuffled, symmetric};
+use super::target::TargetTransform;
+
+/// How far an epoch is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Batches done.
+    pub batch: usize,
+    /// Batches of the epoch.
+    pub batches: usize,
+    /// The mean training loss of the batches done; 0 before the first.
+    pub loss: f64,
+}
+
+/// The weights that did best on the validation rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Best {
+    pub(super) weights: Vec<f32>,
+    pub(super) statistics: Vec<f32>,
+    /// The epoch after which they stood.
+    pub(super) epoch: usize,
+    pub(super) loss: f64,
+}
+
+/// The state of a training after some number of epochs.
+///
+/// [`advance`](Self::advance) takes it through the next epoch; [`to_bytes`](Self::to_bytes) and
+/// [`from_bytes`](Self::from_bytes) store it. Going on from a stored state gives the same bits as never having stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    pub(super) architecture: Architecture,
+    pub(super) hyperparameters: Hyperparameters,
+    pub(super) grid: Grid,
+    pub(super) transform: TargetTransform,
+    pub(super) input_scale: f32,
+    pub(super) training_rows: usize,
+    pub(super) weights: Vec<f32>,
+    pub(super) statistics: Vec<f32>,
+    pub(super) adam: Adam,
+    pub(super) best: Best,
+    /// The validation loss at the last improvement by more than the tolerance, and epochs since.
+    pub(super) reference: Option<f64>,
+    pub(super) idle: usize,
+    pub(super) history: Vec<EpochRecord>,
+}
+
+impl Training {
+    /// A training before its first epoch: weights drawn, input scale and target transform fitted to the training rows.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError`] if the architecture, a hyperparameter or the examples are unusable.
+    pub fn start(
+        architecture: Architecture,
+        hyperparameters: Hyperparameters,
+        examples: &Examples,
+        training_rows: &[usize],
+    ) -> Result<Self, TrainingError> {
+        architecture.check()?;
+        hyperparameters.check()?;
+        matching(&architecture, examples)?;
+        examples.check(training_rows)?;
+        enough("training", training_rows, 2)?;
+        let model = Model::new(&architecture);
+        let weights = initial_weights(&model, hyperparameters.seed);
+        let mut statistics = vec![0.0; model.layout.statistic_count()];
+        for place in model.normalizations() {
+            statistics[place.variance.clone()].fill(1.0);
+        }
+        Ok(Self {
+            transform: TargetTransform::fit(
+                hyperparameters.amplitude_space,
+                hyperparameters.sigma_space,
+                examples,
+                training_rows,
+            ),
+            input_scale: encoding::scale(examples.spectra, examples.grid.channels, training_rows),
+            training_rows: training_rows.len(),
+            adam: Adam::new(weights.len()),
+            best: Best {
+                weights: weights.clone(),
+                statistics: statistics.clone(),
+                epoch: 0,
+                loss: f64::MAX,
+            },
+            reference: None,
+            idle: 0,
+            history: Vec::new(),
+            grid: examples.grid,
+            architecture,
+            hyperparameters,
+            weights,
+            statistics,
+        })
+    }
+
+    /// Trains for one epoch over `training` rows and judges the result on `validation` rows.
+    ///
+    /// `watch` is called before every batch and stops the epoch by [`ControlFlow::Break`]. The rows must be the same in
+    /// every call for a stored and continued training to equal an uninterrupted one.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Interrupted`] or [`TrainingError::Diverged`], which leave the state as it was before the epoch, or
+    /// what is wrong with the examples.
+    pub fn advance(
+        &mut self,
+        examples: &Examples,
+        training: &[usize],
+        validation: &[usize],
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<EpochRecord, TrainingError> {
+        matching(&self.architecture, examples)?;
+        examples.check(training)?;
+        examples.check(validation)?;
+        enough("training", training, 2)?;
+        enough("validation", validation, 1)?;
+        let before = (self.weights.clone(), self.statistics.clone(), self.adam.clone());
+        let result = self.epoch(examples, training, validation, watch);
+        match result {
+            Ok(record) => {
+                self.conclude(record);
+                Ok(record)
+            }
+            Err(error) => {
+                (self.weights, self.statistics, self.adam) = before;
+                Err(error)
+            }
+        }
+    }
+
+    fn epoch(
+        &mut self,
+        examples: &Examples,
+        training: &[usize],
+        validation: &[usize],
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<EpochRecord, TrainingError> {
+        let epoch = self.epochs_done() + 1;
+        let keys = self.hyperparameters;
+        let model = Model::new(&self.architecture);
+        let order = shuffled(training, keys.seed, epoch);
+        let batches = order.len().div_ceil(keys.batch_size).min(order.len() / 2);
+        let mut pass = Pass::new(&model, order.len().div_ceil(batches));
+        let mut gradient = vec![0.0; self.weights.len()];
+        let mut total = LossParts::default();
+        let (mut seen, mut rate) = (0, 0.0);
+        for batch in 0..batches {
+            let progress = Progress {
+                epoch,
+                batch,
+                batches,
+                loss: total.total / f64::from(seen.max(1) as u32),
+            };
+            if watch(progress).is_break() {
+                return Err(TrainingError::Interrupted { epoch });
+            }
+            let rows = &order[batch * order.len() / batches..(batch + 1) * order.len() / batches];
+            let dropout =
+                Dropout { share: self.architecture.dropout, seed: keys.seed, epoch, rows };
+            pass.forward(&self.weights, examples, self.input_scale, &dropout);
+            total.add(&pass.loss(keys.loss, self.transform, examples, rows));
+            pass.backward(&self.weights, &mut gradient, &dropout);
+            rate = keys.learning_rate
+                * keys.schedule.factor(
+                    self.adam.steps,
+                    (batches * keys.epochs) as u64,
+                    keys.warmup_batches as u64,
+                );
+            self.adam.step(&mut self.weights, &gradient, rate);
+            self.settle(&model, &pass);
+            seen += rows.len();
+            if !total.total.is_finite() {
+                return Err(TrainingError::Diverged { epoch });
+            }
+        }
+        let (validated, right) = self.validate(&model, examples, validation);
+        if !validated.total.is_finite() {
+            return Err(TrainingError::Diverged { epoch });
+        }
+        Ok(EpochRecord {
+            epoch,
+            learning_rate: rate,
+            training: total.divided(seen as f64),
+            validation: validated.divided(validation.len() as f64),
+            validation_count_accuracy: right as f64 / validation.len() as f64,
+        })
+    }
+
+    /// Moves the running statistics towards those of the last batch: at first their plain mean, later a decaying one.
+    fn settle(&mut self, model: &Model, pass: &Pass) {
+        const SHARE: f32 = 0.01;
+        let share = (1.0 / self.adam.steps as f32).max(SHARE);
+        for (place, batch) in model.normalizations().zip(&pass.normalizations) {
+            for (range, values) in [(&place.mean, &batch.mean), (&place.variance, &batch.variance)]
+            {
+                for (running, value) in self.statistics[range.clone()].iter_mut().zip(values) {
+                    *running += share * (value - *running);
+                }
+            }
+        }
+    }
+
+    /// The sum of the losses of `rows` as in prediction, and how many counts are right.
+    fn validate(&self, model: &Model, examples: &Examples, rows: &[usize]) -> (LossParts, usize) {
+        let settled = model.settled(&self.weights, &self.statistics);
+        let keys = self.hyperparameters;
+        let width = model.head.outputs;
+        let parts: Vec<(LossParts, usize)> = rows
+            .par_chunks(ROWS)
+            .map_init(
+                || {
+                    let loss = Loss::new(keys.loss, self.transform, examples);
+                    (Inference::new(model), loss, vec![0.0; width])
+                },
+                |(inference, loss, unused), rows| {
+                    let spectra = rows.iter().map(|&row| examples.spectrum(row));
+                    let outputs = inference.run(&self.weights, &settled, self.input_scale, spectra);
+                    let (mut total, mut right) = (LossParts::default(), 0);
+                    for (outputs, &row) in outputs.chunks_exact(width).zip(rows) {
+                        total.add(&loss.evaluate(row, outputs, unused));
+                        let count = most_likely(&outputs[3 * model.slots..]);
+                        right += usize::from(count == usize::from(examples.counts[row]));
+                    }
+                    (total, right)
+                },
+            )
+            .collect();
+        let (mut total, mut right) = (LossParts::default(), 0);
+        for (part, count) in &parts {
+            total.add(part);
+            right += count;
+        }
+        (total, right)
+    }
+
+    fn conclude(&mut self, record: EpochRecord) {
+        let loss = record.validation.total;
+        if loss < self.best.loss {
+            self.best = Best {
+                weights: self.weights.clone(),
+                statistics: self.statistics.clone(),
+                epoch: record.epoch,
+                loss,
+            };
+        }
+        if self.reference.is_none_or(|reference| loss < reference - self.hyperparameters.tolerance)
+        {
+            self.reference = Some(loss);
+            self.idle = 0;
+        } else {
+            self.idle += 1;
+        }
+        self.history.push(record);
+    }
+
+    /// How many epochs have been done.
+    pub fn epochs_done(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Whether all epochs are done, or patience is at its end.
+    pub fn is_finished(&self) -> bool {
+        let keys = &self.hyperparameters;
+        self.epochs_done() >= keys.epochs || (keys.patience > 0 && self.idle >= keys.patience)
+    }
+
+    /// The epochs so far.
+    pub fn history(&self) -> &[EpochRecord] {
+        &self.history
+    }
+
+    /// The network's shape.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// How it is trained.
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        &self.hyperparameters
+    }
+
+    /// The network with the weights that did best on the validation rows. `scaler` is kept as it is, for whoever predicts
+    /// to scale spectra alike; `device` says where the training ran.
+    pub fn checkpoint(&self, scaler: serde_json::Value, device: &str) -> Checkpoint {
+        Checkpoint {
+            document: Document {
+                format_version: FORMAT_VERSION,
+                architecture: self.architecture.clone(),
+                grid: self.grid,
+                transform: self.transform,
+                input_scale: self.input_scale,
+                scaler,
+                hyperparameters: self.hyperparameters,
+                provenance: Provenance {
+                    device: device.to_owned(),
+                    epochs: self.epochs_done(),
+                    best_epoch: self.best.epoch,
+                    training_rows: self.training_rows,
+                },
+            },
+            weights: self.best.weights.clone(),
+            statistics: self.best.statistics.clone(),
+        }
+    }
+}
+
+fn matching(architecture: &Architecture, examples: &Examples) -> Result<(), ExamplesError> {
+    for (what, found, expected) in [
+        ("channels", examples.grid.channels, architecture.channels),
+        ("slots", examples.slots, architecture.slots),
+    ] {
+        if found != expected {
+            return Err(ExamplesError::Mismatch { what, found, expected });
+        }
+    }
+    Ok(())
+}
+
+fn enough(purpose: &'static str, rows: &[usize], least: usize) -> Result<(), ExamplesError> {
+    if rows.len() < least {
+        return Err(ExamplesError::TooFew { purpose, found: rows.len(), least });
+    }
+    Ok(())
+}
+
+/// Uniform weights of variance 2 / inputs before a ReLU (He et al. 2015) and 1 / 3 of 1 / inputs before the heads;
+/// normalisations begin as the identity.
+fn initial_weights(model: &Model, seed: u64) -> Vec<f32> {
+    let mut weights = vec![0.0; model.layout.weight_count()];
+    for (index, place) in model.layout.weights.iter().enumerate() {
+        let values = &mut weights[place.range.clone()];
+        if place.name.ends_with("normalization.weight") {
+            values.fill(1.0);
+        } else if let [.., _] = place.shape[..]
+            && place.shape.len() > 1
+        {
+            let inputs: usize = place.shape[..place.shape.len() - 1].iter().product();
+            let gain = if place.name == "head.weight" { 1.0 } else { 6.0 };
+            let limit = (gain / inputs as f64).sqrt() as f32;
+            let mut generator = generator(seed, Purpose::Weights, [index as u64, 0], 0);
+            for value in values {
+                *value = limit * symmetric(&mut generator);
+            }
+        }
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::fixture::{Spectra, brief, on, rows, started, train};
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    #[test]
+    fn same_bits_for_any_number_of_threads() {
+        let spectra = Spectra::new(240, 45, 2);
+        let examples = spectra.examples();
+        let trained = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let Ok(pool) = pool else { panic!("no threads") };
+            pool.install(|| {
+                let mut training = started(&examples, brief());
+                train(&mut training, &examples, 2);
+                training
+            })
+        };
+        let one = trained(1);
+        for threads in [2, 7] {
+            let other = trained(threads);
+            assert_eq!(bits(&one.weights), bits(&other.weights));
+            assert_eq!(one, other);
+        }
+    }
+
+    #[test]
+    fn continuing_a_stored_state_equals_never_having_stopped() {
+        let spectra = Spectra::new(120, 40, 2);
+        let examples = spectra.examples();
+        let mut whole = started(&examples, brief());
+        let mut parts = whole.clone();
+        train(&mut whole, &examples, 4);
+        for _ in 0..2 {
+            train(&mut parts, &examples, 2);
+            let stored = parts.to_bytes().and_then(|bytes| Training::from_bytes(&bytes));
+            let Ok(stored) = stored else { panic!("{stored:?}") };
+            assert_eq!(stored, parts);
+            parts = stored;
+        }
+        assert_eq!(parts, whole);
+        assert_eq!(parts.to_bytes().ok(), whole.to_bytes().ok());
+    }
+
+    #[test]
+    fn interruption_leaves_the_state_as_it_was() {
+        let spectra = Spectra::new(120, 40, 2);
+        let examples = spectra.examples();
+        let mut training = started(&examples, brief());
+        train(&mut training, &examples, 1);
+        let before = training.clone();
+        let (train, validate) = rows(&examples);
+        let result = training.advance(&examples, &train, &validate, &mut |progress| {
+            assert_eq!((progress.epoch, progress.batches), (2, 5));
+            if progress.batch == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(result, Err(TrainingError::Interrupted { epoch: 2 })));
+        assert_eq!(training, before);
+    }
+
+    #[test]
+    fn impossible_rate_diverges_with_an_error_and_keeps_the_state() {
+        let spectra = Spectra::new(60, 40, 2);
+        let examples = spectra.examples();
+        let keys = Hyperparameters { learning_rate: 1e38, warmup_batches: 0, ..brief() };
+        let mut training = started(&examples, keys);
+        let before = training.clone();
+        let (train, validate) = rows(&examples);
+        let result = training.advance(&examples, &train, &validate, &mut on);
+        assert!(matches!(result, Err(TrainingError::Diverged { epoch: 1 })), "{result:?}");
+        assert_eq!(training, before);
+    }
+
+    #[test]
+    fn training_beats_a_constant_guess() {
+        let spectra = Spectra::new(1200, 40, 1);
+        let examples = spectra.examples();
+        let keys = Hyperparameters { epochs: 12, patience: 0, ..brief() };
+        let mut training = started(&examples, keys);
+        train(&mut training, &examples, 12);
+        assert!(training.is_finished());
+        let last = training.history()[11];
+        // Standardised targets: a constant guess is off by 1 in half of the rows; half of the counts are right.
+        assert!(last.validation.parameter < 0.15, "{last:?}");
+        assert!(last.validation_count_accuracy > 0.95, "{last:?}");
+    }
+
+    #[test]
+    fn patience_ends_training_and_the_best_weights_are_kept() {
+        let spectra = Spectra::new(80, 40, 1);
+        let examples = spectra.examples();
+        let keys = Hyperparameters { epochs: 50, patience: 2, tolerance: 1e3, ..brief() };
+        let mut training = started(&examples, keys);
+        let mut after = vec![training.weights.clone()];
+        while !training.is_finished() {
+            train(&mut training, &examples, 1);
+            after.push(training.weights.clone());
+        }
+        // No epoch improves by a thousand: the first sets the mark, two more exhaust the patience.
+        assert_eq!(training.epochs_done(), 3);
+        let best = (1..=3)
+            .min_by(|a, b| {
+                let loss = |epoch: usize| training.history()[epoch - 1].validation.total;
+                loss(*a).total_cmp(&loss(*b))
+            })
+            .unwrap_or(0);
+        let checkpoint = training.checkpoint(serde_json::Value::Null, "test");
+        assert_eq!(checkpoint.document.provenance.best_epoch, best);
+        assert_eq!(bits(checkpoint.weights()), bits(&after[best]));
+    }
+
+    #[test]
+    fn odd_sizes_and_missing_channels_train() {
+        for (channels, slots) in [(5, 1), (37, 8), (141, 3)] {
+            let mut spectra = Spectra::new(60, channels, slots);
+            for row in 0..30 {
+                spectra.spectra[row * channels] = 0.0;
+                spectra.spectra[row * channels + 2] = f32::NAN;
+            }
+            let examples = spectra.examples();
+            let mut training = started(&examples, brief());
+            train(&mut training, &examples, 1);
+            assert!(training.history()[0].validation.total.is_finite());
+        }
+    }
+
+    #[test]
+    fn mismatched_examples_are_refused() {
+        let spectra = Spectra::new(60, 40, 2);
+        let mut training = started(&spectra.examples(), brief());
+        let other = Spectra::new(60, 41, 2);
+        let result = training.advance(&other.examples(), &[0, 1], &[2], &mut on);
+        assert!(matches!(
+            result,
+            Err(TrainingError::Examples(ExamplesError::Mismatch { what: "channels", .. }))
+        ));
+        let result = training.advance(&spectra.examples(), &[0, 60], &[2], &mut on);
+        assert!(matches!(
+            result,
+            Err(TrainingError::Examples(ExamplesError::Row { row: 60, rows: 60 }))
+        ));
+    }
+}
