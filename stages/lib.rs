@@ -8,9 +8,12 @@ pub mod figures;
 pub mod network;
 pub mod spectra;
 
+pub mod predict;
+pub mod train;
+
 use pipe_engine::Registry;
 
 /// Every kind of stage that ships with `pipe`.
 pub fn builtin() -> Registry {
-    Registry::new()
+    Registry::new().with::<train::Train>().with::<predict::Predict>()
 }

@@ -73,12 +73,12 @@ fn describe_at(root: &Value, schema: &Value, depth: usize) -> String {
     }
     for word in ["oneOf", "anyOf", "allOf"] {
         if let Some(branches) = schema.get(word).and_then(Value::as_array) {
-            let listed: Vec<&Value> = branches
+            let listed: Vec<Vec<&Value>> = branches
                 .iter()
-                .flat_map(|branch| self::choices(followed(root, branch)))
+                .map(|branch| self::choices(followed(root, branch)))
                 .collect();
-            if listed.len() >= branches.len() {
-                return list(&listed);
+            if listed.iter().all(|choices| !choices.is_empty()) {
+                return list(&listed.concat());
             }
             let mut words: Vec<String> =
                 branches.iter().map(|branch| describe_at(root, branch, depth + 1)).collect();
@@ -193,6 +193,11 @@ impl Limits {
             below: limit("exclusiveMaximum"),
             machine,
         }
+    }
+
+    /// Whether `value` is within what the words of this say, and only the machine's type can't hold it.
+    pub(super) fn are_silent_on(&self, value: f64) -> bool {
+        Self { machine: None, ..*self }.hold(value)
     }
 
     /// Whether `value` is within.

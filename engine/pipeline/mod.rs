@@ -1,4 +1,172 @@
-//! x
-pub mod complaint; mod suggestion; mod node; mod yaml; mod place;
-/// x
-pub struct Pipeline;
+//! From the text of a pipeline to a checked, typed graph, with the place of every word. Nothing is run, and every
+//! complaint is made at once: [`load`] gives a [`Pipeline`] that is sound, or [`Complaints`].
+
+mod command;
+mod complaint;
+mod expectation;
+mod graph;
+mod inputs;
+mod load;
+mod name;
+mod node;
+mod overrides;
+mod place;
+mod schema;
+mod stages;
+mod suggestion;
+mod template;
+#[cfg(test)]
+mod tests;
+mod variables;
+mod yaml;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+pub use self::{
+    complaint::{Complaint, Complaints, Label, Source, Span},
+    load::load,
+    template::{Part, Template},
+};
+use crate::stage::{ArtifactType, Kind};
+
+/// The name of the file that [`find`] looks for.
+pub const FILE_NAME: &str = "pipeline.yaml";
+
+/// A sound pipeline.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The file that declares it.
+    pub file: PathBuf,
+    /// The folder of the file, absolute: relative paths in the file start here.
+    pub root: PathBuf,
+    /// The folder of the cache, absolute.
+    pub cache: PathBuf,
+    /// The stages as declared.
+    pub stages: Vec<StageNode>,
+    /// The stages' numbers, each after all that it needs; as declared where that leaves a choice.
+    pub order: Vec<usize>,
+    /// The texts that the places of the stages lie in.
+    pub sources: Vec<Source>,
+}
+
+/// A stage of a pipeline.
+#[derive(Debug, Clone)]
+pub struct StageNode {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub task: Task,
+    /// What it reads, by the names that the task knows.
+    pub inputs: BTreeMap<String, Input>,
+    /// Where its name is written.
+    pub place: Span,
+}
+
+/// What a stage does.
+#[derive(Clone)]
+pub enum Task {
+    /// It runs a built-in kind.
+    Kind {
+        /// The kind.
+        kind: Arc<dyn Kind>,
+        /// The config in canonical form, as [`Kind::canonical`] gives it.
+        config: Value,
+    },
+    /// It runs a program of the user's.
+    Command(Command),
+}
+
+/// What a stage reads under one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The output of another stage.
+    Output {
+        /// The number of the stage.
+        stage: usize,
+        /// The name of the output.
+        output: String,
+    },
+    /// A file or folder of the user's.
+    File {
+        /// Where it is, absolute. It existed when the pipeline was loaded.
+        path: PathBuf,
+        /// Its path as it was written.
+        written: String,
+        /// Where that is written.
+        place: Span,
+    },
+}
+
+/// A program as a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// What to run.
+    pub run: Run,
+    /// The config, free in form: an object whose numbers are spelled one way.
+    pub config: Value,
+    /// The names of the outputs as declared, each mentioned in `run`.
+    pub outputs: Vec<String>,
+    /// The files and folders that the program reads besides its inputs, by path.
+    pub files: Vec<File>,
+    /// The names of the environment variables that it reads, sorted.
+    pub env: Vec<String>,
+}
+
+/// The command line of a [`Command`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Run {
+    /// The program and its arguments, at least the program. No shell is involved.
+    Words(Vec<Template>),
+    /// A script for `sh -c`. What a placeholder stands for must be quoted for the shell.
+    Shell(Template),
+}
+
+/// A file or folder that a [`Command`] reads besides its inputs, such as its script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its path from the pipeline's folder, with `/`, without `.` and `..`: where it stands when the command runs.
+    pub written: String,
+    /// Where it is, absolute. It existed when the pipeline was loaded.
+    pub path: PathBuf,
+    /// Where it is declared.
+    pub place: Span,
+}
+
+impl StageNode {
+    /// The names and types of the outputs, as declared. A command's outputs may be anything.
+    pub fn outputs(&self) -> Vec<(&str, ArtifactType)> {
+        match &self.task {
+            Task::Kind { kind, .. } => {
+                kind.outputs().iter().map(|port| (port.name, port.artifact)).collect()
+            }
+            Task::Command(command) => {
+                command.outputs.iter().map(|name| (name.as_str(), ArtifactType::ANY)).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind { kind, config } => f
+                .debug_struct("Kind")
+                .field("kind", &kind.name())
+                .field("config", config)
+                .finish(),
+            Self::Command(command) => command.fmt(f),
+        }
+    }
+}
+
+/// The `pipeline.yaml` of the folder `start` or of the nearest folder above it that has one.
+pub fn find(start: &Path) -> Option<PathBuf> {
+    start.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
+}

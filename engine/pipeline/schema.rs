@@ -22,6 +22,11 @@ impl Schema {
         Self { root }
     }
 
+    /// Whether the config has the key `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.root.get("properties").is_some_and(|properties| properties.get(key).is_some())
+    }
+
     /// Checks `node`, the config of a stage, and gives it as JSON. `place` is where a complaint about a missing config belongs.
     pub(super) fn check(&self, node: Option<&Node<'_>>, place: Span, report: &mut Report) -> Option<Value> {
         let empty = Node::new(Tree::Mapping(Vec::new()), place);
@@ -145,8 +150,13 @@ impl<'s> Checker<'s, '_> {
         schema: &Value,
         path: &Path<'_>,
     ) -> Option<Value> {
+        let limits = Limits::of(schema);
         match number {
-            Some(number) if Limits::of(schema).hold(value) => Some(Value::Number(number)),
+            Some(number) if limits.hold(value) => Some(Value::Number(number)),
+            Some(number) if limits.are_silent_on(value) => {
+                let message = format!("{} can't hold {number}: it is too large", path.subject());
+                self.complain(node, schema, path, message)
+            }
             _ => self.refuse(node, schema, path),
         }
     }

@@ -154,6 +154,11 @@ pub(super) fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
                 quote = None;
                 continue;
             }
+            // A line that goes on begins no word.
+            (None, Some('\\')) if text[at..].starts_with('\n') => {
+                at += 1;
+                continue;
+            }
             _ => {}
         }
         let (draft, _, quoted) = word.get_or_insert_with(|| (Draft::default(), start, false));

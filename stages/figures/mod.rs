@@ -114,7 +114,7 @@ mod tests {
             missed: 0,
         };
         let series = [QualitySeries { name: "recall", values: &values }];
-        let bins: Vec<String> = values.iter().map(f64::to_string).collect();
+        let bins: Vec<String> = (0..values.len()).map(|i| format!("bin {i}")).collect();
         let quality = QualityPanel {
             name: "S/N",
             unit: "",

@@ -113,6 +113,11 @@ impl<W: Write> CatalogueWriter<W> {
         Ok(Self { table })
     }
 
+    /// More rows of a catalogue whose beginning stands elsewhere.
+    pub fn continued(to: W) -> Self {
+        Self { table: csv::WriterBuilder::new().has_headers(false).from_writer(to) }
+    }
+
     /// Appends a row.
     ///
     /// # Errors

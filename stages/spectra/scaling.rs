@@ -240,7 +240,7 @@ mod tests {
         }
         let mut scaled = SPECTRA;
         Scaler::Rms.apply(&mut scaled, 4, &[0.5, f64::NAN]).unwrap();
-        assert_eq!(scaled, [2.0, 4.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(scaled[..], [2.0, 4.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

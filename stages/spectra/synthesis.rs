@@ -216,7 +216,7 @@ impl Recipe {
             .collect();
         components.sort_by(|a, b| a.mean.total_cmp(&b.mean));
 
-        let mut noise = Noise::new(Draws::new(seed, NOISE, row), self.correlation);
+        let mut noise = NoiseChannels::new(Draws::new(seed, NOISE, row), self.correlation);
         let values = (0..self.axis.channels)
             .map(|channel| {
                 let x = self.axis.value(channel as f64);
@@ -232,13 +232,13 @@ impl Recipe {
 ///
 /// Correlated noise is a moving average of white noise w: (wᵢ + b wᵢ₋₁) / √(1 + b²), whose
 /// neighbours correlate by b / (1 + b²).
-struct Noise {
+struct NoiseChannels {
     draws: Draws,
     weight: f64,
     last: f64,
 }
 
-impl Noise {
+impl NoiseChannels {
     fn new(mut draws: Draws, correlation: f64) -> Self {
         if correlation == 0.0 {
             return Self { draws, weight: 0.0, last: 0.0 };

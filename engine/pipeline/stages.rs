@@ -1,0 +1,296 @@
+//! The stages as they are declared, made into the nodes of a graph.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
+
+use super::{
+    Source, Span, StageNode, Task, command,
+    complaint::{Complaint, Report},
+    graph, inputs,
+    name::{self, is_name},
+    node::{Entry, Node, Tree},
+    schema::Schema,
+};
+use crate::{
+    Registry,
+    stage::{ArtifactType, Fault, Kind},
+};
+
+/// The kind of a stage that runs a program.
+const COMMAND: &str = "command";
+const KEYS: [&str; 8] = ["kind", "inputs", "config", "run", "outputs", "files", "env", "shell"];
+
+/// What a stage is checked against.
+pub(super) struct Context<'a> {
+    pub(super) registry: &'a Registry,
+    /// Where relative paths start.
+    pub(super) root: &'a Path,
+    pub(super) sources: &'a [Source],
+}
+
+/// A stage whose name, kind and outputs are known, and the rest is not yet looked at.
+pub(super) struct Declaration<'a> {
+    pub(super) name: String,
+    pub(super) place: Span,
+    pub(super) kind: Declared,
+    pub(super) fields: Fields<'a>,
+}
+
+/// What a stage is declared to be.
+pub(super) enum Declared {
+    Kind(Arc<dyn Kind>),
+    /// A program, and the names of its outputs; `None` if they were complained about.
+    Command(Option<Vec<String>>),
+    /// Something that was complained about.
+    Unknown,
+}
+
+/// The values under the keys of a stage.
+#[derive(Default)]
+pub(super) struct Fields<'a> {
+    pub(super) kind: Option<Entry<'a>>,
+    pub(super) inputs: Option<Entry<'a>>,
+    pub(super) config: Option<Entry<'a>>,
+    pub(super) run: Option<Entry<'a>>,
+    pub(super) outputs: Option<Entry<'a>>,
+    pub(super) files: Option<Entry<'a>>,
+    pub(super) env: Option<Entry<'a>>,
+    pub(super) shell: Option<Entry<'a>>,
+}
+
+/// Checks the stages and puts them in order. `None` if there was a complaint.
+pub(super) fn build(
+    entries: Vec<Entry<'_>>,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Option<(Vec<StageNode>, Vec<usize>)> {
+    let mut schemas = Schemas::default();
+    let declarations: Vec<Declaration<'_>> =
+        entries.into_iter().map(|entry| Declaration::read(entry, context, &mut schemas, report)).collect();
+    let index: HashMap<&str, usize> =
+        declarations.iter().enumerate().map(|(i, stage)| (stage.name.as_str(), i)).collect();
+    let mut nodes = Vec::with_capacity(declarations.len());
+    let mut needs = Vec::with_capacity(declarations.len());
+    for declaration in &declarations {
+        let resolved = inputs::resolve(declaration, &declarations, &index, context, report);
+        let task = match &declaration.kind {
+            Declared::Kind(kind) => config(kind, declaration, &mut schemas, report)
+                .map(|config| Task::Kind { kind: Arc::clone(kind), config }),
+            Declared::Command(outputs) => {
+                command::read(declaration, outputs.as_deref(), context, report).map(Task::Command)
+            }
+            Declared::Unknown => None,
+        };
+        needs.push(resolved.needs);
+        if let Some(task) = task {
+            let Declaration { name, place, .. } = declaration;
+            let inputs: BTreeMap<_, _> = resolved.inputs;
+            nodes.push(StageNode { name: name.clone(), task, inputs, place: *place });
+        }
+    }
+    let edges: Vec<Vec<usize>> =
+        needs.iter().map(|needs| needs.iter().map(|(stage, _)| *stage).collect()).collect();
+    let sorted = graph::sort(&edges);
+    for round in &sorted.loops {
+        let name = |i: usize| declarations[i].name.as_str();
+        let chain: Vec<&str> = round.iter().chain(round.first()).map(|&i| name(i)).collect();
+        let mut places = (0..round.len()).filter_map(|i| {
+            let (from, to) = (round[i], round[(i + 1) % round.len()]);
+            let (_, span) = needs[to].iter().find(|(stage, _)| *stage == from)?;
+            Some((*span, format!("`{}` needs `{}`", name(to), name(from))))
+        });
+        if let Some((span, text)) = places.next() {
+            let message = format!("the stages form a cycle: {}", chain.join(" → "));
+            let complaint = Complaint::new(span, message).here(text);
+            report.push(places.fold(complaint, |complaint, (span, text)| complaint.label(span, text)));
+        }
+    }
+    (nodes.len() == declarations.len() && sorted.loops.is_empty()).then_some((nodes, sorted.order))
+}
+
+/// The schemas of the kinds in use: each is made once.
+#[derive(Default)]
+struct Schemas {
+    known: HashMap<&'static str, Arc<Schema>>,
+}
+
+impl Schemas {
+    fn of(&mut self, kind: &dyn Kind) -> Arc<Schema> {
+        let known = self.known.entry(kind.name());
+        Arc::clone(known.or_insert_with(|| Arc::new(Schema::new(kind.schema()))))
+    }
+}
+
+impl<'a> Declaration<'a> {
+    fn read(entry: Entry<'a>, context: &Context<'_>, schemas: &mut Schemas, report: &mut Report) -> Self {
+        let Entry { key, value } = entry;
+        if !is_name(&key.name) {
+            let message = format!("`{}` is no name for a stage", key.name);
+            report.push(Complaint::new(key.span, message).help(name::RULE));
+        }
+        let name = key.name.into_owned();
+        let place = key.span;
+        let described = value.describe();
+        let null = value.is_null();
+        let broken = value.is_broken();
+        let mut fields = Fields::default();
+        let mut unknown = Vec::new();
+        match value.tree {
+            Tree::Mapping(entries) => {
+                for entry in entries {
+                    let field = match entry.key.name.as_ref() {
+                        "kind" => &mut fields.kind,
+                        "inputs" => &mut fields.inputs,
+                        "config" => &mut fields.config,
+                        "run" => &mut fields.run,
+                        "outputs" => &mut fields.outputs,
+                        "files" => &mut fields.files,
+                        "env" => &mut fields.env,
+                        "shell" => &mut fields.shell,
+                        _ => {
+                            unknown.push(entry.key);
+                            continue;
+                        }
+                    };
+                    *field = Some(entry);
+                }
+            }
+            _ if null || broken => {}
+            _ => report.push(
+                Complaint::new(value.span, format!("the stage `{name}` must be a mapping, but is {described}"))
+                    .help(format!("its keys are {}", KEYS.join(", "))),
+            ),
+        }
+        let kind = if broken { Declared::Unknown } else { kind(&name, place, &fields, context, report) };
+        for key in unknown {
+            let complaint = Complaint::new(key.span, format!("unknown key `{}`", key.name));
+            let in_config = match &kind {
+                Declared::Kind(kind) => schemas.of(kind.as_ref()).has(&key.name),
+                _ => false,
+            };
+            report.push(if in_config {
+                complaint.help(format!("`{0}` is a key of the config: `config: {{ {0}: … }}`", key.name))
+            } else {
+                complaint.suggest(report.meant(&key.name, KEYS), || {
+                    format!("the keys of a stage are {}", KEYS.join(", "))
+                })
+            });
+        }
+        Self { name, place, kind, fields }
+    }
+
+    /// The names and types of the outputs; `None` if they aren't known because of a complaint.
+    pub(super) fn outputs(&self) -> Option<Vec<(&str, ArtifactType)>> {
+        match &self.kind {
+            Declared::Kind(kind) => {
+                Some(kind.outputs().iter().map(|port| (port.name, port.artifact)).collect())
+            }
+            Declared::Command(outputs) => {
+                let outputs = outputs.as_ref()?.iter();
+                Some(outputs.map(|name| (name.as_str(), ArtifactType::ANY)).collect())
+            }
+            Declared::Unknown => None,
+        }
+    }
+}
+
+/// The kind that a stage is declared to be, by its key or by its name.
+fn kind(name: &str, place: Span, fields: &Fields<'_>, context: &Context<'_>, report: &mut Report) -> Declared {
+    let written = fields.kind.as_ref().map(|entry| &entry.value).filter(|node| !node.is_null());
+    if written.is_some_and(Node::is_broken) {
+        return Declared::Unknown;
+    }
+    let (wanted, span) = match written {
+        None => (name, place),
+        Some(node) => match node.text() {
+            Some(text) => (text, node.span),
+            None => {
+                let message = format!("`kind` must be the name of a kind, but is {}", node.describe());
+                report.push(Complaint::new(node.span, message));
+                return Declared::Unknown;
+            }
+        },
+    };
+    if let Some(kind) = context.registry.get(wanted) {
+        for field in [&fields.run, &fields.outputs, &fields.files, &fields.env, &fields.shell] {
+            if let Some(Entry { key, .. }) = field {
+                let message = format!("`{}` belongs to `kind: {COMMAND}`, but this is `{wanted}`", key.name);
+                report.push(Complaint::new(key.span, message));
+            }
+        }
+        return Declared::Kind(Arc::clone(kind));
+    }
+    if wanted == COMMAND {
+        return Declared::Command(command::outputs(name, place, fields, report));
+    }
+    if written.is_none() && fields.run.is_some() {
+        report.push(
+            Complaint::new(place, format!("the stage `{name}` has no `kind`"))
+                .help(format!("a stage that runs a program says `kind: {COMMAND}`")),
+        );
+        return Declared::Unknown;
+    }
+    let kinds = || context.registry.iter().map(|kind| kind.name()).chain([COMMAND]);
+    let message = if written.is_some() {
+        format!("no kind is called `{wanted}`")
+    } else {
+        format!("the stage `{name}` has no `kind`, and no kind is called `{name}`")
+    };
+    report.push(Complaint::new(span, message).suggest(report.meant(wanted, kinds()), || {
+        format!("the kinds are {}", kinds().collect::<Vec<_>>().join(", "))
+    }));
+    Declared::Unknown
+}
+
+/// The config of a stage of a built-in kind in canonical form.
+fn config(
+    kind: &Arc<dyn Kind>,
+    declaration: &Declaration<'_>,
+    schemas: &mut Schemas,
+    report: &mut Report,
+) -> Option<serde_json::Value> {
+    let node = declaration.fields.config.as_ref().map(|entry| &entry.value);
+    let checked = schemas.of(kind.as_ref()).check(node, declaration.place, report)?;
+    match kind.canonical(checked) {
+        Ok(config) => Some(config),
+        Err(faults) => {
+            for fault in faults {
+                report.push(complaint(fault, node, declaration.place));
+            }
+            None
+        }
+    }
+}
+
+/// A fault that the kind found, at the place that its path leads to.
+fn complaint(fault: Fault, config: Option<&Node<'_>>, place: Span) -> Complaint {
+    let mut node = config;
+    let mut span = node.filter(|node| !node.is_null()).map_or(place, |node| node.span);
+    for key in &fault.path {
+        let next = match node.map(|node| &node.tree) {
+            Some(Tree::Mapping(entries)) => {
+                entries.iter().find(|entry| entry.key.name == *key).map(|entry| &entry.value)
+            }
+            Some(Tree::Sequence(items)) => key.parse().ok().and_then(|i: usize| items.get(i)),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        span = next.span;
+        node = Some(next);
+    }
+    let name = fault.path.join(".");
+    // A kind that names the key itself isn't made to say it twice.
+    let message = if name.is_empty() || fault.message.contains(&format!("`{name}`")) {
+        fault.message
+    } else {
+        format!("`{name}`: {}", fault.message)
+    };
+    let complaint = Complaint::new(span, message);
+    match fault.help {
+        Some(help) => complaint.help(help),
+        None => complaint,
+    }
+}

@@ -1,0 +1,240 @@
+//! The stage `import`: the spectra of a FITS cube.
+
+use std::{fs::File, io::BufReader};
+
+use pipe_engine::{ArtifactType, Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    artifacts::{SPECTRA, Sky, SpectraHead, SpectraWriter},
+    row_chunks::for_each_chunk_with,
+    spectra::{Axis, CubeHeader, CubeReader, Noise},
+};
+
+/// The spectra of a FITS cube.
+pub struct Import;
+
+/// A unit in which the axis of a cube may be wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum AxisUnit {
+    /// As the cube has it.
+    #[default]
+    #[serde(rename = "keep")]
+    Keep,
+    /// Metres per second.
+    #[serde(rename = "m/s")]
+    MetresPerSecond,
+    /// Kilometres per second.
+    #[serde(rename = "km/s")]
+    KilometresPerSecond,
+    /// Hertz.
+    #[serde(rename = "Hz")]
+    Hertz,
+    /// Megahertz.
+    #[serde(rename = "MHz")]
+    Megahertz,
+    /// Gigahertz.
+    #[serde(rename = "GHz")]
+    Gigahertz,
+}
+
+/// How a cube is read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportConfig {
+    /// The unit of the axis: `keep`, or a velocity (`m/s`, `km/s`) for a velocity axis, a frequency (`Hz`, `MHz`,
+    /// `GHz`) for a frequency axis.
+    pub axis_unit: AxisUnit,
+    /// Stretches of the axis, as [from, to], that are known to hold no line. The noise rms of a spectrum is then that
+    /// of these channels; without any, lines are found and left out.
+    #[schemars(extend("unit" = "axis_unit"))]
+    pub line_free: Vec<[f64; 2]>,
+    /// The noise rms of all spectra, in place of measuring it; `null` to measure.
+    #[schemars(extend("unit" = "the cube's"))]
+    pub noise_rms: Option<f64>,
+}
+
+/// What keeps a cube from being imported.
+#[derive(Debug, thiserror::Error)]
+enum ImportError {
+    #[error("failed to read the cube `{}`", path.display())]
+    Open { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the axis of the cube is in `{found}`, which can't be turned into `{wanted}`")]
+    Unit { found: String, wanted: &'static str },
+    #[error("no channel of the cube lies in the stretches of `line_free` (the axis runs from {from} to {to} {unit})")]
+    NoLineFree { from: f64, to: f64, unit: String },
+    #[error("the cube has {found} pixels along an axis, more than {} can be numbered", u32::MAX)]
+    Pixels { found: usize },
+}
+
+impl Stage for Import {
+    type Config = ImportConfig;
+
+    const KIND: &'static str = "import";
+    const ABOUT: &'static str = "Reads the spectra of a FITS cube and measures the noise of each.";
+    const REVISION: u32 = 1;
+    const EXACTNESS: Exactness = Exactness::Exact;
+    const INPUTS: &'static [InputPort] = &[InputPort::required(
+        "cube",
+        ArtifactType::FILE,
+        "a FITS file with an image of three or more axes, one of them a velocity, frequency or wavelength",
+    )];
+    const OUTPUTS: &'static [OutputPort] =
+        &[OutputPort::new("spectra", SPECTRA, "a spectrum for each pixel, x running fastest")];
+
+    fn check(config: &ImportConfig) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for [from, to] in &config.line_free {
+            if from.partial_cmp(to).is_none_or(std::cmp::Ordering::is_gt) {
+                faults.push(Fault::at("line_free", format!("[{from}, {to}] must run from the smaller to the larger value")));
+            }
+        }
+        if let Some(rms) = config.noise_rms
+            && !(rms.is_finite() && rms > 0.0)
+        {
+            faults.push(Fault::at("noise_rms", format!("must be positive, and {rms} is not")));
+        }
+        faults
+    }
+
+    fn run(config: &ImportConfig, work: &Work<'_>) -> Result<(), StageError> {
+        let path = work.input("cube")?.file()?;
+        let open = || -> Result<CubeReader<BufReader<File>>, StageError> {
+            let file = File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
+            Ok(CubeReader::open(BufReader::new(file))?)
+        };
+        let header = open()?.header().clone();
+        if let Some(found) = [header.nx, header.ny].into_iter().find(|&n| u32::try_from(n).is_err()) {
+            return Err(ImportError::Pixels { found }.into());
+        }
+        let head = SpectraHead {
+            axis: in_unit(&header.axis, config.axis_unit)?,
+            unit: header.unit.clone(),
+            sky: Some(sky(&header)),
+        };
+        let line_free = line_free_channels(&head.axis, &config.line_free)?;
+
+        let rows = header.rows() as u64;
+        let writer = SpectraWriter::create(work.output("spectra")?, rows, &head)?;
+        for_each_chunk_with(work, rows, open, |cube, chunk, rows| {
+            let rows = rows.start as usize..rows.end as usize;
+            let spectra = cube.rows(rows.clone())?;
+            let noise: Vec<f64> = spectra
+                .chunks_exact(head.axis.channels)
+                .map(|spectrum| match config.noise_rms {
+                    Some(rms) => rms,
+                    None => rms(spectrum, line_free.as_deref()),
+                })
+                .collect();
+            let (x, y): (Vec<u32>, Vec<u32>) =
+                rows.map(|row| header.pixel(row)).map(|(x, y)| (x as u32, y as u32)).unzip();
+            writer.write(chunk, &spectra, &noise)?;
+            Ok(writer.write_pixels(chunk, &x, &y)?)
+        })
+    }
+}
+
+fn sky(header: &CubeHeader) -> Sky {
+    let spelled = |(keyword, value): &(String, crate::spectra::CardValue)| (keyword.clone(), value.to_string());
+    Sky { nx: header.nx, ny: header.ny, cards: header.sky.cards.iter().map(spelled).collect() }
+}
+
+/// The noise rms of a spectrum, NaN where there is nothing to measure it on.
+fn rms(spectrum: &[f32], line_free: Option<&[usize]>) -> f64 {
+    let Some(channels) = line_free else {
+        return Noise::measure(spectrum).map_or(f64::NAN, |noise| noise.rms);
+    };
+    let (mut squares, mut count) = (0.0, 0_u32);
+    for value in channels.iter().map(|&channel| f64::from(spectrum[channel])).filter(|v| v.is_finite()) {
+        squares += value * value;
+        count += 1;
+    }
+    let rms = (squares / f64::from(count)).sqrt();
+    if rms > 0.0 { rms } else { f64::NAN }
+}
+
+/// The channels that lie in the stretches; `None` where there are no stretches.
+fn line_free_channels(axis: &Axis, stretches: &[[f64; 2]]) -> Result<Option<Vec<usize>>, ImportError> {
+    if stretches.is_empty() {
+        return Ok(None);
+    }
+    let values = axis.values();
+    let is_free = |value: f64| stretches.iter().any(|[from, to]| (*from..=*to).contains(&value));
+    let channels: Vec<usize> = (0..values.len()).filter(|&channel| is_free(values[channel])).collect();
+    if channels.is_empty() {
+        let [from, to] = [0.0, (axis.channels - 1) as f64].map(|channel| axis.value(channel));
+        return Err(ImportError::NoLineFree { from, to, unit: axis.unit.clone() });
+    }
+    Ok(Some(channels))
+}
+
+/// The axis in another unit of the same quantity.
+fn in_unit(axis: &Axis, wanted: AxisUnit) -> Result<Axis, ImportError> {
+    // How many m/s or Hz a unit is.
+    let scale = |unit: &str| match unit {
+        "m/s" => Some(("velocity", 1.0)),
+        "km/s" => Some(("velocity", 1e3)),
+        "Hz" => Some(("frequency", 1.0)),
+        "kHz" => Some(("frequency", 1e3)),
+        "MHz" => Some(("frequency", 1e6)),
+        "GHz" => Some(("frequency", 1e9)),
+        _ => None,
+    };
+    let wanted = match wanted {
+        AxisUnit::Keep => return Ok(axis.clone()),
+        AxisUnit::MetresPerSecond => "m/s",
+        AxisUnit::KilometresPerSecond => "km/s",
+        AxisUnit::Hertz => "Hz",
+        AxisUnit::Megahertz => "MHz",
+        AxisUnit::Gigahertz => "GHz",
+    };
+    match (scale(&axis.unit), scale(wanted)) {
+        (Some((from, old)), Some((to, new))) if from == to => Ok(Axis {
+            start: axis.start * old / new,
+            step: axis.step * old / new,
+            channels: axis.channels,
+            unit: wanted.to_owned(),
+        }),
+        _ => Err(ImportError::Unit { found: axis.unit.clone(), wanted }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis() -> Axis {
+        Axis { start: -5000.0, step: 250.0, channels: 41, unit: "m/s".to_owned() }
+    }
+
+    #[test]
+    fn the_axis_may_be_had_in_another_unit_of_its_kind() {
+        let kilometres = in_unit(&axis(), AxisUnit::KilometresPerSecond).unwrap();
+        assert_eq!((kilometres.start, kilometres.step, kilometres.unit.as_str()), (-5.0, 0.25, "km/s"));
+        assert_eq!(in_unit(&axis(), AxisUnit::Keep).unwrap(), axis());
+        let error = in_unit(&axis(), AxisUnit::Gigahertz).unwrap_err().to_string();
+        assert!(error.contains("`m/s`") && error.contains("`GHz`"), "{error}");
+    }
+
+    #[test]
+    fn noise_may_be_measured_where_the_user_says() {
+        let free = line_free_channels(&axis(), &[[-5000.0, -4500.0], [5000.0, 9000.0]]).unwrap().unwrap();
+        assert_eq!(free, [0, 1, 2, 40]);
+        let mut spectrum = [100.0_f32; 41];
+        for (channel, value) in free.iter().zip([3.0, -3.0, f32::NAN, 3.0]) {
+            spectrum[*channel] = value;
+        }
+        assert!((rms(&spectrum, Some(&free)) - 3.0).abs() < 1e-12);
+        assert!(rms(&[f32::NAN; 41], Some(&free)).is_nan());
+        assert!(line_free_channels(&axis(), &[[6000.0, 7000.0]]).is_err());
+        assert_eq!(line_free_channels(&axis(), &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn swapped_stretches_and_noise_below_zero_are_faults() {
+        let config = ImportConfig { line_free: vec![[2.0, 1.0]], noise_rms: Some(-1.0), ..Default::default() };
+        let keys: Vec<String> = Import::check(&config).into_iter().flat_map(|fault| fault.path).collect();
+        assert_eq!(keys, ["line_free", "noise_rms"]);
+    }
+}

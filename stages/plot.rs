@@ -1,0 +1,430 @@
+//! The stage `plot`: pictures of a decomposition, fit for a paper.
+
+use std::collections::BTreeSet;
+
+use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    artifacts::{self, ComponentsReader, Rows, SpectraReader},
+    figures::{self, Figure, FileFormat, FileOptions, Labels, Thresholds},
+    spectra::{Bin, Component, Draws, Evaluation, MatchCriteria, Metrics, Purpose},
+};
+
+/// Which rows are drawn as sample spectra.
+const SAMPLES: Purpose = Purpose::new("plot samples");
+/// Which rows are drawn as example fits.
+const FITS: Purpose = Purpose::new("plot fits");
+
+/// Draws whatever the given inputs allow, one figure a file.
+pub struct Plot;
+
+/// What `plot` draws, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlotConfig {
+    /// Number of sample spectra shown with their true components; 0 leaves the figure out.
+    #[schemars(range(min = 0, max = 60))]
+    pub samples: usize,
+    /// Number of example fits shown with their residuals; 0 leaves the figure out.
+    #[schemars(range(min = 0, max = 60))]
+    pub fits: usize,
+    /// Components of a smaller amplitude (in the unit of the spectra) get no curve of their own.
+    #[schemars(range(min = 0.0))]
+    pub amplitude_threshold: f64,
+    /// Components of a smaller sigma (in the unit of the axis) get no curve of their own.
+    #[schemars(range(min = 0.0))]
+    pub sigma_threshold: f64,
+    /// Which spectra are picked as examples.
+    pub seed: u64,
+    /// The formats of the files: `png`, `svg`, or both.
+    #[schemars(length(min = 1))]
+    pub formats: Vec<FileFormat>,
+    /// Resolution of the PNG files at their printed size (3.5 or 7.1 inches wide).
+    #[schemars(range(min = 36, max = 1200), extend("unit" = "dots per inch"))]
+    pub dots_per_inch: u32,
+    /// What the values of the spectra are called on the axes.
+    pub intensity_name: String,
+}
+
+impl Default for PlotConfig {
+    fn default() -> Self {
+        Self {
+            samples: 9,
+            fits: 9,
+            amplitude_threshold: 0.0,
+            sigma_threshold: 0.0,
+            seed: 1,
+            formats: vec![FileFormat::Png, FileFormat::Svg],
+            dots_per_inch: 300,
+            intensity_name: "Intensity".to_owned(),
+        }
+    }
+}
+
+/// Why there is nothing to draw.
+#[derive(Debug, thiserror::Error)]
+pub enum PlotError {
+    /// Two inputs are not about the same spectra.
+    #[error("`{input}` has {rows} rows, but there are {spectra} spectra")]
+    Rows {
+        /// The input.
+        input: &'static str,
+        /// Its rows.
+        rows: u64,
+        /// The rows of the spectra.
+        spectra: u64,
+    },
+    /// The inputs given allow no figure.
+    #[error("there is nothing to draw: give `truth`, `catalogue`, `history` or `metrics` as an input")]
+    Nothing,
+}
+
+impl Stage for Plot {
+    type Config = PlotConfig;
+
+    const KIND: &'static str = "plot";
+    const ABOUT: &'static str = "Draws sample spectra, example fits, the history of a training, and how good a catalogue is";
+    const REVISION: u32 = 1;
+    const EXACTNESS: Exactness = Exactness::Reproducible;
+    const INPUTS: &'static [InputPort] = &[
+        InputPort::required("spectra", artifacts::SPECTRA, "the observed spectra"),
+        InputPort::optional("truth", artifacts::TRUTH, "the true components, for samples and comparisons"),
+        InputPort::optional("catalogue", artifacts::CATALOGUE, "the components found, for fits and comparisons"),
+        InputPort::optional("history", artifacts::HISTORY, "the history of the training"),
+        InputPort::optional("metrics", artifacts::METRICS, "the evaluation, for scores by separation and noise"),
+        InputPort::optional("rows", artifacts::ROWS, "draw and compare test rows only"),
+    ];
+    const OUTPUTS: &'static [OutputPort] =
+        &[OutputPort::new("figures", artifacts::FIGURES, "a file for each figure and format")];
+
+    fn check(config: &PlotConfig) -> Vec<Fault> {
+        check_formats(&config.formats)
+    }
+
+    fn run(config: &PlotConfig, work: &Work<'_>) -> Result<(), StageError> {
+        let source = Source::open(work)?;
+        let mut drawn: Vec<(&str, Figure)> = Vec::new();
+        source.draw_examples(config, &mut drawn)?;
+        work.check_interrupt()?;
+        let compared = source.compare(work)?;
+        let metrics = match work.optional("metrics") {
+            Some(metrics) => Some(metrics.document::<MetricsDocument>(artifacts::METRICS_FILE)?.metrics),
+            None => None,
+        };
+        if let Some(compared) = &compared {
+            drawn.push(("parameters", compared.parameters(&source.spectra)));
+        }
+        let confusion = compared.as_ref().map(|c| &c.metrics).or(metrics.as_ref());
+        if let Some(metrics) = confusion {
+            drawn.push(("confusion", figures::confusion(&metrics.count.confusion)));
+        }
+        if let Some(metrics) = &metrics {
+            drawn.push(("errors", scores(metrics)));
+        }
+        if let Some(history) = work.optional("history") {
+            let history: HistoryDocument = history.document(artifacts::HISTORY_FILE)?;
+            drawn.push(("history", history.draw()));
+        }
+        if drawn.is_empty() {
+            return Err(PlotError::Nothing.into());
+        }
+        let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
+        write(&drawn, options, work)
+    }
+}
+
+/// Refuses no format, and one given twice.
+pub(crate) fn check_formats(formats: &[FileFormat]) -> Vec<Fault> {
+    let twice = formats.iter().enumerate().any(|(i, format)| formats[..i].contains(format));
+    let mut faults = Vec::new();
+    if formats.is_empty() {
+        faults.push(Fault::at("formats", "no format is given").help("use `png`, `svg` or both"));
+    } else if twice {
+        faults.push(Fault::at("formats", "a format is given twice"));
+    }
+    faults
+}
+
+/// Writes figures as files of the output `figures`.
+///
+/// # Errors
+/// When one can't be drawn or written, or the run is to stop.
+pub(crate) fn write(drawn: &[(&str, Figure)], options: FileOptions<'_>, work: &Work<'_>) -> Result<(), StageError> {
+    let output = work.output("figures")?;
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let files = |(name, figure): &(&str, Figure)| -> Result<(), StageError> {
+        work.check_interrupt()?;
+        for (file, bytes) in figure.files(name, options)? {
+            output.write(&file, &bytes)?;
+        }
+        let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        work.progress(done, drawn.len() as u64, "figures");
+        Ok(())
+    };
+    drawn.par_iter().try_for_each(files)
+}
+
+/// The part of an evaluation's document that is drawn.
+#[derive(Debug, Deserialize)]
+struct MetricsDocument {
+    metrics: Metrics,
+}
+
+/// The part of a training's document that is drawn.
+#[derive(Debug, Deserialize)]
+struct HistoryDocument {
+    best_epoch: usize,
+    epochs: Vec<crate::network::EpochRecord>,
+}
+
+impl HistoryDocument {
+    fn draw(&self) -> Figure {
+        type Part = fn(&crate::network::LossParts) -> f64;
+        let parts: [(&str, Part); 5] = [
+            ("total", |l| l.total),
+            ("parameter", |l| l.parameter),
+            ("sparsity", |l| l.sparsity),
+            ("reconstruction", |l| l.reconstruction),
+            ("count", |l| l.count),
+        ];
+        let columns: Vec<(&str, Vec<f64>, Vec<f64>)> = parts
+            .iter()
+            .map(|(name, part)| {
+                let training = self.epochs.iter().map(|e| part(&e.training)).collect();
+                let validation = self.epochs.iter().map(|e| part(&e.validation)).collect();
+                (*name, training, validation)
+            })
+            .collect();
+        let losses: Vec<figures::Curves> = columns
+            .iter()
+            .map(|(name, training, validation)| figures::Curves { name, training, validation })
+            .collect();
+        let accuracy: Vec<f64> = self.epochs.iter().map(|e| e.validation_count_accuracy).collect();
+        figures::history(&figures::History {
+            losses: &losses,
+            accuracy: Some(figures::Curves { name: "Count accuracy", training: &[], validation: &accuracy }),
+            first_epoch: self.epochs.first().map_or(1, |e| e.epoch),
+            best_epoch: Some(self.best_epoch),
+        })
+    }
+}
+
+/// The inputs that have a row for each spectrum.
+struct Source {
+    spectra: SpectraReader,
+    truth: Option<ComponentsReader>,
+    catalogue: Option<ComponentsReader>,
+    /// The rows to pick from and to compare; all rows if there is none.
+    rows: Option<Vec<u64>>,
+}
+
+/// One spectrum to draw.
+struct Example {
+    row: u64,
+    observed: Vec<f32>,
+    rms: f64,
+    truth: Option<Vec<Component>>,
+    found: Option<Vec<Component>>,
+}
+
+impl Source {
+    fn open(work: &Work<'_>) -> Result<Self, StageError> {
+        let spectra = SpectraReader::open(work.input("spectra")?)?;
+        let components = |input: &'static str| -> Result<Option<ComponentsReader>, StageError> {
+            let Some(artifact) = work.optional(input) else {
+                return Ok(None);
+            };
+            let reader = ComponentsReader::open(artifact)?;
+            if reader.rows() != spectra.rows() {
+                return Err(PlotError::Rows { input, rows: reader.rows(), spectra: spectra.rows() }.into());
+            }
+            Ok(Some(reader))
+        };
+        let (truth, catalogue) = (components("truth")?, components("catalogue")?);
+        let rows = match work.optional("rows") {
+            Some(artifact) => Some(Rows::read(artifact, spectra.rows())?.test),
+            None => None,
+        };
+        Ok(Self { spectra, truth, catalogue, rows })
+    }
+
+    /// `count` different rows, in order, the same for the same seed.
+    fn pick(&self, seed: u64, purpose: Purpose, count: usize) -> Vec<u64> {
+        let available = self.rows.as_ref().map_or(self.spectra.rows(), |rows| rows.len() as u64);
+        let wanted = count.min(usize::try_from(available).unwrap_or(usize::MAX));
+        let mut draws = Draws::new(seed, purpose, 0);
+        let mut picked = BTreeSet::new();
+        while picked.len() < wanted {
+            let index = draws.index(available);
+            picked.insert(self.rows.as_ref().map_or(index, |rows| rows[index as usize]));
+        }
+        picked.into_iter().collect()
+    }
+
+    fn example(&self, row: u64) -> Result<Example, StageError> {
+        let one = row..row + 1;
+        let components = |reader: &Option<ComponentsReader>| match reader {
+            Some(reader) => reader.read(one.clone()).map(|mut rows| rows.pop()),
+            None => Ok(None),
+        };
+        Ok(Example {
+            row,
+            observed: self.spectra.read(one.clone())?,
+            rms: self.spectra.noise(one.clone())?.first().copied().unwrap_or(f64::NAN),
+            truth: components(&self.truth)?,
+            found: components(&self.catalogue)?,
+        })
+    }
+
+    fn examples(&self, seed: u64, purpose: Purpose, count: usize) -> Result<Vec<Example>, StageError> {
+        self.pick(seed, purpose, count).into_iter().map(|row| self.example(row)).collect()
+    }
+
+    fn draw_examples(&self, config: &PlotConfig, drawn: &mut Vec<(&str, Figure)>) -> Result<(), StageError> {
+        let axis = self.spectra.axis();
+        let labels = Labels {
+            axis: figures::axis_name(&axis.unit),
+            intensity: &config.intensity_name,
+            unit: &self.spectra.head().unit,
+        };
+        let thresholds = Thresholds { amplitude: config.amplitude_threshold, sigma: config.sigma_threshold };
+        if config.samples > 0 && self.truth.is_some() {
+            let examples = self.examples(config.seed, SAMPLES, config.samples)?;
+            let panels: Vec<figures::SamplePanel> = examples
+                .iter()
+                .map(|e| {
+                    let components = e.truth.as_deref().unwrap_or_default();
+                    let title = format!("row {}, {}", e.row, counted(components.len()));
+                    figures::SamplePanel { axis, observed: &e.observed, components, title }
+                })
+                .collect();
+            drawn.push(("samples", figures::samples(&panels, &labels, thresholds)));
+        }
+        if config.fits > 0 && self.catalogue.is_some() {
+            let examples = self.examples(config.seed, FITS, config.fits)?;
+            let panels: Vec<figures::FitPanel> = examples
+                .iter()
+                .map(|e| {
+                    let predicted = e.found.as_deref().unwrap_or_default();
+                    let truth = e.truth.as_deref();
+                    let title = match truth {
+                        Some(truth) => format!("row {}, found {} of {}", e.row, predicted.len(), truth.len()),
+                        None => format!("row {}, found {}", e.row, predicted.len()),
+                    };
+                    figures::FitPanel { axis, observed: &e.observed, rms: e.rms, truth, predicted, title }
+                })
+                .collect();
+            drawn.push(("fits", figures::fits(&panels, &labels, thresholds)));
+        }
+        Ok(())
+    }
+
+    /// Compares the catalogue with the truth, where both are given.
+    fn compare(&self, work: &Work<'_>) -> Result<Option<Comparison>, StageError> {
+        let (Some(truth), Some(catalogue)) = (&self.truth, &self.catalogue) else {
+            return Ok(None);
+        };
+        let slots = truth.slots().max(catalogue.slots());
+        // What is drawn of it doesn't depend on the criteria.
+        let mut evaluation = Evaluation::new(MatchCriteria::default(), self.spectra.axis().width(), slots);
+        let mut pairs = Vec::new();
+        let mut missed = 0;
+        for range in artifacts::chunks(self.spectra.rows()) {
+            work.check_interrupt()?;
+            let wanted: Vec<u64> = match &self.rows {
+                Some(rows) => {
+                    let first = rows.partition_point(|row| *row < range.start);
+                    let end = rows.partition_point(|row| *row < range.end);
+                    rows[first..end].to_vec()
+                }
+                None => range.clone().collect(),
+            };
+            if wanted.is_empty() {
+                continue;
+            }
+            let (truth, found) = (truth.read(range.clone())?, catalogue.read(range.clone())?);
+            let noise = self.spectra.noise(range.clone())?;
+            for row in wanted {
+                let at = (row - range.start) as usize;
+                evaluation.push(&truth[at], &found[at], noise[at]);
+                pairs.extend(truth[at].iter().copied().zip(found[at].iter().copied()));
+                missed += truth[at].len().saturating_sub(found[at].len()) as u64;
+            }
+        }
+        Ok(Some(Comparison { pairs, missed, metrics: evaluation.finish() }))
+    }
+}
+
+/// True and found components side by side.
+struct Comparison {
+    /// The components of a row in order of mean, the first true with the first found, and so on.
+    pairs: Vec<(Component, Component)>,
+    /// True components for which none is left.
+    missed: u64,
+    metrics: Metrics,
+}
+
+impl Comparison {
+    fn parameters(&self, spectra: &SpectraReader) -> Figure {
+        type Part = fn(&Component) -> f64;
+        let r2 = self.metrics.active.r2;
+        let (intensity, axis) = (spectra.head().unit.as_str(), spectra.axis().unit.as_str());
+        let parts: [(&str, &str, Part, Option<f64>); 3] = [
+            ("amplitude", intensity, |c| c.amplitude, r2.amplitude),
+            ("mean", axis, |c| c.mean, r2.mean),
+            ("sigma", axis, |c| c.sigma, r2.sigma),
+        ];
+        let columns: Vec<(Vec<f64>, Vec<f64>)> =
+            parts.iter().map(|(_, _, part, _)| self.pairs.iter().map(|(t, p)| (part(t), part(p))).unzip()).collect();
+        let panels: Vec<figures::ParameterPanel> = parts
+            .iter()
+            .zip(&columns)
+            .map(|((name, unit, _, r2), (truth, predicted))| figures::ParameterPanel {
+                name,
+                unit,
+                truth,
+                predicted,
+                r2: *r2,
+                missed: self.missed,
+            })
+            .collect();
+        figures::parameters(&panels)
+    }
+}
+
+/// Draws the scores of an evaluation by bins.
+fn scores(metrics: &Metrics) -> Figure {
+    type Part = fn(&Bin) -> Option<f64>;
+    let parts: [(&str, Part); 3] =
+        [("recall", |b| b.score.recall), ("precision", |b| b.score.precision), ("F1", |b| b.score.f1)];
+    let values = |bins: &[Bin]| parts.map(|(_, part)| -> Vec<f64> {
+        bins.iter().map(|b| part(b).unwrap_or(f64::NAN)).collect()
+    });
+    let names = |bins: &[Bin]| -> Vec<String> { bins.iter().map(|b| b.label.clone()).collect() };
+    let support = |bins: &[Bin]| -> Vec<u64> { bins.iter().map(|b| b.score.truth).collect() };
+    let groups = [
+        ("Separation from the nearest neighbour", "rms sigma", &metrics.by_separation),
+        ("Amplitude / noise rms", "", &metrics.by_signal_to_noise),
+    ];
+    let owned = groups.map(|(name, unit, bins)| (name, unit, names(bins), support(bins), values(bins)));
+    let series: Vec<Vec<figures::QualitySeries>> = owned
+        .iter()
+        .map(|(.., values)| {
+            let named = parts.iter().zip(values);
+            named.map(|((name, _), values)| figures::QualitySeries { name, values }).collect()
+        })
+        .collect();
+    let panels: Vec<figures::QualityPanel> = owned
+        .iter()
+        .zip(&series)
+        .map(|((name, unit, bins, support, _), series)| figures::QualityPanel { name, unit, bins, support, series })
+        .collect();
+    figures::errors(&panels)
+}
+
+fn counted(components: usize) -> String {
+    if components == 1 { "1 component".to_owned() } else { format!("{components} components") }
+}

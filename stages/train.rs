@@ -1,0 +1,257 @@
+//! `train`: teaches the slot network on labelled spectra.
+
+use std::ops::ControlFlow;
+
+use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    artifacts::{
+        CHECKPOINT, CHECKPOINT_FILE, ComponentsReader, HISTORY, HISTORY_FILE, ROWS, Rows, SCALED, SCALER,
+        SCALER_FILE, SPECTRA, ScaledReader, SpectraReader, TRUTH, WEIGHTS_FILE,
+    },
+    network::{
+        Architecture, EpochRecord, Examples, Grid, Hyperparameters, LossWeights, Schedule, Space, Training,
+        TrainingError, Unscaling,
+    },
+    spectra::Scaler,
+};
+
+/// The kind `train`.
+pub struct Train;
+
+/// How the network is built and trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The most epochs: passes over all training spectra.
+    #[schemars(range(min = 1))]
+    pub epochs: usize,
+    /// The most spectra in a batch.
+    #[schemars(range(min = 2), extend("unit" = "spectra"))]
+    pub batch_size: usize,
+    /// Adam's step length at its highest.
+    #[schemars(range(min = 0.0))]
+    pub learning_rate: f64,
+    /// The course of the learning rate: `cosine` falls to zero at the last epoch, `constant` stays.
+    pub schedule: Schedule,
+    /// Batches over which the learning rate rises to its highest.
+    #[schemars(extend("unit" = "batches"))]
+    pub warmup_batches: usize,
+    /// Epochs without improvement after which training stops early; 0 for never. The best weights are kept in any case.
+    #[schemars(extend("unit" = "epochs"))]
+    pub patience: usize,
+    /// By how much the validation loss must fall to count as an improvement.
+    #[schemars(range(min = 0.0))]
+    pub tolerance: f64,
+    /// The weight of the amplitudes that the network gives to slots without a component.
+    #[schemars(range(min = 0.0))]
+    pub sparsity_weight: f64,
+    /// The weight of the difference between the spectrum and the sum of the predicted components.
+    #[schemars(range(min = 0.0))]
+    pub reconstruction_weight: f64,
+    /// The weight of the cross-entropy of the number of components.
+    #[schemars(range(min = 0.0))]
+    pub count_weight: f64,
+    /// In which space amplitudes are learned: `linear` or `logarithmic`.
+    pub amplitude_space: Space,
+    /// In which space sigmas are learned: `linear` or `logarithmic`.
+    pub sigma_space: Space,
+    /// The widths of the parallel convolution kernels: odd and ascending.
+    #[schemars(extend("unit" = "channels"))]
+    pub kernels: Vec<usize>,
+    /// Filters of each kernel.
+    #[schemars(range(min = 1))]
+    pub filters: usize,
+    /// Convolution blocks; each halves the length of the spectrum.
+    #[schemars(range(min = 1))]
+    pub blocks: usize,
+    /// The widths of the dense layers.
+    pub dense: Vec<usize>,
+    /// The share of values dropped before and after each dense layer while training.
+    #[schemars(range(min = 0.0, max = 0.95))]
+    pub dropout: f64,
+    /// The seed of the initial weights, the order of the spectra and the dropout.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let shape = Architecture::new(140, 2);
+        let keys = Hyperparameters::default();
+        Self {
+            epochs: keys.epochs,
+            batch_size: keys.batch_size,
+            learning_rate: keys.learning_rate,
+            schedule: keys.schedule,
+            warmup_batches: keys.warmup_batches,
+            patience: keys.patience,
+            tolerance: keys.tolerance,
+            sparsity_weight: keys.loss.sparsity_weight,
+            reconstruction_weight: keys.loss.reconstruction_weight,
+            count_weight: keys.loss.count_weight,
+            amplitude_space: keys.amplitude_space,
+            sigma_space: keys.sigma_space,
+            kernels: shape.kernels,
+            filters: shape.filters,
+            blocks: shape.blocks,
+            dense: shape.dense,
+            dropout: shape.dropout,
+            seed: keys.seed,
+        }
+    }
+}
+
+impl Config {
+    fn architecture(&self, channels: usize, slots: usize) -> Architecture {
+        Architecture {
+            channels,
+            slots,
+            kernels: self.kernels.clone(),
+            filters: self.filters,
+            blocks: self.blocks,
+            dense: self.dense.clone(),
+            dropout: self.dropout,
+        }
+    }
+
+    fn hyperparameters(&self) -> Hyperparameters {
+        Hyperparameters {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            learning_rate: self.learning_rate,
+            schedule: self.schedule,
+            warmup_batches: self.warmup_batches,
+            patience: self.patience,
+            tolerance: self.tolerance,
+            loss: LossWeights {
+                sparsity_weight: self.sparsity_weight,
+                reconstruction_weight: self.reconstruction_weight,
+                count_weight: self.count_weight,
+            },
+            amplitude_space: self.amplitude_space,
+            sigma_space: self.sigma_space,
+            seed: self.seed,
+        }
+    }
+}
+
+impl Stage for Train {
+    type Config = Config;
+
+    const KIND: &'static str = "train";
+    const ABOUT: &'static str = "Trains a multi-scale convolutional network to tell the components of a spectrum.";
+    const REVISION: u32 = 1;
+    const EXACTNESS: Exactness = Exactness::Reproducible;
+    const INPUTS: &'static [InputPort] = &[
+        InputPort::required("scaled", SCALED, "the spectra as the network sees them"),
+        InputPort::required("spectra", SPECTRA, "the same spectra as they were observed: axis and noise"),
+        InputPort::required("truth", TRUTH, "their components"),
+        InputPort::required("rows", ROWS, "which of them train and which validate"),
+        InputPort::required("scaler", SCALER, "how they were scaled"),
+    ];
+    const OUTPUTS: &'static [OutputPort] = &[
+        OutputPort::new("checkpoint", CHECKPOINT, "the trained network: safetensors and JSON"),
+        OutputPort::new("history", HISTORY, "loss and count accuracy after each epoch: JSON and CSV"),
+    ];
+
+    fn check(config: &Config) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if config.learning_rate <= 0.0 {
+            faults.push(Fault::at("learning_rate", "must be above 0"));
+        }
+        // The spectra aren't known yet: 140 channels and 2 slots stand for any that make sense.
+        if let Err(error) = config.architecture(140, 2).check() {
+            let text = error.to_string();
+            let keys = ["kernels", "filters", "blocks", "dense", "dropout"];
+            let key = keys.into_iter().find(|key| text.contains(key)).unwrap_or("kernels");
+            faults.push(Fault::at(key, text));
+        }
+        faults
+    }
+
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(work.input("spectra")?)?;
+        let scaled = ScaledReader::open(work.input("scaled")?)?;
+        let truth = ComponentsReader::open(work.input("truth")?)?;
+        let available = spectra.rows();
+        let rows = Rows::read(work.input("rows")?, available)?;
+        let scaler: Scaler = work.input("scaler")?.document(SCALER_FILE)?;
+        let noise: Vec<f32> = spectra.noise(0..available)?.into_iter().map(|rms| rms as f32).collect();
+        let counts: Vec<u8> = truth.counts(0..truth.rows())?.into_iter().map(|n| n.min(255) as u8).collect();
+        let parameters = truth.parameters(0..truth.rows())?;
+        let values = scaled.read(0..scaled.rows())?;
+        let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<_>>();
+        let channels = match &scaler {
+            Scaler::Rms => None,
+            Scaler::Standard { mean, deviation } => Some((single(mean), single(deviation))),
+        };
+        let axis = spectra.axis();
+        let examples = Examples {
+            spectra: &values,
+            noise: &noise,
+            parameters: &parameters,
+            counts: &counts,
+            slots: truth.slots(),
+            grid: Grid { start: axis.start, step: axis.step, channels: axis.channels },
+            unscaling: match &channels {
+                None => Unscaling::NoiseRms,
+                Some((offset, scale)) => Unscaling::Channels { offset, scale },
+            },
+        };
+        let training: Vec<usize> = rows.training.iter().map(|row| *row as usize).collect();
+        let validation: Vec<usize> = rows.validation.iter().map(|row| *row as usize).collect();
+        let shape = config.architecture(axis.channels, truth.slots());
+        let mut state = Training::start(shape, config.hyperparameters(), &examples, &training)?;
+        while !state.is_finished() {
+            let advanced = state.advance(&examples, &training, &validation, &mut |progress| {
+                let (batch, batches) = (progress.batch as u64, progress.batches as u64);
+                let done = (progress.epoch as u64 - 1) * batches + batch;
+                work.progress(done, config.epochs as u64 * batches, "batches");
+                if work.check_interrupt().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            match advanced {
+                Err(TrainingError::Interrupted { .. }) => return work.check_interrupt().map_err(StageError::from),
+                other => other?,
+            };
+        }
+        let checkpoint = state.checkpoint(serde_json::to_value(&scaler)?, DEVICE);
+        work.note("device", DEVICE);
+        let (weights, document) = checkpoint.to_bytes()?;
+        let output = work.output("checkpoint")?;
+        output.write(WEIGHTS_FILE, &weights)?;
+        output.write(CHECKPOINT_FILE, &document)?;
+        let output = work.output("history")?;
+        let best = checkpoint.document.provenance.best_epoch;
+        output.document(HISTORY_FILE, &json!({ "best_epoch": best, "epochs": state.history() }))?;
+        output.write("history.csv", &table(state.history())?)?;
+        Ok(())
+    }
+}
+
+/// The kind of device that trains.
+const DEVICE: &str = "cpu";
+
+/// The history as CSV, a row for each epoch.
+fn table(history: &[EpochRecord]) -> Result<Vec<u8>, StageError> {
+    const PARTS: [&str; 5] = ["total", "parameter", "sparsity", "reconstruction", "count"];
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let mut header = vec!["epoch".to_owned(), "learning_rate".to_owned()];
+    for rows in ["training", "validation"] {
+        header.extend(PARTS.map(|part| format!("{rows}_{part}")));
+    }
+    header.push("validation_count_accuracy".to_owned());
+    csv.write_record(&header)?;
+    for epoch in history {
+        let mut record = vec![epoch.epoch.to_string(), epoch.learning_rate.to_string()];
+        for loss in [&epoch.training, &epoch.validation] {
+            let parts = [loss.total, loss.parameter, loss.sparsity, loss.reconstruction, loss.count];
+            record.extend(parts.map(|part| part.to_string()));
+        }
+        record.push(epoch.validation_count_accuracy.to_string());
+        csv.write_record(&record)?;
+    }
+    csv.into_inner().map_err(|error| StageError::new(error.to_string()))
+}
