@@ -16,7 +16,7 @@ pub struct Generate;
 /// What the spectra look like. Ranges are `[low, high]`; values are drawn uniformly from them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct GenerateConfig {
+pub struct Config {
     /// The number of spectra.
     #[schemars(range(min = 1))]
     pub count: u64,
@@ -63,7 +63,7 @@ pub struct GenerateConfig {
     pub seed: u64,
 }
 
-impl Default for GenerateConfig {
+impl Default for Config {
     fn default() -> Self {
         Self {
             count: 11_000,
@@ -86,7 +86,7 @@ impl Default for GenerateConfig {
     }
 }
 
-impl GenerateConfig {
+impl Config {
     /// The axis that the config describes.
     fn axis(&self) -> Axis {
         let intervals = self.channels.saturating_sub(1).max(1) as f64;
@@ -131,7 +131,7 @@ fn range([min, max]: [f64; 2]) -> Range {
 }
 
 impl Stage for Generate {
-    type Config = GenerateConfig;
+    type Config = Config;
 
     const KIND: &'static str = "generate";
     const ABOUT: &'static str = "Makes synthetic spectra of Gaussian components and noise, with their truth.";
@@ -147,12 +147,12 @@ impl Stage for Generate {
         OutputPort::new("truth", TRUTH, "the components that they were made of"),
     ];
 
-    fn check(config: &GenerateConfig) -> Vec<Fault> {
+    fn check(config: &Config) -> Vec<Fault> {
         let recipe = config.recipe(config.axis(), config.noise());
         recipe.check().err().map(|error| fault(config, &error)).into_iter().collect()
     }
 
-    fn run(config: &GenerateConfig, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let (axis, unit, noise) = match work.optional("like") {
             None => (config.axis(), config.intensity_unit.clone(), config.noise()),
             Some(like) => {
@@ -185,7 +185,7 @@ impl Stage for Generate {
 }
 
 /// The key that a recipe's error is about.
-fn fault(config: &GenerateConfig, error: &RecipeError) -> Fault {
+fn fault(config: &Config, error: &RecipeError) -> Fault {
     let sigma = if config.sigma_channels.is_some() { "sigma_channels" } else { "sigma" };
     let key = match error {
         RecipeError::Axis => "axis_stop",
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_seed_project() {
-        let config = GenerateConfig::default();
+        let config = Config::default();
         assert_eq!(Generate::check(&config), []);
         let axis = config.axis();
         assert_eq!(axis.channels, 140);
@@ -217,16 +217,16 @@ mod tests {
 
     #[test]
     fn a_fault_names_its_key() {
-        let default = GenerateConfig::default;
+        let default = Config::default;
         let cases = [
-            (GenerateConfig { min_components: 3, ..default() }, "min_components"),
-            (GenerateConfig { axis_stop: default().axis_start, ..default() }, "axis_stop"),
-            (GenerateConfig { sigma: [0.0, 1.0], ..default() }, "sigma"),
-            (GenerateConfig { sigma_channels: Some([2.0, 1.0]), ..default() }, "sigma_channels"),
-            (GenerateConfig { amplitude_snr: Some([9.0, 3.0]), ..default() }, "amplitude_snr"),
-            (GenerateConfig { mean: Some([9.0, 3.0]), ..default() }, "mean"),
-            (GenerateConfig { noise_rms: [-1.0, 3.0], ..default() }, "noise_rms"),
-            (GenerateConfig { noise_correlation: 0.7, ..default() }, "noise_correlation"),
+            (Config { min_components: 3, ..default() }, "min_components"),
+            (Config { axis_stop: default().axis_start, ..default() }, "axis_stop"),
+            (Config { sigma: [0.0, 1.0], ..default() }, "sigma"),
+            (Config { sigma_channels: Some([2.0, 1.0]), ..default() }, "sigma_channels"),
+            (Config { amplitude_snr: Some([9.0, 3.0]), ..default() }, "amplitude_snr"),
+            (Config { mean: Some([9.0, 3.0]), ..default() }, "mean"),
+            (Config { noise_rms: [-1.0, 3.0], ..default() }, "noise_rms"),
+            (Config { noise_correlation: 0.7, ..default() }, "noise_correlation"),
         ];
         for (config, key) in cases {
             let faults = Generate::check(&config);
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn means_span_an_axis_that_runs_downwards() {
-        let config = GenerateConfig { mean: None, ..GenerateConfig::default() };
+        let config = Config { mean: None, ..Config::default() };
         let axis = Axis { start: 10.0, step: -2.0, channels: 6, unit: String::new() };
         let recipe = config.recipe(axis, config.noise());
         assert_eq!(recipe.mean, Range::new(0.0, 10.0));

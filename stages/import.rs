@@ -42,7 +42,7 @@ pub enum AxisUnit {
 /// How a cube is read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct ImportConfig {
+pub struct Config {
     /// The unit of the axis: `keep`, or a velocity (`m/s`, `km/s`) for a velocity axis, a frequency (`Hz`, `MHz`,
     /// `GHz`) for a frequency axis.
     pub axis_unit: AxisUnit,
@@ -69,7 +69,7 @@ enum ImportError {
 }
 
 impl Stage for Import {
-    type Config = ImportConfig;
+    type Config = Config;
 
     const KIND: &'static str = "import";
     const ABOUT: &'static str = "Reads the spectra of a FITS cube and measures the noise of each.";
@@ -83,7 +83,7 @@ impl Stage for Import {
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("spectra", SPECTRA, "a spectrum for each pixel, x running fastest")];
 
-    fn check(config: &ImportConfig) -> Vec<Fault> {
+    fn check(config: &Config) -> Vec<Fault> {
         let mut faults = Vec::new();
         for [from, to] in &config.line_free {
             if from.partial_cmp(to).is_none_or(std::cmp::Ordering::is_gt) {
@@ -98,7 +98,7 @@ impl Stage for Import {
         faults
     }
 
-    fn run(config: &ImportConfig, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let path = work.input("cube")?.file()?;
         let open = || -> Result<CubeReader<BufReader<File>>, StageError> {
             let file = File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn swapped_stretches_and_noise_below_zero_are_faults() {
-        let config = ImportConfig { line_free: vec![[2.0, 1.0]], noise_rms: Some(-1.0), ..Default::default() };
+        let config = Config { line_free: vec![[2.0, 1.0]], noise_rms: Some(-1.0), ..Default::default() };
         let keys: Vec<String> = Import::check(&config).into_iter().flat_map(|fault| fault.path).collect();
         assert_eq!(keys, ["line_free", "noise_rms"]);
     }

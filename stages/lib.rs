@@ -6,14 +6,29 @@
 pub mod artifacts;
 pub mod figures;
 pub mod network;
+mod row_chunks;
 pub mod spectra;
 
+pub mod maps;
+pub mod plot;
 pub mod predict;
+pub mod evaluate;
+pub mod generate;
+pub mod import;
+pub mod import_truth;
+pub mod scale;
+pub mod split;
 pub mod train;
 
 use pipe_engine::Registry;
 
 /// Every kind of stage that ships with `pipe`.
 pub fn builtin() -> Registry {
-    Registry::new().with::<train::Train>().with::<predict::Predict>()
+    Registry::new()
+        .with::<evaluate::Evaluate>()
+        .with::<import_truth::ImportTruth>()
+        .with::<import::Import>()
+        .with::<scale::Scale>()
+        .with::<split::Split>()
+        .with::<generate::Generate>().with::<train::Train>().with::<predict::Predict>().with::<plot::Plot>().with::<maps::Maps>()
 }

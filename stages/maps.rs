@@ -1,4 +1,4 @@
-//! The stage `maps`: what was found in a cube, as maps of the sky.
+//! `maps`: what was found in a cube, as maps of the sky.
 
 use pipe_engine::{ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work};
 use rayon::prelude::*;
@@ -24,13 +24,13 @@ const MOST_PIXELS: usize = 200_000_000;
 /// Beyond this many sigmas a component adds less than rounding does.
 const REACH: f64 = 8.0;
 
-/// Draws maps of the components found in a cube, and how well they explain it.
+/// The kind `maps`: draws maps of the components found in a cube, and how well they explain it.
 pub struct Maps;
 
 /// What `maps` draws, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct MapsConfig {
+pub struct Config {
     /// Number of spectra shown, from the brightest pixel to the faintest; 0 leaves the figure out.
     #[schemars(range(min = 0, max = 64))]
     pub spectra: usize,
@@ -50,7 +50,7 @@ pub struct MapsConfig {
     pub intensity_name: String,
 }
 
-impl Default for MapsConfig {
+impl Default for Config {
     fn default() -> Self {
         Self {
             spectra: 16,
@@ -100,10 +100,10 @@ pub enum MapsError {
 }
 
 impl Stage for Maps {
-    type Config = MapsConfig;
+    type Config = Config;
 
     const KIND: &'static str = "maps";
-    const ABOUT: &'static str = "Draws maps of the components found in a cube: their number, integrated intensity, and residual";
+    const ABOUT: &'static str = "Draws maps of the components found in a cube: their number, integrated intensity, and residual.";
     const REVISION: u32 = 1;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
@@ -115,11 +115,11 @@ impl Stage for Maps {
         OutputPort::new("summary", SUMMARY, "how many components there are and how well they fit"),
     ];
 
-    fn check(config: &MapsConfig) -> Vec<Fault> {
+    fn check(config: &Config) -> Vec<Fault> {
         plot::check_formats(&config.formats)
     }
 
-    fn run(config: &MapsConfig, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
         if catalogue.rows() != spectra.rows() {
@@ -260,7 +260,7 @@ fn from_bright_to_faint(lines: &[LineOfSight], count: usize) -> Vec<usize> {
 }
 
 fn examples(
-    config: &MapsConfig,
+    config: &Config,
     spectra: &SpectraReader,
     catalogue: &ComponentsReader,
     lines: &[LineOfSight],

@@ -1,4 +1,4 @@
-//! The stage `plot`: pictures of a decomposition, fit for a paper.
+//! `plot`: pictures of a decomposition, fit for a paper.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifacts::{self, ComponentsReader, Rows, SpectraReader},
+    evaluate,
     figures::{self, Figure, FileFormat, FileOptions, Labels, Thresholds},
+    network::{EpochRecord, LossParts},
     spectra::{Bin, Component, Draws, Evaluation, MatchCriteria, Metrics, Purpose},
 };
 
@@ -18,13 +20,13 @@ const SAMPLES: Purpose = Purpose::new("plot samples");
 /// Which rows are drawn as example fits.
 const FITS: Purpose = Purpose::new("plot fits");
 
-/// Draws whatever the given inputs allow, one figure a file.
+/// The kind `plot`: draws whatever the given inputs allow, one figure a file.
 pub struct Plot;
 
 /// What `plot` draws, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct PlotConfig {
+pub struct Config {
     /// Number of sample spectra shown with their true components; 0 leaves the figure out.
     #[schemars(range(min = 0, max = 60))]
     pub samples: usize,
@@ -49,7 +51,7 @@ pub struct PlotConfig {
     pub intensity_name: String,
 }
 
-impl Default for PlotConfig {
+impl Default for Config {
     fn default() -> Self {
         Self {
             samples: 9,
@@ -83,10 +85,10 @@ pub enum PlotError {
 }
 
 impl Stage for Plot {
-    type Config = PlotConfig;
+    type Config = Config;
 
     const KIND: &'static str = "plot";
-    const ABOUT: &'static str = "Draws sample spectra, example fits, the history of a training, and how good a catalogue is";
+    const ABOUT: &'static str = "Draws sample spectra, example fits, the history of a training, and how good a catalogue is.";
     const REVISION: u32 = 1;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
@@ -100,18 +102,18 @@ impl Stage for Plot {
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("figures", artifacts::FIGURES, "a file for each figure and format")];
 
-    fn check(config: &PlotConfig) -> Vec<Fault> {
+    fn check(config: &Config) -> Vec<Fault> {
         check_formats(&config.formats)
     }
 
-    fn run(config: &PlotConfig, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let source = Source::open(work)?;
         let mut drawn: Vec<(&str, Figure)> = Vec::new();
         source.draw_examples(config, &mut drawn)?;
         work.check_interrupt()?;
         let compared = source.compare(work)?;
         let metrics = match work.optional("metrics") {
-            Some(metrics) => Some(metrics.document::<MetricsDocument>(artifacts::METRICS_FILE)?.metrics),
+            Some(metrics) => Some(metrics.document::<evaluate::Document>(artifacts::METRICS_FILE)?.metrics),
             None => None,
         };
         if let Some(compared) = &compared {
@@ -167,22 +169,16 @@ pub(crate) fn write(drawn: &[(&str, Figure)], options: FileOptions<'_>, work: &W
     drawn.par_iter().try_for_each(files)
 }
 
-/// The part of an evaluation's document that is drawn.
-#[derive(Debug, Deserialize)]
-struct MetricsDocument {
-    metrics: Metrics,
-}
-
-/// The part of a training's document that is drawn.
+/// The document that the output `history` of `train` holds.
 #[derive(Debug, Deserialize)]
 struct HistoryDocument {
     best_epoch: usize,
-    epochs: Vec<crate::network::EpochRecord>,
+    epochs: Vec<EpochRecord>,
 }
 
 impl HistoryDocument {
     fn draw(&self) -> Figure {
-        type Part = fn(&crate::network::LossParts) -> f64;
+        type Part = fn(&LossParts) -> f64;
         let parts: [(&str, Part); 5] = [
             ("total", |l| l.total),
             ("parameter", |l| l.parameter),
@@ -283,7 +279,7 @@ impl Source {
         self.pick(seed, purpose, count).into_iter().map(|row| self.example(row)).collect()
     }
 
-    fn draw_examples(&self, config: &PlotConfig, drawn: &mut Vec<(&str, Figure)>) -> Result<(), StageError> {
+    fn draw_examples(&self, config: &Config, drawn: &mut Vec<(&str, Figure)>) -> Result<(), StageError> {
         let axis = self.spectra.axis();
         let labels = Labels {
             axis: figures::axis_name(&axis.unit),

@@ -27,7 +27,7 @@ pub enum Method {
 /// How spectra are scaled.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct ScaleConfig {
+pub struct Config {
     /// `rms` divides each spectrum by its noise rms; `standard` brings each channel to mean 0 and standard
     /// deviation 1 over the training rows, which the input `rows` then has to name.
     pub method: Method,
@@ -43,7 +43,7 @@ enum ScaleError {
 }
 
 impl Stage for Scale {
-    type Config = ScaleConfig;
+    type Config = Config;
 
     const KIND: &'static str = "scale";
     const ABOUT: &'static str = "Scales spectra for a network, with what is needed to undo it.";
@@ -58,7 +58,7 @@ impl Stage for Scale {
         OutputPort::new("scaler", SCALER, "how they were scaled"),
     ];
 
-    fn run(config: &ScaleConfig, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let scaler = match config.method {
             Method::Rms => Scaler::Rms,

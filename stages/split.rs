@@ -15,7 +15,7 @@ pub struct Split;
 /// How many rows are for what. What is neither for validation nor for test is for training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct SplitConfig {
+pub struct Config {
     /// The fraction of rows that decide when training stops, a multiple of 0.001.
     #[schemars(range(min = 0, max = 1))]
     pub validation: f64,
@@ -26,13 +26,13 @@ pub struct SplitConfig {
     pub seed: u64,
 }
 
-impl Default for SplitConfig {
+impl Default for Config {
     fn default() -> Self {
         Self { validation: 0.09, test: 0.01, seed: 1 }
     }
 }
 
-impl SplitConfig {
+impl Config {
     fn assignment(&self) -> Result<Assignment, SplitError> {
         let training = 1.0 - self.validation - self.test;
         // 1 − 0.9 − 0.1 is a rounding below 0.
@@ -42,7 +42,7 @@ impl SplitConfig {
 }
 
 impl Stage for Split {
-    type Config = SplitConfig;
+    type Config = Config;
 
     const KIND: &'static str = "split";
     const ABOUT: &'static str =
@@ -53,7 +53,7 @@ impl Stage for Split {
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("rows", ROWS, "the rows of the three parts, each sorted")];
 
-    fn check(config: &SplitConfig) -> Vec<Fault> {
+    fn check(config: &Config) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (key, fraction) in [("validation", config.validation), ("test", config.test)] {
             let rows = fraction * SPLIT_BLOCK as f64;
@@ -77,7 +77,7 @@ impl Stage for Split {
         faults
     }
 
-    fn run(config: &SplitConfig, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let count = SpectraReader::open(work.input("spectra")?)?.rows();
         let mut rows = Rows::default();
         for (row, membership) in (0..count).zip(config.assignment()?.memberships(0..count)) {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn faults(validation: f64, test: f64) -> Vec<Fault> {
-        Split::check(&SplitConfig { validation, test, seed: 1 })
+        Split::check(&Config { validation, test, seed: 1 })
     }
 
     #[test]

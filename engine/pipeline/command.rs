@@ -10,9 +10,9 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Command, File, Part, Run, Span, Template,
+    Command, CommandFile, Piece, Run, Span, Template,
     complaint::{Complaint, Report},
-    name::{self, is_name},
+    name::{self, is_output_name},
     node::{Atom, Entry, Node, Tree},
     place, schema,
     stages::{Context, Declaration, Fields},
@@ -23,24 +23,30 @@ use super::{
 const FIRST: [&str; 3] = ["config", "inputs", "outputs"];
 
 /// The names of the outputs of the command `stage`; `None` if there was a complaint.
-pub(super) fn outputs(stage: &str, place: Span, fields: &Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
-    let Some(Entry { value, .. }) = fields.outputs.as_ref().filter(|entry| !entry.value.is_null()) else {
+pub(super) fn outputs(
+    stage: &str,
+    place: Span,
+    fields: &Fields<'_>,
+    report: &mut Report,
+) -> Option<Vec<String>> {
+    let Some(Entry { value, .. }) = fields.outputs.as_ref().filter(|entry| !entry.value.is_null())
+    else {
         report.push(
-            Complaint::new(place, format!("the command `{stage}` has no `outputs`"))
-                .help("list what it makes: `outputs: [NAME, …]`, and use `{outputs.NAME}` in `run`"),
+            Complaint::new(place, format!("the command `{stage}` has no `outputs`")).help(
+                "list what it makes: `outputs: [NAME, …]`, and use `{outputs.NAME}` in `run`",
+            ),
         );
         return None;
     };
-    let names = texts(value, "outputs", "a list of names", report)?;
-    let mut sound = true;
+    let (names, mut sound) = texts(value, "outputs", "a list of names", report)?;
     for (name, node) in &names {
-        if !is_name(name) {
+        if !is_output_name(name) {
             let message = format!("`{name}` is no name for an output");
-            report.push(Complaint::new(node.span, message).help(name::RULE));
+            report.push(Complaint::new(node.span, message).help(name::OUTPUT_RULE));
             sound = false;
         }
     }
-    if names.is_empty() {
+    if names.is_empty() && sound {
         report.push(Complaint::new(value.span, format!("the command `{stage}` has no `outputs`")));
         sound = false;
     }
@@ -72,7 +78,9 @@ pub(super) fn read(
                 };
                 report.push(
                     Complaint::new(span, format!("nothing in `run` makes the output `{output}`"))
-                        .help(format!("use `{{outputs.{output}}}`, the path at which it is to be made")),
+                        .help(format!(
+                            "use `{{outputs.{output}}}`, the path at which it is to be made"
+                        )),
                 );
             }
         }
@@ -80,8 +88,13 @@ pub(super) fn read(
     Some(Command { run, config: config?, outputs: outputs?.to_vec(), files: files?, env: env? })
 }
 
-/// The texts of a list, each of which stands in it once.
-fn texts<'n, 'a>(node: &'n Node<'a>, key: &str, wanted: &str, report: &mut Report) -> Option<Vec<(&'n str, &'n Node<'a>)>> {
+/// The texts of the list under `key`, and whether each item is one that stands there once. `None` if it is no list.
+fn texts<'n, 'a>(
+    node: &'n Node<'a>,
+    key: &str,
+    wanted: &str,
+    report: &mut Report,
+) -> Option<(Vec<(&'n str, &'n Node<'a>)>, bool)> {
     let Tree::Sequence(items) = &node.tree else {
         if !node.is_broken() {
             let message = format!("`{key}` must be {wanted}, but is {}", node.describe());
@@ -105,14 +118,15 @@ fn texts<'n, 'a>(node: &'n Node<'a>, key: &str, wanted: &str, report: &mut Repor
             Some(text) => texts.push((text, item)),
             None => {
                 if !item.is_broken() {
-                    let message = format!("`{key}` must be {wanted}, but holds {}", item.describe());
+                    let message =
+                        format!("`{key}` must be {wanted}, but holds {}", item.describe());
                     report.push(Complaint::new(item.span, message));
                 }
                 sound = false;
             }
         }
     }
-    sound.then_some(texts)
+    Some((texts, sound))
 }
 
 fn config(fields: &Fields<'_>, report: &mut Report) -> Option<Value> {
@@ -144,15 +158,19 @@ fn shell(fields: &Fields<'_>, report: &mut Report) -> Option<bool> {
 }
 
 fn env(fields: &Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
-    let Some(Entry { value, .. }) = fields.env.as_ref().filter(|entry| !entry.value.is_null()) else {
+    let Some(Entry { value, .. }) = fields.env.as_ref().filter(|entry| !entry.value.is_null())
+    else {
         return Some(Vec::new());
     };
-    let names = texts(value, "env", "a list of names of environment variables", report)?;
-    let mut sound = true;
+    let (names, mut sound) =
+        texts(value, "env", "a list of names of environment variables", report)?;
     for (name, node) in &names {
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !plain || name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
-            let complaint = Complaint::new(node.span, format!("`{name}` is no name of an environment variable"));
+            let complaint = Complaint::new(
+                node.span,
+                format!("`{name}` is no name of an environment variable"),
+            );
             report.push(match name.split_once('=') {
                 Some((name, _)) => complaint.help(format!("`env` lists names: write `{name}`")),
                 None => complaint,
@@ -165,13 +183,18 @@ fn env(fields: &Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
     sound.then_some(names)
 }
 
-fn files(fields: &Fields<'_>, context: &Context<'_>, report: &mut Report) -> Option<Vec<File>> {
-    let Some(Entry { value, .. }) = fields.files.as_ref().filter(|entry| !entry.value.is_null()) else {
+fn files(
+    fields: &Fields<'_>,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Option<Vec<CommandFile>> {
+    let Some(Entry { value, .. }) = fields.files.as_ref().filter(|entry| !entry.value.is_null())
+    else {
         return Some(Vec::new());
     };
-    let mut files: Vec<File> = Vec::new();
-    let mut sound = true;
-    for (written, node) in texts(value, "files", "a list of paths", report)? {
+    let mut files: Vec<CommandFile> = Vec::new();
+    let (paths, mut sound) = texts(value, "files", "a list of paths", report)?;
+    for (written, node) in paths {
         let place = node.span;
         let refusal = match plain_path(written) {
             None => {
@@ -184,7 +207,7 @@ fn files(fields: &Fields<'_>, context: &Context<'_>, report: &mut Report) -> Opt
                 let path = context.root.join(&plain);
                 match path.metadata() {
                     Ok(_) => {
-                        files.push(File { written: plain, path, place });
+                        files.push(CommandFile { written: plain, path, place });
                         continue;
                     }
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -252,7 +275,8 @@ fn run(
             for item in items {
                 let Some(text) = item.text() else {
                     if !item.is_broken() {
-                        let message = format!("a word of `run` must be a text, but is {}", item.describe());
+                        let message =
+                            format!("a word of `run` must be a text, but is {}", item.describe());
                         report.push(Complaint::new(item.span, message));
                     }
                     return None;
@@ -284,7 +308,9 @@ fn run(
                     Run::Words(words.into_iter().collect::<Option<_>>()?)
                 }
                 Err(unsplit) => {
-                    report.push(unsplit_complaint(unsplit, text, |range| place::of(value, range, sources)));
+                    report.push(unsplit_complaint(unsplit, text, |range| {
+                        place::of(value, range, sources)
+                    }));
                     return None;
                 }
             },
@@ -296,9 +322,9 @@ fn run(
             }
         },
     };
-    let empty = |template: &Template| match template.parts.as_slice() {
+    let empty = |template: &Template| match template.pieces() {
         [] => true,
-        [Part::Text(text)] => text.trim().is_empty(),
+        [Piece::Text(text)] => text.trim().is_empty(),
         _ => false,
     };
     let nothing = match &run {
@@ -312,14 +338,16 @@ fn run(
     Some((run, used))
 }
 
-fn unsplit_complaint(unsplit: Unsplit, text: &str, place: impl Fn(Range<usize>) -> Span) -> Complaint {
+fn unsplit_complaint(
+    unsplit: Unsplit,
+    text: &str,
+    place: impl Fn(Range<usize>) -> Span,
+) -> Complaint {
     match unsplit {
-        Unsplit::Quote(range) => {
-            Complaint::new(place(range), "this quote is never closed").help("write `\\'` for a quote alone")
-        }
-        Unsplit::Backslash(range) => {
-            Complaint::new(place(range), "nothing follows this backslash").help("write `\\\\` for a backslash alone")
-        }
+        Unsplit::Quote(range) => Complaint::new(place(range), "this quote is never closed")
+            .help("write `\\'` for a quote alone"),
+        Unsplit::Backslash(range) => Complaint::new(place(range), "nothing follows this backslash")
+            .help("write `\\\\` for a backslash alone"),
         Unsplit::Shell(range) => {
             let operator = text.get(range.clone()).unwrap_or("").to_owned();
             Complaint::new(place(range), format!("`{operator}` means something to a shell only"))
@@ -337,27 +365,35 @@ impl Scope<'_> {
         used: &mut HashSet<String>,
         report: &mut Report,
     ) -> Option<Template> {
-        let mut parts = Vec::with_capacity(draft.parts.len());
+        let mut pieces = Vec::with_capacity(draft.parts.len());
         let mut sound = true;
         for part in draft.parts {
-            let part = match part {
+            let piece = match part {
                 DraftPart::Text(text) if text.contains('\0') => {
-                    report.push(Complaint::new(node.span, "a command line can't hold the character NUL"));
+                    report.push(Complaint::new(
+                        node.span,
+                        "a command line can't hold the character NUL",
+                    ));
                     None
                 }
-                DraftPart::Text(text) => Some(Part::Text(text)),
-                DraftPart::Placeholder(placeholder) => self.part(&placeholder, node, report),
+                DraftPart::Text(text) => Some(Piece::Text(text)),
+                DraftPart::Placeholder(placeholder) => self.piece(&placeholder, node, report),
             };
-            if let Some(Part::Output(name)) = &part {
+            if let Some(Piece::Output(name)) = &piece {
                 used.insert(name.clone());
             }
-            sound &= part.is_some();
-            parts.extend(part);
+            sound &= piece.is_some();
+            pieces.extend(piece);
         }
-        sound.then_some(Template { parts })
+        sound.then_some(Template { pieces })
     }
 
-    fn part(&self, placeholder: &Placeholder<'_>, node: &Node<'_>, report: &mut Report) -> Option<Part> {
+    fn piece(
+        &self,
+        placeholder: &Placeholder<'_>,
+        node: &Node<'_>,
+        report: &mut Report,
+    ) -> Option<Piece> {
         let Placeholder { words, range } = placeholder;
         // Where the words from the one at `from` on are written.
         let locate = |from: usize| {
@@ -366,25 +402,25 @@ impl Scope<'_> {
         };
         let rest = words[1..].join(".");
         match words[0] {
-            "config" => self.config_part(&words[1..], |i| locate(i + 1), report),
+            "config" => self.config_piece(&words[1..], |i| locate(i + 1), report),
             "inputs" => {
                 let names: Vec<&str> = match self.inputs.map(|node| &node.tree) {
                     Some(Tree::Mapping(entries)) => {
                         entries.iter().map(|entry| entry.key.name.as_ref()).collect()
                     }
-                    Some(Tree::Broken) => return Some(Part::Input(rest)),
+                    Some(Tree::Broken) => return Some(Piece::Input(rest)),
                     _ => Vec::new(),
                 };
                 if names.contains(&rest.as_str()) {
-                    return Some(Part::Input(rest));
+                    return Some(Piece::Input(rest));
                 }
                 refuse("input", &rest, &names, locate(1), report);
                 None
             }
             "outputs" => {
-                let Some(outputs) = self.outputs else { return Some(Part::Output(rest)) };
+                let Some(outputs) = self.outputs else { return Some(Piece::Output(rest)) };
                 if outputs.contains(&rest) {
-                    return Some(Part::Output(rest));
+                    return Some(Piece::Output(rest));
                 }
                 let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
                 refuse("output", &rest, &names, locate(1), report);
@@ -394,30 +430,42 @@ impl Scope<'_> {
                 let span = place::of(node, range.clone(), self.context.sources);
                 let complaint = Complaint::new(
                     span,
-                    format!("a placeholder begins with `config`, `inputs` or `outputs`, not with `{other}`"),
+                    format!(
+                        "a placeholder begins with `config`, `inputs` or `outputs`, not with `{other}`"
+                    ),
                 );
                 let whole = words.join(".");
                 report.push(match report.meant(other, FIRST) {
                     Some(meant) => complaint.help(format!("did you mean `{{{meant}.{rest}}}`?")),
-                    None => complaint.help(format!("write `{{{{{whole}}}}}` for the text `{{{whole}}}`")),
+                    None => complaint
+                        .help(format!("write `{{{{{whole}}}}}` for the text `{{{whole}}}`")),
                 });
                 None
             }
         }
     }
 
-    fn config_part(&self, keys: &[&str], locate: impl Fn(usize) -> Span, report: &mut Report) -> Option<Part> {
-        let part = || Part::Config(keys.iter().map(|key| (*key).to_owned()).collect());
-        let Some(mut value) = self.config else { return Some(part()) };
+    fn config_piece(
+        &self,
+        keys: &[&str],
+        locate: impl Fn(usize) -> Span,
+        report: &mut Report,
+    ) -> Option<Piece> {
+        let piece = || Piece::Config(keys.iter().map(|key| (*key).to_owned()).collect());
+        let Some(mut value) = self.config else { return Some(piece()) };
         for (i, key) in keys.iter().enumerate() {
             let known = value.as_object();
             let Some(next) = known.and_then(|known| known.get(*key)) else {
-                let names: Vec<&str> = known.into_iter().flat_map(|known| known.keys()).map(String::as_str).collect();
+                let names: Vec<&str> =
+                    known.into_iter().flat_map(|known| known.keys()).map(String::as_str).collect();
                 let name = keys[..=i].join(".");
-                let complaint = Complaint::new(locate(i), format!("the config has no key `{name}`"));
-                report.push(complaint.suggest(report.meant(key, names.iter().copied()), || match names.as_slice() {
-                    [] => "it has no keys here".into(),
-                    names => format!("its keys are {}", names.join(", ")),
+                let complaint =
+                    Complaint::new(locate(i), format!("the config has no key `{name}`"));
+                report.push(complaint.suggest(report.meant(key, names.iter().copied()), || {
+                    match names.as_slice() {
+                        [] => "it has no keys here".into(),
+                        names => format!("its keys are {}", names.join(", ")),
+                    }
                 }));
                 return None;
             };
@@ -428,9 +476,12 @@ impl Scope<'_> {
             Value::Array(_) => "a list",
             Value::Null => "empty",
             Value::String(text) if text.contains('\0') => "a text with the character NUL",
-            _ => return Some(part()),
+            _ => return Some(piece()),
         };
-        let message = format!("`config.{}` is {described} and can't be a word of the command", keys.join("."));
+        let message = format!(
+            "`config.{}` is {described} and can't be a word of the command",
+            keys.join(".")
+        );
         report.push(Complaint::new(locate(0), message));
         None
     }

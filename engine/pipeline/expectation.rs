@@ -73,10 +73,8 @@ fn describe_at(root: &Value, schema: &Value, depth: usize) -> String {
     }
     for word in ["oneOf", "anyOf", "allOf"] {
         if let Some(branches) = schema.get(word).and_then(Value::as_array) {
-            let listed: Vec<Vec<&Value>> = branches
-                .iter()
-                .map(|branch| self::choices(followed(root, branch)))
-                .collect();
+            let listed: Vec<Vec<&Value>> =
+                branches.iter().map(|branch| self::choices(followed(root, branch))).collect();
             if listed.iter().all(|choices| !choices.is_empty()) {
                 return list(&listed.concat());
             }
@@ -213,12 +211,16 @@ impl Limits {
 impl std::fmt::Display for Limits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let low = match (self.least, self.above) {
-            (_, Some(above)) if self.least.is_none_or(|least| above >= least) => Some(format!("> {above}")),
+            (_, Some(above)) if self.least.is_none_or(|least| above >= least) => {
+                Some(format!("> {above}"))
+            }
             (Some(least), _) => Some(format!("≥ {least}")),
             _ => None,
         };
         let high = match (self.most, self.below) {
-            (_, Some(below)) if self.most.is_none_or(|most| below <= most) => Some(format!("< {below}")),
+            (_, Some(below)) if self.most.is_none_or(|most| below <= most) => {
+                Some(format!("< {below}"))
+            }
             (Some(most), _) => Some(format!("≤ {most}")),
             _ => None,
         };

@@ -60,7 +60,8 @@ fn loops(needs: &[Vec<usize>], missing: &[usize]) -> Vec<Vec<usize>> {
             let mut round = path.split_off(first);
             // The path goes from who needs to who is needed.
             round.reverse();
-            let least = round.iter().enumerate().min_by_key(|(_, node)| **node).map_or(0, |(i, _)| i);
+            let least =
+                round.iter().enumerate().min_by_key(|(_, node)| **node).map_or(0, |(i, _)| i);
             round.rotate_left(least);
             loops.push(round);
         }
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_long_chain_is_no_deep_recursion() {
-        let needs: Vec<Vec<usize>> = (0..200_000).map(|i| if i == 0 { vec![] } else { vec![i - 1] }).collect();
+        let needs: Vec<Vec<usize>> =
+            (0..200_000).map(|i| if i == 0 { vec![] } else { vec![i - 1] }).collect();
         assert_eq!(sort(&needs).order.len(), 200_000);
     }
 

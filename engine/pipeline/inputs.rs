@@ -44,32 +44,36 @@ pub(super) fn resolve(
             Tree::Broken => return resolved,
             _ if node.is_null() => &[],
             _ => {
-                let message =
-                    format!("`inputs` must be a mapping from names to inputs, but is {}", node.describe());
-                report.push(Complaint::new(node.span, message).help(format!("an input is {FORMS}")));
+                let message = format!(
+                    "`inputs` must be a mapping from names to inputs, but is {}",
+                    node.describe()
+                );
+                report
+                    .push(Complaint::new(node.span, message).help(format!("an input is {FORMS}")));
                 return resolved;
             }
         },
     };
     let lookup = Lookup { stages, index, context };
     for Entry { key, value } in entries {
-        let port = match &declaration.kind {
+        let want = match &declaration.kind {
             Declared::Kind(kind) => {
                 let ports = kind.inputs();
                 let port = ports.iter().find(|port| port.name == key.name);
                 if port.is_none() {
                     refuse_name(key.name.as_ref(), key.span, kind.name(), ports, report);
                 }
-                port
+                port.map_or(Want::Unknown, Want::Port)
             }
             Declared::Command(_) if !is_name(&key.name) => {
                 let message = format!("`{}` is no name for an input", key.name);
                 report.push(Complaint::new(key.span, message).help(name::RULE));
-                None
+                Want::Anything
             }
-            Declared::Command(_) | Declared::Unknown => None,
+            Declared::Command(_) => Want::Anything,
+            Declared::Unknown => Want::Unknown,
         };
-        let input = lookup.input(value, port, report);
+        let input = lookup.input(value, want, report);
         if let Some((stage, _)) = &input.stage {
             resolved.needs.push((*stage, value.span));
         }
@@ -80,7 +84,8 @@ pub(super) fn resolve(
     if let Declared::Kind(kind) = &declaration.kind {
         let given = |name: &str| entries.iter().any(|entry| entry.key.name == name);
         for port in kind.inputs().iter().filter(|port| port.required && !given(port.name)) {
-            let message = format!("the stage `{}` lacks its input `{}`", declaration.name, port.name);
+            let message =
+                format!("the stage `{}` lacks its input `{}`", declaration.name, port.name);
             let span = match node {
                 Some(node) if !entries.is_empty() => node.span,
                 _ => declaration.place,
@@ -113,6 +118,24 @@ struct Lookup<'c, 'a> {
     context: &'c Context<'c>,
 }
 
+/// What an input should be.
+#[derive(Clone, Copy)]
+enum Want<'p> {
+    Port(&'p InputPort),
+    Anything,
+    /// It was complained about.
+    Unknown,
+}
+
+impl Want<'_> {
+    fn accepts(self, artifact: ArtifactType) -> bool {
+        match self {
+            Self::Port(port) => artifact.fits(port.artifact),
+            Self::Anything | Self::Unknown => true,
+        }
+    }
+}
+
 /// What an input turned out to be.
 #[derive(Default)]
 struct Found {
@@ -122,12 +145,12 @@ struct Found {
 }
 
 impl Lookup<'_, '_> {
-    fn input(&self, node: &Node<'_>, port: Option<&InputPort>, report: &mut Report) -> Found {
+    fn input(&self, node: &Node<'_>, want: Want<'_>, report: &mut Report) -> Found {
         if let Tree::Mapping(entries) = &node.tree {
             return Found { found: self.file(node, entries, report), stage: None };
         }
         match node.text() {
-            Some(text) => self.output(node, text, port, report),
+            Some(text) => self.output(node, text, want, report),
             None => {
                 if !node.is_broken() {
                     let message = format!("an input must be {FORMS}, but is {}", node.describe());
@@ -140,7 +163,8 @@ impl Lookup<'_, '_> {
 
     fn file(&self, node: &Node<'_>, entries: &[Entry<'_>], report: &mut Report) -> Option<Input> {
         for entry in entries.iter().filter(|entry| entry.key.name != "file") {
-            let complaint = Complaint::new(entry.key.span, format!("unknown key `{}`", entry.key.name));
+            let complaint =
+                Complaint::new(entry.key.span, format!("unknown key `{}`", entry.key.name));
             report.push(complaint.help(format!("an input is {FORMS}")));
         }
         let Some(Entry { value, .. }) = node.get("file") else {
@@ -181,11 +205,14 @@ impl Lookup<'_, '_> {
             report.push(complaint);
             return None;
         }
-        (entries.len() == 1)
-            .then(|| Input::File { path, written: written.to_owned(), place: value.span })
+        (entries.len() == 1).then(|| Input::File {
+            path,
+            written: written.to_owned(),
+            place: value.span,
+        })
     }
 
-    fn output(&self, node: &Node<'_>, text: &str, port: Option<&InputPort>, report: &mut Report) -> Found {
+    fn output(&self, node: &Node<'_>, text: &str, want: Want<'_>, report: &mut Report) -> Found {
         let (stage_name, output_name) = match text.split_once('.') {
             Some((stage, output)) => (stage, Some(output)),
             None => (text, None),
@@ -198,28 +225,28 @@ impl Lookup<'_, '_> {
             report.push(if looks_like_a_path {
                 complaint.help(format!("a file is given as `{{ file: {text} }}`"))
             } else {
-                let meant = report.meant(stage_name, self.stages.iter().map(|stage| stage.name.as_str()));
+                let meant =
+                    report.meant(stage_name, self.stages.iter().map(|stage| stage.name.as_str()));
                 complaint.suggest(meant, || format!("an input is {FORMS}"))
             });
             return Found::default();
         };
-        let found = self.named(stage, output_name, node, text, port, report);
+        let found = self.named(stage, output_name, node, text, want, report);
         Found { found, stage: Some((stage, node.span)) }
     }
 
-    /// The output `name` of `stage`, or the one that fits `port`.
+    /// The output `name` of `stage`, or the one that fits.
     fn named(
         &self,
         stage: usize,
         name: Option<&str>,
         node: &Node<'_>,
         text: &str,
-        port: Option<&InputPort>,
+        want: Want<'_>,
         report: &mut Report,
     ) -> Option<Input> {
         let stage_name = &self.stages[stage].name;
         let outputs = self.stages[stage].outputs()?;
-        let fits = |artifact: ArtifactType| port.is_none_or(|port| artifact.fits(port.artifact));
         let listed = || {
             let listed: Vec<String> = outputs
                 .iter()
@@ -235,7 +262,8 @@ impl Lookup<'_, '_> {
                 *found
             } else {
                 let span = place::of(node, stage_name.len() + 1..text.len(), self.context.sources);
-                let complaint = Complaint::new(span, format!("`{stage_name}` has no output `{name}`"));
+                let complaint =
+                    Complaint::new(span, format!("`{stage_name}` has no output `{name}`"));
                 let meant = report.meant(name, outputs.iter().map(|(output, _)| *output));
                 report.push(complaint.suggest(meant, || match outputs.len() {
                     0 => format!("`{stage_name}` has no outputs"),
@@ -244,7 +272,8 @@ impl Lookup<'_, '_> {
                 return None;
             }
         } else {
-            let fitting: Vec<_> = outputs.iter().filter(|(_, artifact)| fits(*artifact)).collect();
+            let fitting: Vec<_> =
+                outputs.iter().filter(|(_, artifact)| want.accepts(*artifact)).collect();
             match (outputs.as_slice(), fitting.as_slice()) {
                 ([only], _) => *only,
                 (_, [only]) => **only,
@@ -253,9 +282,10 @@ impl Lookup<'_, '_> {
                     report.push(Complaint::new(node.span, message));
                     return None;
                 }
+                _ if matches!(want, Want::Unknown) => return None,
                 (_, fitting) => {
-                    let message = match port {
-                        Some(port) if fitting.is_empty() => format!(
+                    let message = match want {
+                        Want::Port(port) if fitting.is_empty() => format!(
                             "no output of `{stage_name}` is of type `{}`, which `{}` needs",
                             port.artifact, port.name
                         ),
@@ -267,15 +297,18 @@ impl Lookup<'_, '_> {
                 }
             }
         };
-        if let Some(port) = port
+        if let Want::Port(port) = want
             && !artifact.fits(port.artifact)
         {
             let message = format!(
                 "`{}` must be of type `{}`, but `{stage_name}.{output}` is `{artifact}`",
                 port.name, port.artifact
             );
-            let fitting: Vec<&str> =
-                outputs.iter().filter(|(_, artifact)| fits(*artifact)).map(|(name, _)| *name).collect();
+            let fitting: Vec<&str> = outputs
+                .iter()
+                .filter(|(_, artifact)| want.accepts(*artifact))
+                .map(|(name, _)| *name)
+                .collect();
             let complaint = Complaint::new(node.span, message);
             report.push(match fitting.as_slice() {
                 [] => complaint.help(format!("`{}`: {}", port.name, port.about)),

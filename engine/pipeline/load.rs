@@ -29,7 +29,11 @@ const KEYS: [&str; 3] = ["vars", "cache", "stages"];
 ///
 /// # Errors
 /// All complaints about the file and the overrides.
-pub fn load(source: PathBuf, overrides: &[String], registry: &Registry) -> Result<Pipeline, Complaints> {
+pub fn load(
+    source: PathBuf,
+    overrides: &[String],
+    registry: &Registry,
+) -> Result<Pipeline, Complaints> {
     let mut report = Report::default();
     let text = read(&source, &mut report);
     let mut sources = vec![Source { name: source.display().to_string(), text }];
@@ -39,7 +43,7 @@ pub fn load(source: PathBuf, overrides: &[String], registry: &Registry) -> Resul
     }
     let built = if report.is_empty() {
         let texts = Texts { sources: &sources, overrides: &ranges };
-        build(source, texts, registry, &mut report)
+        build(&source, texts, registry, &mut report)
     } else {
         None
     };
@@ -87,7 +91,12 @@ struct Texts<'a> {
     overrides: &'a [std::ops::Range<usize>],
 }
 
-fn build(file: PathBuf, texts: Texts<'_>, registry: &Registry, report: &mut Report) -> Option<Pipeline> {
+fn build(
+    file: &Path,
+    texts: Texts<'_>,
+    registry: &Registry,
+    report: &mut Report,
+) -> Option<Pipeline> {
     let sources = texts.sources;
     let mut overrides = Vec::new();
     if let Some(source) = sources.get(1) {
@@ -95,7 +104,7 @@ fn build(file: PathBuf, texts: Texts<'_>, registry: &Registry, report: &mut Repo
             overrides.extend(overrides::parse(1, &source.text, range.clone(), report));
         }
     }
-    let absolute = match std::path::absolute(&file) {
+    let absolute = match std::path::absolute(file) {
         Ok(absolute) => absolute,
         Err(error) => {
             let message = format!("`{}` has no absolute path: {error}", file.display());
@@ -103,7 +112,9 @@ fn build(file: PathBuf, texts: Texts<'_>, registry: &Registry, report: &mut Repo
             return None;
         }
     };
-    let root = absolute.parent().map(Path::to_path_buf).unwrap_or_default();
+    let folder = absolute.parent().unwrap_or(&absolute);
+    let root = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let file = absolute.file_name().map_or(absolute.clone(), |name| root.join(name));
     let text = yaml::Text { source: 0, start: 0, text: &sources[0].text, flow: false };
     let document = yaml::parse(text, report)?;
     let mut top = Top::of(document, report)?;
@@ -117,7 +128,9 @@ fn build(file: PathBuf, texts: Texts<'_>, registry: &Registry, report: &mut Repo
                 let meant = report.meant(&name.name, names);
                 let complaint =
                     Complaint::new(name.span, format!("no variable is called `{}`", name.name));
-                report.push(complaint.suggest(meant, || "the pipeline's `vars` don't declare it".into()));
+                report.push(
+                    complaint.suggest(meant, || "the pipeline's `vars` don't declare it".into()),
+                );
             }
         }
     }
@@ -141,7 +154,8 @@ fn build(file: PathBuf, texts: Texts<'_>, registry: &Registry, report: &mut Repo
         _ => Vec::new(),
     };
     if entries.len() > STAGES {
-        let message = format!("a pipeline has at most {STAGES} stages, this one has {}", entries.len());
+        let message =
+            format!("a pipeline has at most {STAGES} stages, this one has {}", entries.len());
         report.push(Complaint::new(entries[STAGES].key.span, message));
         return None;
     }
@@ -152,7 +166,8 @@ fn build(file: PathBuf, texts: Texts<'_>, registry: &Registry, report: &mut Repo
             overrides::apply(over, &mut entries, &places, report);
         }
     }
-    let (stages, order) = stages::build(entries, &stages::Context { registry, root: &root, sources }, report)?;
+    let (stages, order) =
+        stages::build(entries, &stages::Context { registry, root: &root, sources }, report)?;
     Some(Pipeline { file, cache: cache?, root, stages, order, sources: Vec::new() })
 }
 
@@ -163,7 +178,8 @@ fn cache(node: Option<&Node<'_>>, root: &Path, report: &mut Report) -> Option<Pa
         Some(text) if !text.is_empty() && !text.contains('\0') => Some(root.join(text)),
         _ if node.is_broken() => None,
         _ => {
-            let message = format!("`cache` must be the path of a folder, but is {}", node.describe());
+            let message =
+                format!("`cache` must be the path of a folder, but is {}", node.describe());
             report.push(Complaint::new(node.span, message));
             None
         }
@@ -203,7 +219,9 @@ impl<'a> Top<'a> {
                 }
                 name => {
                     let complaint = Complaint::new(key.span, format!("unknown key `{name}`"));
-                    report.push(complaint.suggest(report.meant(name, KEYS), || {
+                    let meant = report.meant(name, KEYS);
+                    has_stages |= meant == Some("stages");
+                    report.push(complaint.suggest(meant, || {
                         format!("the keys of a pipeline are {}", KEYS.join(", "))
                     }));
                 }

@@ -32,7 +32,7 @@ use serde_json::Value;
 pub use self::{
     complaint::{Complaint, Complaints, Label, Source, Span},
     load::load,
-    template::{Part, Template},
+    template::{Piece, Template},
 };
 use crate::stage::{ArtifactType, Kind};
 
@@ -42,9 +42,9 @@ pub const FILE_NAME: &str = "pipeline.yaml";
 /// A sound pipeline.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// The file that declares it.
+    /// The file that declares it, absolute.
     pub file: PathBuf,
-    /// The folder of the file, absolute: relative paths in the file start here.
+    /// The folder of the file, absolute and without links: relative paths in the file start here.
     pub root: PathBuf,
     /// The folder of the cache, absolute.
     pub cache: PathBuf,
@@ -114,7 +114,7 @@ pub struct Command {
     /// The names of the outputs as declared, each mentioned in `run`.
     pub outputs: Vec<String>,
     /// The files and folders that the program reads besides its inputs, by path.
-    pub files: Vec<File>,
+    pub files: Vec<CommandFile>,
     /// The names of the environment variables that it reads, sorted.
     pub env: Vec<String>,
 }
@@ -130,7 +130,7 @@ pub enum Run {
 
 /// A file or folder that a [`Command`] reads besides its inputs, such as its script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub struct CommandFile {
     /// Its path from the pipeline's folder, with `/`, without `.` and `..`: where it stands when the command runs.
     pub written: String,
     /// Where it is, absolute. It existed when the pipeline was loaded.
@@ -139,15 +139,25 @@ pub struct File {
     pub place: Span,
 }
 
+impl Input {
+    /// The number of the stage that it comes from, if it comes from one.
+    pub fn stage(&self) -> Option<usize> {
+        match self {
+            Self::Output { stage, .. } => Some(*stage),
+            Self::File { .. } => None,
+        }
+    }
+}
+
 impl StageNode {
     /// The names and types of the outputs, as declared. A command's outputs may be anything.
-    pub fn outputs(&self) -> Vec<(&str, ArtifactType)> {
+    pub fn outputs(&self) -> Vec<(String, ArtifactType)> {
         match &self.task {
             Task::Kind { kind, .. } => {
-                kind.outputs().iter().map(|port| (port.name, port.artifact)).collect()
+                kind.outputs().iter().map(|port| (port.name.to_owned(), port.artifact)).collect()
             }
             Task::Command(command) => {
-                command.outputs.iter().map(|name| (name.as_str(), ArtifactType::ANY)).collect()
+                command.outputs.iter().map(|name| (name.clone(), ArtifactType::ANY)).collect()
             }
         }
     }
@@ -156,11 +166,9 @@ impl StageNode {
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kind { kind, config } => f
-                .debug_struct("Kind")
-                .field("kind", &kind.name())
-                .field("config", config)
-                .finish(),
+            Self::Kind { kind, config } => {
+                f.debug_struct("Kind").field("kind", &kind.name()).field("config", config).finish()
+            }
             Self::Command(command) => command.fmt(f),
         }
     }

@@ -4,8 +4,7 @@
 const LONGEST: usize = 64;
 
 /// What a name must look like, for messages.
-pub(super) const RULE: &str =
-    "a name has letters, digits, `_` and `-`, doesn't begin with `-`, and is at most 64 characters long";
+pub(super) const RULE: &str = "a name has letters, digits, `_` and `-`, doesn't begin with `-`, and is at most 64 characters long";
 
 /// Whether `text` may be a name: it stands in file names, so it is plain.
 pub(super) fn is_name(text: &str) -> bool {
@@ -15,9 +14,39 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// The longest name of an output, in bytes.
+const LONGEST_OUTPUT: usize = 128;
+
+/// What the name of a command's output must look like, for messages.
+pub(super) const OUTPUT_RULE: &str = "a name has letters, digits, `_`, `-` and single dots inside, and is at most 128 \
+     characters long";
+
+/// Whether `text` may be the name of a command's output: a name that may have an ending, such as `table.csv`. It can't leave
+/// its folder.
+pub(super) fn is_output_name(text: &str) -> bool {
+    text.len() <= LONGEST_OUTPUT
+        && !text.starts_with('-')
+        && text.split('.').all(|word| {
+            !word.is_empty()
+                && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_name;
+    use super::{is_name, is_output_name};
+
+    #[test]
+    fn outputs_may_have_endings() {
+        for name in ["a", "table.csv", "a.tar.gz", "_-.x"] {
+            assert!(is_output_name(name), "{name}");
+        }
+        for name in
+            ["", ".", "..", ".a", "a.", "a..b", "a/b", "../a", "-a", "é.b", &"x".repeat(129)]
+        {
+            assert!(!is_output_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn names_are_plain() {

@@ -270,8 +270,9 @@ mod tests {
             assert_eq!(plain(text), Atom::Null, "{text}");
         }
         for text in [
-            "yes", "no", "on", "off", "y", "0123", "00", "-007", "1_000", "1e", "1e+", ".", "-", "+", "-.",
-            "1.2.3", "0x", "0xg", "-0x1", "0o8", "1:30", "e3", ".e3", "12a", "nan", "inf", "NaN", "𝟙", "tRue",
+            "yes", "no", "on", "off", "y", "0123", "00", "-007", "1_000", "1e", "1e+", ".", "-",
+            "+", "-.", "1.2.3", "0x", "0xg", "-0x1", "0o8", "1:30", "e3", ".e3", "12a", "nan",
+            "inf", "NaN", "𝟙", "tRue",
         ] {
             assert_eq!(plain(text), Atom::Text(text));
         }
@@ -285,9 +286,14 @@ mod tests {
         assert_eq!(plain("-9223372036854775809"), Atom::Huge("-9223372036854775809"));
         let endless = "9".repeat(10_000);
         assert_eq!(plain(&endless), Atom::Huge(&endless));
-        for (text, value) in
-            [("1e-3", 0.001), ("0.001", 0.001), (".5", 0.5), ("-.5", -0.5), ("1.", 1.0), ("+1E3", 1000.0)]
-        {
+        for (text, value) in [
+            ("1e-3", 0.001),
+            ("0.001", 0.001),
+            (".5", 0.5),
+            ("-.5", -0.5),
+            ("1.", 1.0),
+            ("+1E3", 1000.0),
+        ] {
             assert_eq!(plain(text), Atom::Real(value), "{text}");
         }
         assert_eq!(plain("-.inf"), Atom::Real(f64::NEG_INFINITY));

@@ -81,7 +81,8 @@ fn align(raw: &str, style: Style, text: &str, part: Range<usize>) -> Option<Rang
 fn skip(raw: &str, mut at: usize, style: Style, meant: char) -> Option<usize> {
     loop {
         let rest = raw.get(at..)?;
-        if style == Style::DoubleQuoted && (rest.starts_with("\\\n") || rest.starts_with("\\\r\n")) {
+        if style == Style::DoubleQuoted && (rest.starts_with("\\\n") || rest.starts_with("\\\r\n"))
+        {
             at += rest.find('\n')? + 1;
             at += raw[at..].len() - raw[at..].trim_start().len();
             continue;

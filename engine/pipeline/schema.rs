@@ -28,7 +28,12 @@ impl Schema {
     }
 
     /// Checks `node`, the config of a stage, and gives it as JSON. `place` is where a complaint about a missing config belongs.
-    pub(super) fn check(&self, node: Option<&Node<'_>>, place: Span, report: &mut Report) -> Option<Value> {
+    pub(super) fn check(
+        &self,
+        node: Option<&Node<'_>>,
+        place: Span,
+        report: &mut Report,
+    ) -> Option<Value> {
         let empty = Node::new(Tree::Mapping(Vec::new()), place);
         let node = node.filter(|node| !node.is_null()).unwrap_or(&empty);
         let mut checker = Checker { root: &self.root, report };
@@ -71,7 +76,13 @@ struct Checker<'s, 'r> {
 
 impl<'s> Checker<'s, '_> {
     /// Checks `node` against `schema`; `None` if there was a complaint, now or before.
-    fn value(&mut self, node: &Node<'_>, schema: &'s Value, path: &Path<'_>, depth: usize) -> Option<Value> {
+    fn value(
+        &mut self,
+        node: &Node<'_>,
+        schema: &'s Value,
+        path: &Path<'_>,
+        depth: usize,
+    ) -> Option<Value> {
         // References that go round are cut; nodes themselves are never this deep.
         if node.is_broken() || depth > 4 * DEPTH {
             return None;
@@ -79,7 +90,9 @@ impl<'s> Checker<'s, '_> {
         let Value::Object(rules) = schema else {
             return free(node, self.report);
         };
-        if let Some(branches) = ["oneOf", "anyOf"].iter().find_map(|word| rules.get(*word)?.as_array()) {
+        if let Some(branches) =
+            ["oneOf", "anyOf"].iter().find_map(|word| rules.get(*word)?.as_array())
+        {
             return self.branches(node, branches, schema, path, depth);
         }
         if let Some(target) = rules.get("$ref").and_then(Value::as_str) {
@@ -129,7 +142,13 @@ impl<'s> Checker<'s, '_> {
         self.complain(node, schema, path, message)
     }
 
-    fn complain(&mut self, node: &Node<'_>, schema: &Value, path: &Path<'_>, message: String) -> Option<Value> {
+    fn complain(
+        &mut self,
+        node: &Node<'_>,
+        schema: &Value,
+        path: &Path<'_>,
+        message: String,
+    ) -> Option<Value> {
         let mut complaint = Complaint::new(node.span, message);
         if let Some(origin) = node.origin {
             complaint = complaint.label(origin, "the value comes from here");
@@ -161,7 +180,13 @@ impl<'s> Checker<'s, '_> {
         }
     }
 
-    fn text(&mut self, node: &Node<'_>, text: &str, schema: &Value, path: &Path<'_>) -> Option<Value> {
+    fn text(
+        &mut self,
+        node: &Node<'_>,
+        text: &str,
+        schema: &Value,
+        path: &Path<'_>,
+    ) -> Option<Value> {
         let length = text.chars().count() as u64;
         let limit = |word: &str| schema.get(word).and_then(Value::as_u64);
         if limit("minLength").is_some_and(|least| length < least)
@@ -178,9 +203,7 @@ impl<'s> Checker<'s, '_> {
             (Value::String(choice), Some(Atom::Text(text))) => choice == text,
             (Value::Bool(choice), Some(Atom::Bool(value))) => *choice == value,
             (Value::Null, Some(Atom::Null)) => true,
-            (Value::Number(choice), Some(Atom::Integer(value))) => {
-                choice.as_i128() == Some(value)
-            }
+            (Value::Number(choice), Some(Atom::Integer(value))) => choice.as_i128() == Some(value),
             (Value::Number(choice), Some(Atom::Real(value))) => choice.as_f64() == Some(value),
             _ => false,
         });
@@ -191,7 +214,13 @@ impl<'s> Checker<'s, '_> {
     }
 
     /// Complains that `node` is none of `choices`.
-    fn no_choice(&mut self, node: &Node<'_>, choices: &[&Value], schema: &Value, path: &Path<'_>) -> Option<Value> {
+    fn no_choice(
+        &mut self,
+        node: &Node<'_>,
+        choices: &[&Value],
+        schema: &Value,
+        path: &Path<'_>,
+    ) -> Option<Value> {
         let meant = node.text().and_then(|text| {
             self.report.meant(text, choices.iter().filter_map(|choice| choice.as_str()))
         });
@@ -232,10 +261,8 @@ impl<'s> Checker<'s, '_> {
             .flat_map(expectation::choices)
             .collect();
         if !choices.is_empty() && !matches!(node.tree, Tree::Mapping(_) | Tree::Sequence(_)) {
-            let keyed: Vec<&str> = branches
-                .iter()
-                .filter_map(|branch| expectation::tag(self.root, branch))
-                .collect();
+            let keyed: Vec<&str> =
+                branches.iter().filter_map(|branch| expectation::tag(self.root, branch)).collect();
             if keyed.is_empty() {
                 return self.no_choice(node, &choices, schema, path);
             }
@@ -246,7 +273,9 @@ impl<'s> Checker<'s, '_> {
         };
         let candidates: Vec<&Value> = branches
             .iter()
-            .filter(|branch| expectation::types(expectation::followed(self.root, branch)) != ["null"])
+            .filter(|branch| {
+                expectation::types(expectation::followed(self.root, branch)) != ["null"]
+            })
             .collect();
         match (branch, candidates.as_slice()) {
             (Some(branch), _) => self.value(node, branch, path, depth + 1),
@@ -258,9 +287,12 @@ impl<'s> Checker<'s, '_> {
     /// Whether a mapping is an attempt at `branch` of an enumeration: by its tag, or by its only key.
     fn is_meant(&self, entries: &[Entry<'_>], branch: &Value) -> bool {
         let branch = expectation::followed(self.root, branch);
-        let Some(properties) = branch.get("properties").and_then(Value::as_object) else { return false };
+        let Some(properties) = branch.get("properties").and_then(Value::as_object) else {
+            return false;
+        };
         let get = |name: &str| entries.iter().find(|entry| entry.key.name == name);
-        let tags = properties.iter().filter_map(|(key, rules)| Some((key, rules.get("const")?.as_str()?)));
+        let tags =
+            properties.iter().filter_map(|(key, rules)| Some((key, rules.get("const")?.as_str()?)));
         let mut tagged = false;
         for (key, tag) in tags {
             tagged = true;
@@ -321,7 +353,12 @@ impl<'s> Checker<'s, '_> {
         sound.then_some(Value::Object(object))
     }
 
-    fn unknown_key(&mut self, entry: &Entry<'_>, known: Option<&Map<String, Value>>, path: &Path<'_>) {
+    fn unknown_key(
+        &mut self,
+        entry: &Entry<'_>,
+        known: Option<&Map<String, Value>>,
+        path: &Path<'_>,
+    ) {
         let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
         let meant = self.report.meant(&entry.key.name, names.iter().copied());
         let complaint = Complaint::new(entry.key.span, format!("unknown key `{path}`"));
@@ -394,9 +431,10 @@ pub(super) fn free(node: &Node<'_>, report: &mut Report) -> Option<Value> {
             Atom::Bool(value) => Some(Value::Bool(value)),
             Atom::Text(text) => Some(Value::String(text.to_owned())),
             Atom::Integer(value) => integer(value).map(Value::Number),
-            Atom::Real(value) if value.is_finite() => {
-                whole(value).and_then(integer).or_else(|| Number::from_f64(value)).map(Value::Number)
-            }
+            Atom::Real(value) if value.is_finite() => whole(value)
+                .and_then(integer)
+                .or_else(|| Number::from_f64(value))
+                .map(Value::Number),
             Atom::Real(_) | Atom::Huge(_) => {
                 report.push(
                     Complaint::new(

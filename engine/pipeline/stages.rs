@@ -68,8 +68,10 @@ pub(super) fn build(
     report: &mut Report,
 ) -> Option<(Vec<StageNode>, Vec<usize>)> {
     let mut schemas = Schemas::default();
-    let declarations: Vec<Declaration<'_>> =
-        entries.into_iter().map(|entry| Declaration::read(entry, context, &mut schemas, report)).collect();
+    let declarations: Vec<Declaration<'_>> = entries
+        .into_iter()
+        .map(|entry| Declaration::read(entry, context, &mut schemas, report))
+        .collect();
     let index: HashMap<&str, usize> =
         declarations.iter().enumerate().map(|(i, stage)| (stage.name.as_str(), i)).collect();
     let mut nodes = Vec::with_capacity(declarations.len());
@@ -105,7 +107,9 @@ pub(super) fn build(
         if let Some((span, text)) = places.next() {
             let message = format!("the stages form a cycle: {}", chain.join(" → "));
             let complaint = Complaint::new(span, message).here(text);
-            report.push(places.fold(complaint, |complaint, (span, text)| complaint.label(span, text)));
+            report.push(
+                places.fold(complaint, |complaint, (span, text)| complaint.label(span, text)),
+            );
         }
     }
     (nodes.len() == declarations.len() && sorted.loops.is_empty()).then_some((nodes, sorted.order))
@@ -125,7 +129,12 @@ impl Schemas {
 }
 
 impl<'a> Declaration<'a> {
-    fn read(entry: Entry<'a>, context: &Context<'_>, schemas: &mut Schemas, report: &mut Report) -> Self {
+    fn read(
+        entry: Entry<'a>,
+        context: &Context<'_>,
+        schemas: &mut Schemas,
+        report: &mut Report,
+    ) -> Self {
         let Entry { key, value } = entry;
         if !is_name(&key.name) {
             let message = format!("`{}` is no name for a stage", key.name);
@@ -135,7 +144,7 @@ impl<'a> Declaration<'a> {
         let place = key.span;
         let described = value.describe();
         let null = value.is_null();
-        let broken = value.is_broken();
+        let mut unreadable = value.is_broken();
         let mut fields = Fields::default();
         let mut unknown = Vec::new();
         match value.tree {
@@ -158,13 +167,19 @@ impl<'a> Declaration<'a> {
                     *field = Some(entry);
                 }
             }
-            _ if null || broken => {}
-            _ => report.push(
-                Complaint::new(value.span, format!("the stage `{name}` must be a mapping, but is {described}"))
-                    .help(format!("its keys are {}", KEYS.join(", "))),
-            ),
+            _ if null || unreadable => {}
+            _ => {
+                unreadable = true;
+                let message = format!("the stage `{name}` must be a mapping, but is {described}");
+                let help = format!("its keys are {}", KEYS.join(", "));
+                report.push(Complaint::new(value.span, message).help(help));
+            }
         }
-        let kind = if broken { Declared::Unknown } else { kind(&name, place, &fields, context, report) };
+        let kind = if unreadable {
+            Declared::Unknown
+        } else {
+            kind(&name, place, &fields, context, report)
+        };
         for key in unknown {
             let complaint = Complaint::new(key.span, format!("unknown key `{}`", key.name));
             let in_config = match &kind {
@@ -172,7 +187,8 @@ impl<'a> Declaration<'a> {
                 _ => false,
             };
             report.push(if in_config {
-                complaint.help(format!("`{0}` is a key of the config: `config: {{ {0}: … }}`", key.name))
+                complaint
+                    .help(format!("`{0}` is a key of the config: `config: {{ {0}: … }}`", key.name))
             } else {
                 complaint.suggest(report.meant(&key.name, KEYS), || {
                     format!("the keys of a stage are {}", KEYS.join(", "))
@@ -198,7 +214,13 @@ impl<'a> Declaration<'a> {
 }
 
 /// The kind that a stage is declared to be, by its key or by its name.
-fn kind(name: &str, place: Span, fields: &Fields<'_>, context: &Context<'_>, report: &mut Report) -> Declared {
+fn kind(
+    name: &str,
+    place: Span,
+    fields: &Fields<'_>,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Declared {
     let written = fields.kind.as_ref().map(|entry| &entry.value).filter(|node| !node.is_null());
     if written.is_some_and(Node::is_broken) {
         return Declared::Unknown;
@@ -208,7 +230,8 @@ fn kind(name: &str, place: Span, fields: &Fields<'_>, context: &Context<'_>, rep
         Some(node) => match node.text() {
             Some(text) => (text, node.span),
             None => {
-                let message = format!("`kind` must be the name of a kind, but is {}", node.describe());
+                let message =
+                    format!("`kind` must be the name of a kind, but is {}", node.describe());
                 report.push(Complaint::new(node.span, message));
                 return Declared::Unknown;
             }
@@ -217,7 +240,8 @@ fn kind(name: &str, place: Span, fields: &Fields<'_>, context: &Context<'_>, rep
     if let Some(kind) = context.registry.get(wanted) {
         for field in [&fields.run, &fields.outputs, &fields.files, &fields.env, &fields.shell] {
             if let Some(Entry { key, .. }) = field {
-                let message = format!("`{}` belongs to `kind: {COMMAND}`, but this is `{wanted}`", key.name);
+                let message =
+                    format!("`{}` belongs to `kind: {COMMAND}`, but this is `{wanted}`", key.name);
                 report.push(Complaint::new(key.span, message));
             }
         }

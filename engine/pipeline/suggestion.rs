@@ -4,10 +4,7 @@
 const LONGEST: usize = 64;
 
 /// The one of `names` that was probably meant by `word`: within a third of its letters, the first of the closest.
-pub(super) fn closest<'n>(
-    word: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
+pub(super) fn closest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }
@@ -23,7 +20,10 @@ pub(super) fn closest<'n>(
             continue;
         }
         let distance = strsim::osa_distance(&folded, &name.to_lowercase());
-        if distance <= allowed && distance < longer && best.is_none_or(|(least, _)| distance < least) {
+        if distance <= allowed
+            && distance < longer
+            && best.is_none_or(|(least, _)| distance < least)
+        {
             best = Some((distance, name));
         }
     }

@@ -11,13 +11,20 @@ use std::ops::Range;
 /// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template {
-    /// The parts in order; no two texts follow each other.
-    pub parts: Vec<Part>,
+    /// In order; no two texts follow each other.
+    pub(super) pieces: Vec<Piece>,
 }
 
-/// A part of a [`Template`].
+impl Template {
+    /// The pieces in order; no two texts follow each other.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+}
+
+/// A piece of a [`Template`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum Piece {
     /// Text that stands for itself.
     Text(String),
     /// The scalar of the config that these keys lead to.
@@ -73,29 +80,32 @@ impl<'t> Draft<'t> {
     pub(super) fn whole(text: &'t str) -> Self {
         let mut draft = Self::default();
         let mut at = 0;
-        while let Some(piece) = Piece::next(text, at) {
-            at += piece.width();
-            draft.piece(piece);
+        while let Some(token) = Token::next(text, at) {
+            at += token.width();
+            draft.token(token);
         }
         draft
     }
 
-    fn piece(&mut self, piece: Piece<'t>) {
-        match piece {
-            Piece::Text { meaning, .. } => self.text(meaning),
-            Piece::Placeholder(placeholder) => self.parts.push(DraftPart::Placeholder(placeholder)),
+    fn token(&mut self, token: Token<'t>) {
+        match token {
+            Token::Text { meaning, .. } => self.text(meaning),
+            Token::Placeholder(placeholder) => self.parts.push(DraftPart::Placeholder(placeholder)),
         }
     }
 }
 
 /// The next thing in a text.
-enum Piece<'t> {
+enum Token<'t> {
     /// A character, or a doubled brace.
-    Text { meaning: &'t str, width: usize },
+    Text {
+        meaning: &'t str,
+        width: usize,
+    },
     Placeholder(Placeholder<'t>),
 }
 
-impl<'t> Piece<'t> {
+impl<'t> Token<'t> {
     fn width(&self) -> usize {
         match self {
             Self::Text { width, .. } => *width,
@@ -135,11 +145,11 @@ pub(super) fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
     let mut word: Option<(Draft<'_>, usize, bool)> = None;
     let mut quote: Option<(char, usize)> = None;
     let mut at = 0;
-    while let Some(piece) = Piece::next(text, at) {
+    while let Some(token) = Token::next(text, at) {
         let start = at;
-        at += piece.width();
-        let character = match &piece {
-            Piece::Text { meaning, width } if *width == meaning.len() => meaning.chars().next(),
+        at += token.width();
+        let character = match &token {
+            Token::Text { meaning, width } if *width == meaning.len() => meaning.chars().next(),
             _ => None,
         };
         match (quote, character) {
@@ -166,8 +176,6 @@ pub(super) fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
             (None, Some(c @ ('\'' | '"'))) => {
                 *quoted = true;
                 quote = Some((c, start));
-                // An empty quotation is a word too.
-                draft.text("");
             }
             (None | Some(('"', _)), Some('\\')) => {
                 let Some(next) = text[at..].chars().next() else {
@@ -184,7 +192,7 @@ pub(super) fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
                     at += next.len_utf8();
                 }
             }
-            _ => draft.piece(piece),
+            _ => draft.token(token),
         }
     }
     if let Some((_, start)) = quote {
@@ -201,7 +209,9 @@ pub(super) fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
 fn refuse_operator(word: &str, at: usize, quoted: bool) -> Result<(), Unsplit> {
     let end = word.trim_end_matches(';').len();
     let operator = match word {
-        "|" | "||" | "&" | "&&" | ";" | "<" | ">" | ">>" | "2>" | "2>>" | "&>" | "2>&1" | "<<<" => 0,
+        "|" | "||" | "&" | "&&" | ";" | "<" | ">" | ">>" | "2>" | "2>>" | "&>" | "2>&1" | "<<<" => {
+            0
+        }
         _ if end > 0 && end < word.len() => end,
         _ => return Ok(()),
     };
@@ -218,13 +228,13 @@ pub(super) fn quoted(text: &str) -> Vec<Range<usize>> {
     let mut quote = None;
     let mut at = 0;
     let mut at_word = true;
-    while let Some(piece) = Piece::next(text, at) {
-        at += piece.width();
+    while let Some(token) = Token::next(text, at) {
+        at += token.width();
         let was_at_word = std::mem::replace(&mut at_word, false);
-        match piece {
-            Piece::Placeholder(placeholder) if quote.is_some() => found.push(placeholder.range),
-            Piece::Placeholder(_) => {}
-            Piece::Text { meaning, .. } => match (quote, meaning) {
+        match token {
+            Token::Placeholder(placeholder) if quote.is_some() => found.push(placeholder.range),
+            Token::Placeholder(_) => {}
+            Token::Text { meaning, .. } => match (quote, meaning) {
                 (None | Some("\""), "\\") => {
                     at += text[at..].chars().next().map_or(0, char::len_utf8);
                 }
@@ -280,9 +290,15 @@ mod tests {
         assert_eq!(split("cp {inputs.a} x{outputs.b}y"), ["cp", "<inputs a>", "x<outputs b>y"]);
         assert_eq!(split("'{inputs.a} z' {config.a.b}"), ["<inputs a> z", "<config a b>"]);
         assert_eq!(split("{{inputs.a}} {{ }}"), ["{inputs.a}", "{", "}"]);
-        assert_eq!(split("awk '{print $1}' {} {a} {a..b} { inputs.a }"), ["awk", "{print $1}", "{}", "{a}", "{a..b}", "{", "inputs.a", "}"]);
+        assert_eq!(
+            split("awk '{print $1}' {} {a} {a..b} { inputs.a }"),
+            ["awk", "{print $1}", "{}", "{a}", "{a..b}", "{", "inputs.a", "}"]
+        );
         assert_eq!(split("{input.raw}"), ["<input raw>"]);
-        let Some(DraftPart::Placeholder(placeholder)) = &words("ä {a.b}").unwrap()[1].parts.pop() else { panic!() };
+        let Some(DraftPart::Placeholder(placeholder)) = &words("ä {a.b}").unwrap()[1].parts.pop()
+        else {
+            panic!()
+        };
         assert_eq!(placeholder.range, 3..8);
     }
 

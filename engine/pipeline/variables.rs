@@ -81,7 +81,9 @@ impl<'a> Variables<'a> {
             if let Some((span, text)) = places.next() {
                 let message = format!("variables form a loop: {}", chain.join(" → "));
                 let complaint = Complaint::new(span, message).here(text);
-                report.push(places.fold(complaint, |complaint, (span, text)| complaint.label(span, text)));
+                report.push(
+                    places.fold(complaint, |complaint, (span, text)| complaint.label(span, text)),
+                );
             }
         }
         drop(uses);
@@ -112,7 +114,13 @@ impl<'a> Variables<'a> {
         self.expand_at(node, 0, sources, report);
     }
 
-    fn expand_at(&mut self, node: &mut Node<'a>, depth: usize, sources: &[Source], report: &mut Report) {
+    fn expand_at(
+        &mut self,
+        node: &mut Node<'a>,
+        depth: usize,
+        sources: &[Source],
+        report: &mut Report,
+    ) {
         match &mut node.tree {
             Tree::Sequence(items) => {
                 for item in items {
@@ -177,8 +185,11 @@ impl<'a> Variables<'a> {
                 }
                 Part::Malformed(range) => {
                     report.push(
-                        Complaint::new(locate(&range), "`${` begins a variable, but no name and `}` follow")
-                            .help("write `$${` for a literal `${`"),
+                        Complaint::new(
+                            locate(&range),
+                            "`${` begins a variable, but no name and `}` follow",
+                        )
+                        .help("write `$${` for a literal `${`"),
                     );
                     sound = false;
                     (range, false)
@@ -216,7 +227,10 @@ impl<'a> Variables<'a> {
         let Some(text) = value.text() else {
             let complaint = Complaint::new(
                 place(),
-                format!("the variable `{name}` is {} and can't stand inside a text", value.describe()),
+                format!(
+                    "the variable `{name}` is {} and can't stand inside a text",
+                    value.describe()
+                ),
             )
             .label(value.span, "its value");
             report.push(complaint);
@@ -236,10 +250,16 @@ impl<'a> Variables<'a> {
         let found = self.values.get(name);
         if found.is_none() && !report.is_full() {
             let meant = report.meant(name, self.names.iter().map(String::as_str));
-            report.push(Complaint::new(place(), format!("no variable is called `{name}`")).suggest(
-                meant,
-                || format!("declare it: `vars: {{ {name}: … }}`; a literal `${{` is written `$${{`"),
-            ));
+            report.push(
+                Complaint::new(place(), format!("no variable is called `{name}`")).suggest(
+                    meant,
+                    || {
+                        format!(
+                            "declare it: `vars: {{ {name}: … }}`; a literal `${{` is written `$${{`"
+                        )
+                    },
+                ),
+            );
         }
         found
     }
@@ -250,7 +270,10 @@ impl<'a> Variables<'a> {
             self.left = left;
         } else if !self.exhausted {
             self.exhausted = true;
-            report.push(Complaint::new(span, format!("variables expand to more than {NODES} values")));
+            report.push(Complaint::new(
+                span,
+                format!("variables expand to more than {NODES} values"),
+            ));
         }
         left.map(|_| ())
     }

@@ -166,15 +166,18 @@ impl<'a> Builder<'a, '_> {
                 let weight = anchored.weight;
                 self.spend(weight, span)?;
                 // `get` again: `spend` needs the whole of `self`.
-                let mut node = self.anchors.get(&id).map_or_else(|| Node::broken(span), |a| a.node.clone());
+                let mut node =
+                    self.anchors.get(&id).map_or_else(|| Node::broken(span), |a| a.node.clone());
                 node.origin = Some(node.span);
                 node.span = span;
                 return Ok(node);
             }
             Event::UnresolvedAlias(name) => {
-                self.report.push(Complaint::new(span, format!("no anchor is called `{name}`")).help(
-                    "a plain text can't begin with `*`: put it in quotes if it is no alias",
-                ));
+                self.report.push(
+                    Complaint::new(span, format!("no anchor is called `{name}`")).help(
+                        "a plain text can't begin with `*`: put it in quotes if it is no alias",
+                    ),
+                );
                 return Ok(Node::broken(span));
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -237,9 +240,12 @@ impl<'a> Builder<'a, '_> {
             self.refuse_tag(&tag.original(), span);
         }
         if self.text.flow && style == StructureStyle::Block {
-            return Err(Complaint::new(span, "the value reads as a list or a mapping in block style")
-                .help("put a text in quotes; write a list as `[a, b]` and a mapping as `{a: b}`")
-                .into());
+            return Err(Complaint::new(
+                span,
+                "the value reads as a list or a mapping in block style",
+            )
+            .help("put a text in quotes; write a list as `[a, b]` and a mapping as `{a: b}`")
+            .into());
         }
         Ok(())
     }
@@ -272,7 +278,8 @@ impl<'a> Builder<'a, '_> {
                 }
                 break;
             }
-            let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
+            let merges =
+                matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
             let key = self.node(event, at, depth + 1)?;
             let Some((event, at)) = self.next()? else { break };
             let mut value = self.node(event, at, depth + 1)?;
@@ -290,7 +297,10 @@ impl<'a> Builder<'a, '_> {
                 Tree::Broken => {}
                 Tree::Sequence(_) | Tree::Mapping(_) => self.report.push(Complaint::new(
                     key.span,
-                    format!("a key must be a text, but is {}", if matches!(key.tree, Tree::Sequence(_)) { "a list" } else { "a mapping" }),
+                    format!(
+                        "a key must be a text, but is {}",
+                        if matches!(key.tree, Tree::Sequence(_)) { "a list" } else { "a mapping" }
+                    ),
                 )),
             }
         }
@@ -364,7 +374,8 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn refuse_merge(&mut self, span: Span) {
-        self.report.push(Complaint::new(span, "`<<` merges mappings only").help("such as `<<: *base`"));
+        self.report
+            .push(Complaint::new(span, "`<<` merges mappings only").help("such as `<<: *base`"));
     }
 }
 
@@ -473,7 +484,10 @@ mod tests {
             let messages = messages(text);
             assert!(messages[0].contains(part), "{messages:?}");
         }
-        assert_eq!(read("a: !!str 3").0.unwrap().get("a").unwrap().value.describe(), "the text `3`");
+        assert_eq!(
+            read("a: !!str 3").0.unwrap().get("a").unwrap().value.describe(),
+            "the text `3`"
+        );
         assert!(read("").0.unwrap().is_null());
         assert!(read("# nothing\n").0.unwrap().is_null());
     }

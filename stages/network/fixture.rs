@@ -76,7 +76,7 @@ impl Spectra {
 /// A network of every kind of layer, small enough for tests.
 pub(super) fn small(channels: usize, slots: usize) -> Architecture {
     Architecture {
-        kernels: vec![1, 3, 7],
+        kernels: vec![3, 5, 9],
         filters: 3,
         dense: vec![12, 8],
         dropout: 0.1,

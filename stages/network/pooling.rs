@@ -25,6 +25,7 @@ impl Pooling {
         let (scale, shift) = (&by.scale[..n], &by.shift[..n]);
         for (pair, pooled) in values.chunks_exact(2 * n).zip(pooled.chunks_exact_mut(n)) {
             let (left, right) = pair.split_at(n);
+            let (left, right, pooled) = (&left[..n], &right[..n], &mut pooled[..n]);
             for f in 0..n {
                 let a = left[f] * scale[f] + shift[f];
                 let b = right[f] * scale[f] + shift[f];
@@ -47,13 +48,16 @@ impl Pooling {
         let (mean, inverse) = (&by.mean[..n], &by.inverse[..n]);
         sums.add_rows(self.length / 2, |row, first, second| {
             let (left, right) = values[2 * row * n..][..2 * n].split_at(n);
+            let (left, right) = (&left[..n], &right[..n]);
             let gradient = &gradient[row * n..][..n];
             let (first, second) = (&mut first[..n], &mut second[..n]);
             for f in 0..n {
-                let a = left[f] * scale[f] + shift[f];
-                let b = right[f] * scale[f] + shift[f];
-                let (greater, winner) = if b > a { (b, right[f]) } else { (a, left[f]) };
-                let g = if greater > 0.0 { gradient[f] } else { 0.0 };
+                let (l, r, g) = (left[f], right[f], gradient[f]);
+                let a = l * scale[f] + shift[f];
+                let b = r * scale[f] + shift[f];
+                let winner = if b > a { r } else { l };
+                let greater = if b > a { b } else { a };
+                let g = if greater > 0.0 { g } else { 0.0 };
                 first[f] += g;
                 second[f] += g * ((winner - mean[f]) * inverse[f]);
             }
@@ -75,27 +79,31 @@ impl Pooling {
         let n = self.features;
         for (part, &start) in starts.iter().enumerate() {
             let of = part * filters..(part + 1) * filters;
-            let (scale, shift) = (&by.scale[of.clone()], &by.shift[of.clone()]);
-            let slope = &through.slope[of.clone()];
-            let offset = &through.offset[of.clone()];
-            let factor = &through.scale[of.clone()];
+            // Slices of one known length let the compiler drop the bounds checks and work on several features at once.
+            let scale = &by.scale[of.clone()][..filters];
+            let shift = &by.shift[of.clone()][..filters];
+            let slope = &through.slope[of.clone()][..filters];
+            let offset = &through.offset[of.clone()][..filters];
+            let factor = &through.scale[of.clone()][..filters];
             let result = &mut result[start..start + self.length * filters];
             let pairs = values
                 .chunks_exact(2 * n)
                 .zip(gradient.chunks_exact(n))
                 .zip(result.chunks_exact_mut(2 * filters));
             for ((pair, gradient), result) in pairs {
-                let left = &pair[of.clone()];
-                let right = &pair[n + of.start..n + of.end];
-                let gradient = &gradient[of.clone()];
+                let left = &pair[of.clone()][..filters];
+                let right = &pair[n + of.start..][..filters];
+                let gradient = &gradient[of.clone()][..filters];
                 let (to_left, to_right) = result.split_at_mut(filters);
+                let to_right = &mut to_right[..filters];
                 for f in 0..filters {
-                    let a = left[f] * scale[f] + shift[f];
-                    let b = right[f] * scale[f] + shift[f];
+                    let (l, r, g) = (left[f], right[f], gradient[f]);
+                    let a = l * scale[f] + shift[f];
+                    let b = r * scale[f] + shift[f];
                     let greater = if b > a { b } else { a };
-                    let g = factor[f] * if greater > 0.0 { gradient[f] } else { 0.0 };
-                    to_left[f] = slope[f] * left[f] + offset[f] + if b > a { 0.0 } else { g };
-                    to_right[f] = slope[f] * right[f] + offset[f] + if b > a { g } else { 0.0 };
+                    let g = factor[f] * if greater > 0.0 { g } else { 0.0 };
+                    to_left[f] = slope[f] * l + offset[f] + if b > a { 0.0 } else { g };
+                    to_right[f] = slope[f] * r + offset[f] + if b > a { g } else { 0.0 };
                 }
             }
             if self.length % 2 == 1 {

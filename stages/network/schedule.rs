@@ -1,9 +1,10 @@
 //! How the learning rate changes while training goes on.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The course of the learning rate after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// It stays. An epoch does not depend on how many are to follow, so training can always be extended.

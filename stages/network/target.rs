@@ -3,13 +3,14 @@
 //! Amplitudes are taken relative to the spectrum's noise rms, means and sigmas as fractions of the axis; each is then brought
 //! to about mean 0 and variance 1, linearly or in its logarithm, by constants fitted on the training rows.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::examples::Examples;
 use super::grid::Grid;
 
 /// Whether a quantity is standardised itself or in its logarithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Space {
     /// The quantity itself: errors count alike wherever they are made, so the head predicts conditional means.
