@@ -15,7 +15,7 @@ use crate::{
 
 /// What goes wrong before a stage can be looked up.
 #[derive(Debug, Error)]
-pub enum ResolveError {
+pub(crate) enum ResolveError {
     /// A file of the user's can't be used.
     #[error("input `{input}`: {source}")]
     Input {

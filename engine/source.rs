@@ -18,7 +18,7 @@ use crate::{
 
 /// What goes wrong with a file or folder of the user's.
 #[derive(Debug, Error)]
-pub enum SourceError {
+pub(crate) enum SourceError {
     /// It isn't there, or can't be read.
     #[error("failed to read `{}`", path.display())]
     Read {

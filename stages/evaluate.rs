@@ -9,7 +9,9 @@ use crate::{
         CATALOGUE, CHUNK_ROWS, ComponentsReader, METRICS, METRICS_FILE, ROWS, Rows, SPECTRA,
         SpectraHead, SpectraReader, TABLE, TRUTH,
     },
-    spectra::{Bin, ByParameter, Component, ConstantGuess, Evaluation, MatchCriteria, MeanUnit, Metrics},
+    spectra::{
+        Bin, ByParameter, Component, ConstantGuess, Evaluation, MatchCriteria, MeanUnit, Metrics,
+    },
 };
 
 /// The evaluation of a catalogue.
@@ -105,7 +107,9 @@ pub struct Baselines {
 /// What keeps a catalogue from being evaluated.
 #[derive(Debug, thiserror::Error)]
 enum EvaluateError {
-    #[error("there are {spectra} spectra, {truth} rows of truth and {catalogue} of the catalogue: they don't belong together")]
+    #[error(
+        "there are {spectra} spectra, {truth} rows of truth and {catalogue} of the catalogue: they don't belong together"
+    )]
     Rows { spectra: u64, truth: u64, catalogue: u64 },
     #[error("there are no {subset:?} rows to evaluate")]
     Empty { subset: Subset },
@@ -130,7 +134,8 @@ impl Stage for Evaluate {
     type Config = Config;
 
     const KIND: &'static str = "evaluate";
-    const ABOUT: &'static str = "Says how good a catalogue is, beside baselines that say the same of every spectrum.";
+    const ABOUT: &'static str =
+        "Says how good a catalogue is, beside baselines that say the same of every spectrum.";
     const REVISION: u32 = 1;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
@@ -140,8 +145,16 @@ impl Stage for Evaluate {
         InputPort::optional("rows", ROWS, "which rows were trained on, and which are for testing"),
     ];
     const OUTPUTS: &'static [OutputPort] = &[
-        OutputPort::new("metrics", METRICS, "every figure, of the catalogue and the baselines, as JSON"),
-        OutputPort::new("tables", TABLE, "the figures as CSV: summary, parameters, confusion, separation, signal_to_noise"),
+        OutputPort::new(
+            "metrics",
+            METRICS,
+            "every figure, of the catalogue and the baselines, as JSON",
+        ),
+        OutputPort::new(
+            "tables",
+            TABLE,
+            "the figures as CSV: summary, parameters, confusion, separation, signal_to_noise",
+        ),
     ];
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
@@ -150,7 +163,12 @@ impl Stage for Evaluate {
         let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
         let count = spectra.rows();
         if truth.rows() != count || catalogue.rows() != count {
-            return Err(EvaluateError::Rows { spectra: count, truth: truth.rows(), catalogue: catalogue.rows() }.into());
+            return Err(EvaluateError::Rows {
+                spectra: count,
+                truth: truth.rows(),
+                catalogue: catalogue.rows(),
+            }
+            .into());
         }
         let (subset, evaluated, training) = match work.optional("rows") {
             Some(rows) => {
@@ -201,7 +219,10 @@ impl Stage for Evaluate {
             intensity_unit: unit.clone(),
             axis_unit: axis.unit.clone(),
             metrics: found.finish(),
-            baselines: Baselines { majority_count: majority.finish(), constant_guess: constant.finish() },
+            baselines: Baselines {
+                majority_count: majority.finish(),
+                constant_guess: constant.finish(),
+            },
         };
         work.output("metrics")?.document(METRICS_FILE, &document)?;
         write_tables(&document, work.output("tables")?)
@@ -229,7 +250,9 @@ fn write_tables(document: &Document, output: &Output) -> Result<(), StageError> 
     let Document { metrics, baselines, .. } = document;
     let three = [metrics, &baselines.majority_count, &baselines.constant_guess];
 
-    let mut summary = vec![["figure", "catalogue", "majority_count", "constant_guess"].map(String::from).to_vec()];
+    let mut summary = vec![
+        ["figure", "catalogue", "majority_count", "constant_guess"].map(String::from).to_vec(),
+    ];
     for (name, figure) in SUMMARY {
         let mut line = vec![name.to_owned()];
         line.extend(three.map(|metrics| number(figure(metrics))));
@@ -237,10 +260,18 @@ fn write_tables(document: &Document, output: &Output) -> Result<(), StageError> 
     }
     write_table(output, "summary.csv", &summary)?;
 
-    let header = ["parameter", "unit", "active_r2", "slot_r2", "active_mean_absolute_error", "matched_mean_absolute_error"];
+    let header = [
+        "parameter",
+        "unit",
+        "active_r2",
+        "slot_r2",
+        "active_mean_absolute_error",
+        "matched_mean_absolute_error",
+    ];
     let mut parameters = vec![header.map(String::from).to_vec()];
     let units = [&document.intensity_unit, &document.axis_unit, &document.axis_unit];
-    let columns = [metrics.active.r2, metrics.slot_r2, metrics.active.error, metrics.matched_error].map(array);
+    let columns = [metrics.active.r2, metrics.slot_r2, metrics.active.error, metrics.matched_error]
+        .map(array);
     for (i, (name, unit)) in ["amplitude", "mean", "sigma"].into_iter().zip(units).enumerate() {
         let mut line = vec![name.to_owned(), unit.clone()];
         line.extend(columns.map(|column| number(column[i])));
@@ -252,7 +283,9 @@ fn write_tables(document: &Document, output: &Output) -> Result<(), StageError> 
     let mut confusion = vec![vec!["true_count".to_owned()]];
     confusion[0].extend((0..classes).map(|predicted| format!("predicted_{predicted}")));
     for (truth, line) in metrics.count.confusion.iter().enumerate() {
-        confusion.push(std::iter::once(truth.to_string()).chain(line.iter().map(u64::to_string)).collect());
+        confusion.push(
+            std::iter::once(truth.to_string()).chain(line.iter().map(u64::to_string)).collect(),
+        );
     }
     write_table(output, "confusion.csv", &confusion)?;
 
@@ -286,7 +319,8 @@ fn array<T>(by: ByParameter<T>) -> [T; 3] {
 }
 
 fn bins(bins: &[Bin]) -> Vec<Vec<String>> {
-    let header = ["from", "to", "label", "true", "predicted", "matched", "precision", "recall", "f1"];
+    let header =
+        ["from", "to", "label", "true", "predicted", "matched", "precision", "recall", "f1"];
     let mut table = vec![header.map(String::from).to_vec()];
     for Bin { label, min, max, score } in bins {
         let counts = [score.truth, score.predicted, score.matched].map(|n| n.to_string());

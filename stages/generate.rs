@@ -134,7 +134,8 @@ impl Stage for Generate {
     type Config = Config;
 
     const KIND: &'static str = "generate";
-    const ABOUT: &'static str = "Makes synthetic spectra of Gaussian components and noise, with their truth.";
+    const ABOUT: &'static str =
+        "Makes synthetic spectra of Gaussian components and noise, with their truth.";
     const REVISION: u32 = 1;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[InputPort::optional(
@@ -167,11 +168,13 @@ impl Stage for Generate {
         let head = SpectraHead { axis: recipe.axis.clone(), unit, sky: None };
         let spectra = SpectraWriter::create(work.output("spectra")?, config.count, &head)?;
         let slots = config.max_components;
-        let (truth, _) = ComponentsWriter::create(work.output("truth")?, config.count, slots, &head)?;
+        let (truth, _) =
+            ComponentsWriter::create(work.output("truth")?, config.count, slots, &head)?;
         for_each_chunk(work, config.count, |chunk, rows| {
             let count = (rows.end - rows.start) as usize;
             let mut values = Vec::with_capacity(count * recipe.axis.channels);
-            let (mut noise, mut components) = (Vec::with_capacity(count), Vec::with_capacity(count));
+            let (mut noise, mut components) =
+                (Vec::with_capacity(count), Vec::with_capacity(count));
             for row in rows {
                 let spectrum = recipe.row(config.seed, row);
                 values.extend(spectrum.values);

@@ -62,7 +62,9 @@ enum ImportError {
     Open { path: std::path::PathBuf, source: std::io::Error },
     #[error("the axis of the cube is in `{found}`, which can't be turned into `{wanted}`")]
     Unit { found: String, wanted: &'static str },
-    #[error("no channel of the cube lies in the stretches of `line_free` (the axis runs from {from} to {to} {unit})")]
+    #[error(
+        "no channel of the cube lies in the stretches of `line_free` (the axis runs from {from} to {to} {unit})"
+    )]
     NoLineFree { from: f64, to: f64, unit: String },
     #[error("the cube has {found} pixels along an axis, more than {} can be numbered", u32::MAX)]
     Pixels { found: usize },
@@ -87,7 +89,10 @@ impl Stage for Import {
         let mut faults = Vec::new();
         for [from, to] in &config.line_free {
             if from.partial_cmp(to).is_none_or(std::cmp::Ordering::is_gt) {
-                faults.push(Fault::at("line_free", format!("[{from}, {to}] must run from the smaller to the larger value")));
+                faults.push(Fault::at(
+                    "line_free",
+                    format!("[{from}, {to}] must run from the smaller to the larger value"),
+                ));
             }
         }
         if let Some(rms) = config.noise_rms
@@ -101,11 +106,13 @@ impl Stage for Import {
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let path = work.input("cube")?.file()?;
         let open = || -> Result<CubeReader<BufReader<File>>, StageError> {
-            let file = File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
+            let file = File::open(&path)
+                .map_err(|source| ImportError::Open { path: path.clone(), source })?;
             Ok(CubeReader::open(BufReader::new(file))?)
         };
         let header = open()?.header().clone();
-        if let Some(found) = [header.nx, header.ny].into_iter().find(|&n| u32::try_from(n).is_err()) {
+        if let Some(found) = [header.nx, header.ny].into_iter().find(|&n| u32::try_from(n).is_err())
+        {
             return Err(ImportError::Pixels { found }.into());
         }
         let head = SpectraHead {
@@ -136,7 +143,9 @@ impl Stage for Import {
 }
 
 fn sky(header: &CubeHeader) -> Sky {
-    let spelled = |(keyword, value): &(String, crate::spectra::CardValue)| (keyword.clone(), value.to_string());
+    let spelled = |(keyword, value): &(String, crate::spectra::CardValue)| {
+        (keyword.clone(), value.to_string())
+    };
     Sky { nx: header.nx, ny: header.ny, cards: header.sky.cards.iter().map(spelled).collect() }
 }
 
@@ -146,7 +155,9 @@ fn rms(spectrum: &[f32], line_free: Option<&[usize]>) -> f64 {
         return Noise::measure(spectrum).map_or(f64::NAN, |noise| noise.rms);
     };
     let (mut squares, mut count) = (0.0, 0_u32);
-    for value in channels.iter().map(|&channel| f64::from(spectrum[channel])).filter(|v| v.is_finite()) {
+    for value in
+        channels.iter().map(|&channel| f64::from(spectrum[channel])).filter(|v| v.is_finite())
+    {
         squares += value * value;
         count += 1;
     }
@@ -155,13 +166,17 @@ fn rms(spectrum: &[f32], line_free: Option<&[usize]>) -> f64 {
 }
 
 /// The channels that lie in the stretches; `None` where there are no stretches.
-fn line_free_channels(axis: &Axis, stretches: &[[f64; 2]]) -> Result<Option<Vec<usize>>, ImportError> {
+fn line_free_channels(
+    axis: &Axis,
+    stretches: &[[f64; 2]],
+) -> Result<Option<Vec<usize>>, ImportError> {
     if stretches.is_empty() {
         return Ok(None);
     }
     let values = axis.values();
     let is_free = |value: f64| stretches.iter().any(|[from, to]| (*from..=*to).contains(&value));
-    let channels: Vec<usize> = (0..values.len()).filter(|&channel| is_free(values[channel])).collect();
+    let channels: Vec<usize> =
+        (0..values.len()).filter(|&channel| is_free(values[channel])).collect();
     if channels.is_empty() {
         let [from, to] = [0.0, (axis.channels - 1) as f64].map(|channel| axis.value(channel));
         return Err(ImportError::NoLineFree { from, to, unit: axis.unit.clone() });
@@ -211,7 +226,10 @@ mod tests {
     #[test]
     fn the_axis_may_be_had_in_another_unit_of_its_kind() {
         let kilometres = in_unit(&axis(), AxisUnit::KilometresPerSecond).unwrap();
-        assert_eq!((kilometres.start, kilometres.step, kilometres.unit.as_str()), (-5.0, 0.25, "km/s"));
+        assert_eq!(
+            (kilometres.start, kilometres.step, kilometres.unit.as_str()),
+            (-5.0, 0.25, "km/s")
+        );
         assert_eq!(in_unit(&axis(), AxisUnit::Keep).unwrap(), axis());
         let error = in_unit(&axis(), AxisUnit::Gigahertz).unwrap_err().to_string();
         assert!(error.contains("`m/s`") && error.contains("`GHz`"), "{error}");
@@ -219,7 +237,8 @@ mod tests {
 
     #[test]
     fn noise_may_be_measured_where_the_user_says() {
-        let free = line_free_channels(&axis(), &[[-5000.0, -4500.0], [5000.0, 9000.0]]).unwrap().unwrap();
+        let free =
+            line_free_channels(&axis(), &[[-5000.0, -4500.0], [5000.0, 9000.0]]).unwrap().unwrap();
         assert_eq!(free, [0, 1, 2, 40]);
         let mut spectrum = [100.0_f32; 41];
         for (channel, value) in free.iter().zip([3.0, -3.0, f32::NAN, 3.0]) {
@@ -233,8 +252,10 @@ mod tests {
 
     #[test]
     fn swapped_stretches_and_noise_below_zero_are_faults() {
-        let config = Config { line_free: vec![[2.0, 1.0]], noise_rms: Some(-1.0), ..Default::default() };
-        let keys: Vec<String> = Import::check(&config).into_iter().flat_map(|fault| fault.path).collect();
+        let config =
+            Config { line_free: vec![[2.0, 1.0]], noise_rms: Some(-1.0), ..Default::default() };
+        let keys: Vec<String> =
+            Import::check(&config).into_iter().flat_map(|fault| fault.path).collect();
         assert_eq!(keys, ["line_free", "noise_rms"]);
     }
 }

@@ -82,11 +82,18 @@ impl Stage for ImportTruth {
     const REVISION: u32 = 1;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
-        InputPort::required("table", ArtifactType::FILE, "a CSV table with a row for each component"),
+        InputPort::required(
+            "table",
+            ArtifactType::FILE,
+            "a CSV table with a row for each component",
+        ),
         InputPort::required("spectra", SPECTRA, "the spectra that the components belong to"),
     ];
-    const OUTPUTS: &'static [OutputPort] =
-        &[OutputPort::new("truth", TRUTH, "the components of every spectrum, none where the table has none")];
+    const OUTPUTS: &'static [OutputPort] = &[OutputPort::new(
+        "truth",
+        TRUTH,
+        "the components of every spectrum, none where the table has none",
+    )];
 
     fn check(config: &Config) -> Vec<Fault> {
         let columns = [
@@ -129,7 +136,12 @@ impl Columns<'_> {
         let matches = |name: &str| name.trim() == column;
         self.header.iter().position(matches).ok_or_else(|| TableError::NoColumn {
             column: column.to_owned(),
-            found: self.header.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            found: self
+                .header
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     }
 }
@@ -149,8 +161,13 @@ fn read(
     } else {
         vec![(columns.place(&config.row_column)?, config.row_column.as_str())]
     };
-    let [amplitude, mean, sigma] = [&config.amplitude_column, &config.mean_column, &config.sigma_column];
-    let places = [(columns.place(amplitude)?, amplitude), (columns.place(mean)?, mean), (columns.place(sigma)?, sigma)];
+    let [amplitude, mean, sigma] =
+        [&config.amplitude_column, &config.mean_column, &config.sigma_column];
+    let places = [
+        (columns.place(amplitude)?, amplitude),
+        (columns.place(mean)?, mean),
+        (columns.place(sigma)?, sigma),
+    ];
 
     let mut components = vec![Vec::new(); rows as usize];
     let mut record = csv::StringRecord::new();
@@ -165,7 +182,8 @@ fn read(
         let text = |at: usize| record.get(at).unwrap_or("").trim();
         let mut index = [0_u64; 2];
         for (value, &(at, column)) in index.iter_mut().zip(&location) {
-            *value = text(at).parse().map_err(|_| wrong((at, column), "a number from 0 upwards"))?;
+            *value =
+                text(at).parse().map_err(|_| wrong((at, column), "a number from 0 upwards"))?;
         }
         let mut values = [0.0; 3];
         for (value, &(at, column)) in values.iter_mut().zip(&places) {
@@ -175,7 +193,11 @@ fn read(
         if values[2] <= 0.0 {
             return Err(wrong((places[2].0, places[2].1), "positive"));
         }
-        let row = row_of(head, rows, index).map_err(|(place, available)| TableError::Place { line, place, available })?;
+        let row = row_of(head, rows, index).map_err(|(place, available)| TableError::Place {
+            line,
+            place,
+            available,
+        })?;
         components[row].push(component(values, &head.axis, config.position_unit));
     }
     for found in &mut components {
@@ -185,12 +207,18 @@ fn read(
 }
 
 /// The spectrum at the index of a table's row; if there is none, which one was asked for and what there is.
-fn row_of(head: &SpectraHead, rows: u64, [first, second]: [u64; 2]) -> Result<usize, (String, String)> {
+fn row_of(
+    head: &SpectraHead,
+    rows: u64,
+    [first, second]: [u64; 2],
+) -> Result<usize, (String, String)> {
     match &head.sky {
         Some(sky) if first < sky.nx as u64 && second < sky.ny as u64 => {
             Ok((second * sky.nx as u64 + first) as usize)
         }
-        Some(sky) => Err((format!("pixel ({first}, {second})"), format!("{} × {} pixels", sky.nx, sky.ny))),
+        Some(sky) => {
+            Err((format!("pixel ({first}, {second})"), format!("{} × {} pixels", sky.nx, sky.ny)))
+        }
         None if first < rows => Ok(first as usize),
         None => Err((format!("row {first}"), format!("{rows} rows"))),
     }
@@ -199,7 +227,9 @@ fn row_of(head: &SpectraHead, rows: u64, [first, second]: [u64; 2]) -> Result<us
 fn component([amplitude, mean, sigma]: [f64; 3], axis: &Axis, unit: PositionUnit) -> Component {
     match unit {
         PositionUnit::Axis => Component { amplitude, mean, sigma },
-        PositionUnit::Channels => Component { amplitude, mean: axis.value(mean), sigma: sigma * axis.width() },
+        PositionUnit::Channels => {
+            Component { amplitude, mean: axis.value(mean), sigma: sigma * axis.width() }
+        }
     }
 }
 
@@ -218,7 +248,11 @@ mod tests {
     }
 
     fn in_channels() -> Config {
-        Config { position_unit: PositionUnit::Channels, mean_column: "mean_ch".to_owned(), ..Config::default() }
+        Config {
+            position_unit: PositionUnit::Channels,
+            mean_column: "mean_ch".to_owned(),
+            ..Config::default()
+        }
     }
 
     #[test]

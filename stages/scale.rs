@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifacts::{CHUNK_ROWS, ROWS, Rows, SCALED, SCALER, SCALER_FILE, SPECTRA, SpectraReader, chunks},
+    artifacts::{
+        CHUNK_ROWS, ROWS, Rows, SCALED, SCALER, SCALER_FILE, SPECTRA, SpectraReader, chunks,
+    },
     row_chunks::for_each_chunk,
     spectra::{Scaler, StandardFit},
 };
@@ -51,7 +53,11 @@ impl Stage for Scale {
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", SPECTRA, "the spectra to scale"),
-        InputPort::optional("rows", ROWS, "the training rows, on which `method: standard` is fitted"),
+        InputPort::optional(
+            "rows",
+            ROWS,
+            "the training rows, on which `method: standard` is fitted",
+        ),
     ];
     const OUTPUTS: &'static [OutputPort] = &[
         OutputPort::new("spectra", SCALED, "the scaled spectra; 0 where a channel is missing"),

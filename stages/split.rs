@@ -49,7 +49,8 @@ impl Stage for Split {
         "Decides which rows train, validate and test; a row keeps its place when rows are added.";
     const REVISION: u32 = 1;
     const EXACTNESS: Exactness = Exactness::Exact;
-    const INPUTS: &'static [InputPort] = &[InputPort::required("spectra", SPECTRA, "the spectra to split")];
+    const INPUTS: &'static [InputPort] =
+        &[InputPort::required("spectra", SPECTRA, "the spectra to split")];
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("rows", ROWS, "the rows of the three parts, each sorted")];
 
@@ -68,7 +69,10 @@ impl Stage for Split {
                 SplitError::Fraction { name: "test", .. } => Fault::at("test", error.to_string()),
                 SplitError::Fraction { name: "training", .. } => {
                     let sum = config.validation + config.test;
-                    Fault::at("validation", format!("validation and test take {sum} of all rows, which is more than 1"))
+                    Fault::at(
+                        "validation",
+                        format!("validation and test take {sum} of all rows, which is more than 1"),
+                    )
                 }
                 _ => Fault::at("validation", error.to_string()),
             };

@@ -29,8 +29,7 @@ pub(super) fn outputs(
     fields: &Fields<'_>,
     report: &mut Report,
 ) -> Option<Vec<String>> {
-    let Some(Entry { value, .. }) = fields.outputs.as_ref().filter(|entry| !entry.value.is_null())
-    else {
+    let Some(Entry { value, .. }) = fields.given("outputs") else {
         report.push(
             Complaint::new(place, format!("the command `{stage}` has no `outputs`")).help(
                 "list what it makes: `outputs: [NAME, …]`, and use `{outputs.NAME}` in `run`",
@@ -65,11 +64,11 @@ pub(super) fn read(
     let shell = shell(fields, report);
     let files = files(fields, context, report);
     let env = env(fields, report);
-    let inputs = fields.inputs.as_ref().map(|entry| &entry.value);
+    let inputs = fields.get("inputs").map(|entry| &entry.value);
     let scope = Scope { config: config.as_ref(), inputs, outputs, context };
     let run = run(declaration, shell?, &scope, report);
     let (run, used) = run?;
-    if let (Some(outputs), Some(Entry { value, .. })) = (outputs, &fields.outputs) {
+    if let (Some(outputs), Some(Entry { value, .. })) = (outputs, fields.get("outputs")) {
         for (i, output) in outputs.iter().enumerate() {
             if !used.contains(output.as_str()) {
                 let span = match &value.tree {
@@ -130,7 +129,7 @@ fn texts<'n, 'a>(
 }
 
 fn config(fields: &Fields<'_>, report: &mut Report) -> Option<Value> {
-    match &fields.config {
+    match fields.get("config") {
         Some(Entry { value, .. }) if !value.is_null() => match &value.tree {
             Tree::Mapping(_) => schema::free(value, report),
             Tree::Broken => None,
@@ -145,7 +144,7 @@ fn config(fields: &Fields<'_>, report: &mut Report) -> Option<Value> {
 }
 
 fn shell(fields: &Fields<'_>, report: &mut Report) -> Option<bool> {
-    let Some(Entry { value, .. }) = &fields.shell else { return Some(false) };
+    let Some(Entry { value, .. }) = fields.get("shell") else { return Some(false) };
     match value.atom() {
         Some(Atom::Bool(shell)) => Some(shell),
         _ if value.is_broken() => None,
@@ -158,8 +157,7 @@ fn shell(fields: &Fields<'_>, report: &mut Report) -> Option<bool> {
 }
 
 fn env(fields: &Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
-    let Some(Entry { value, .. }) = fields.env.as_ref().filter(|entry| !entry.value.is_null())
-    else {
+    let Some(Entry { value, .. }) = fields.given("env") else {
         return Some(Vec::new());
     };
     let (names, mut sound) =
@@ -188,8 +186,7 @@ fn files(
     context: &Context<'_>,
     report: &mut Report,
 ) -> Option<Vec<CommandFile>> {
-    let Some(Entry { value, .. }) = fields.files.as_ref().filter(|entry| !entry.value.is_null())
-    else {
+    let Some(Entry { value, .. }) = fields.given("files") else {
         return Some(Vec::new());
     };
     let mut files: Vec<CommandFile> = Vec::new();
@@ -198,7 +195,7 @@ fn files(
         let place = node.span;
         let refusal = match plain_path(written) {
             None => {
-                let message = format!("`{written}` doesn't lie in the pipeline's folder");
+                let message = format!("`{written}` is no path within the pipeline's folder");
                 Complaint::new(place, message).help(
                     "`files` stand at their own paths when the command runs: give a path within the folder, without `..`",
                 )
@@ -262,7 +259,7 @@ fn run(
         Complaint::new(span, format!("the command `{}` has nothing to `run`", declaration.name))
             .help("such as `run: python clean.py {inputs.raw} {outputs.table}`")
     };
-    let Some(Entry { value, .. }) = &declaration.fields.run else {
+    let Some(Entry { value, .. }) = declaration.fields.get("run") else {
         report.push(missing(declaration.place));
         return None;
     };

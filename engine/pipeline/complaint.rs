@@ -190,7 +190,7 @@ mod tests {
     fn columns_count_characters_and_lines_count_from_one() {
         let source = Source { name: "p".into(), text: "a: é\nβγ: 1\n".into() };
         assert_eq!(source.position(0), (1, 1));
-        assert_eq!(source.position(source.text.find("1").unwrap()), (2, 5));
+        assert_eq!(source.position(source.text.find('1').unwrap()), (2, 5));
         assert_eq!(source.position(10_000), (3, 1));
     }
 

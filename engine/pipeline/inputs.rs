@@ -36,7 +36,7 @@ pub(super) fn resolve(
     report: &mut Report,
 ) -> Resolved {
     let mut resolved = Resolved::default();
-    let node = declaration.fields.inputs.as_ref().map(|entry| &entry.value);
+    let node = declaration.fields.get("inputs").map(|entry| &entry.value);
     let entries: &[Entry<'_>] = match node {
         None => &[],
         Some(node) => match &node.tree {
@@ -149,16 +149,14 @@ impl Lookup<'_, '_> {
         if let Tree::Mapping(entries) = &node.tree {
             return Found { found: self.file(node, entries, report), stage: None };
         }
-        match node.text() {
-            Some(text) => self.output(node, text, want, report),
-            None => {
-                if !node.is_broken() {
-                    let message = format!("an input must be {FORMS}, but is {}", node.describe());
-                    report.push(Complaint::new(node.span, message));
-                }
-                Found::default()
-            }
+        if let Some(text) = node.text() {
+            return self.output(node, text, want, report);
         }
+        if !node.is_broken() {
+            let message = format!("an input must be {FORMS}, but is {}", node.describe());
+            report.push(Complaint::new(node.span, message));
+        }
+        Found::default()
     }
 
     fn file(&self, node: &Node<'_>, entries: &[Entry<'_>], report: &mut Report) -> Option<Input> {

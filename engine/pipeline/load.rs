@@ -30,12 +30,12 @@ const KEYS: [&str; 3] = ["vars", "cache", "stages"];
 /// # Errors
 /// All complaints about the file and the overrides.
 pub fn load(
-    source: PathBuf,
+    source: &Path,
     overrides: &[String],
     registry: &Registry,
 ) -> Result<Pipeline, Complaints> {
     let mut report = Report::default();
-    let text = read(&source, &mut report);
+    let text = read(source, &mut report);
     let mut sources = vec![Source { name: source.display().to_string(), text }];
     let (text, ranges) = overrides::join(overrides);
     if !overrides.is_empty() {
@@ -43,7 +43,7 @@ pub fn load(
     }
     let built = if report.is_empty() {
         let texts = Texts { sources: &sources, overrides: &ranges };
-        build(&source, texts, registry, &mut report)
+        build(source, texts, registry, &mut report)
     } else {
         None
     };
@@ -115,23 +115,22 @@ fn build(
     let folder = absolute.parent().unwrap_or(&absolute);
     let root = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let file = absolute.file_name().map_or(absolute.clone(), |name| root.join(name));
-    let text = yaml::Text { source: 0, start: 0, text: &sources[0].text, flow: false };
+    let text = yaml::Text { source: 0, start: 0, content: &sources[0].text, flow: false };
     let document = yaml::parse(text, report)?;
     let mut top = Top::of(document, report)?;
 
     for over in overrides.extract_if(.., |over| over.path[0].name == "vars") {
         let name = &over.path[1];
-        match top.vars.iter_mut().find(|entry| entry.key.name == name.name) {
-            Some(entry) => entry.value = over.value,
-            None => {
-                let names = top.vars.iter().map(|entry| entry.key.name.as_ref());
-                let meant = report.meant(&name.name, names);
-                let complaint =
-                    Complaint::new(name.span, format!("no variable is called `{}`", name.name));
-                report.push(
-                    complaint.suggest(meant, || "the pipeline's `vars` don't declare it".into()),
-                );
-            }
+        let declared = top.vars.iter_mut().find(|entry| entry.key.name == name.name);
+        if let Some(entry) = declared {
+            entry.value = over.value;
+        } else {
+            let names = top.vars.iter().map(|entry| entry.key.name.as_ref());
+            let meant = report.meant(&name.name, names);
+            let complaint =
+                Complaint::new(name.span, format!("no variable is called `{}`", name.name));
+            report
+                .push(complaint.suggest(meant, || "the pipeline's `vars` don't declare it".into()));
         }
     }
     let mut variables = Variables::new(top.vars, sources, report);

@@ -76,7 +76,7 @@ pub(super) fn parse<'a>(
         return None;
     }
     let start = range.start + equals + 1;
-    let value = Text { source, start, text: &text[start..range.end], flow: true };
+    let value = Text { source, start, content: &text[start..range.end], flow: true };
     let mut value = yaml::parse(value, report)?;
     if value.span.start == value.span.end {
         value.span = whole;

@@ -48,12 +48,11 @@ fn within(span: Span, style: Style, text: &str, part: Range<usize>, sources: &[S
 /// Walks the written form `raw` beside its meaning `text` until both ends of `part` are found.
 fn align(raw: &str, style: Style, text: &str, part: Range<usize>) -> Option<Range<usize>> {
     let mut at = match style {
-        Style::Plain => 0,
         Style::SingleQuoted if !raw.starts_with('\'') => 0,
         Style::SingleQuoted | Style::DoubleQuoted => 1,
         // The header `|` or `>` ends with its line.
         Style::Block if raw.starts_with(['|', '>']) => raw.find('\n')? + 1,
-        Style::Block => 0,
+        Style::Plain | Style::Block => 0,
     };
     let mut start = None;
     for (offset, meant) in text.char_indices().chain([(text.len(), '\0')]) {
@@ -127,7 +126,7 @@ mod tests {
 
     fn place(yaml: &str, word: &str) -> String {
         let sources = [Source { name: "p".into(), text: yaml.into() }];
-        let text = yaml::Text { source: 0, start: 0, text: &sources[0].text, flow: false };
+        let text = yaml::Text { source: 0, start: 0, content: &sources[0].text, flow: false };
         let root = yaml::parse(text, &mut Report::default()).unwrap();
         let node = &root.get("k").unwrap().value;
         let start = node.text().unwrap().find(word).unwrap();

@@ -23,6 +23,9 @@ use crate::{
 const COMMAND: &str = "command";
 const KEYS: [&str; 8] = ["kind", "inputs", "config", "run", "outputs", "files", "env", "shell"];
 
+/// The keys that only a command has.
+const ONLY_COMMAND: [&str; 5] = ["run", "outputs", "files", "env", "shell"];
+
 /// What a stage is checked against.
 pub(super) struct Context<'a> {
     pub(super) registry: &'a Registry,
@@ -48,17 +51,19 @@ pub(super) enum Declared {
     Unknown,
 }
 
-/// The values under the keys of a stage.
+/// The keys of a stage and their values.
 #[derive(Default)]
-pub(super) struct Fields<'a> {
-    pub(super) kind: Option<Entry<'a>>,
-    pub(super) inputs: Option<Entry<'a>>,
-    pub(super) config: Option<Entry<'a>>,
-    pub(super) run: Option<Entry<'a>>,
-    pub(super) outputs: Option<Entry<'a>>,
-    pub(super) files: Option<Entry<'a>>,
-    pub(super) env: Option<Entry<'a>>,
-    pub(super) shell: Option<Entry<'a>>,
+pub(super) struct Fields<'a>(Vec<Entry<'a>>);
+
+impl<'a> Fields<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<&Entry<'a>> {
+        self.0.iter().find(|entry| entry.key.name == key)
+    }
+
+    /// The entry under `key`, if it isn't empty.
+    pub(super) fn given(&self, key: &str) -> Option<&Entry<'a>> {
+        self.get(key).filter(|entry| !entry.value.is_null())
+    }
 }
 
 /// Checks the stages and puts them in order. `None` if there was a complaint.
@@ -146,27 +151,8 @@ impl<'a> Declaration<'a> {
         let null = value.is_null();
         let mut unreadable = value.is_broken();
         let mut fields = Fields::default();
-        let mut unknown = Vec::new();
         match value.tree {
-            Tree::Mapping(entries) => {
-                for entry in entries {
-                    let field = match entry.key.name.as_ref() {
-                        "kind" => &mut fields.kind,
-                        "inputs" => &mut fields.inputs,
-                        "config" => &mut fields.config,
-                        "run" => &mut fields.run,
-                        "outputs" => &mut fields.outputs,
-                        "files" => &mut fields.files,
-                        "env" => &mut fields.env,
-                        "shell" => &mut fields.shell,
-                        _ => {
-                            unknown.push(entry.key);
-                            continue;
-                        }
-                    };
-                    *field = Some(entry);
-                }
-            }
+            Tree::Mapping(entries) => fields = Fields(entries),
             _ if null || unreadable => {}
             _ => {
                 unreadable = true;
@@ -180,7 +166,10 @@ impl<'a> Declaration<'a> {
         } else {
             kind(&name, place, &fields, context, report)
         };
-        for key in unknown {
+        for Entry { key, .. } in &fields.0 {
+            if KEYS.contains(&key.name.as_ref()) {
+                continue;
+            }
             let complaint = Complaint::new(key.span, format!("unknown key `{}`", key.name));
             let in_config = match &kind {
                 Declared::Kind(kind) => schemas.of(kind.as_ref()).has(&key.name),
@@ -221,36 +210,34 @@ fn kind(
     context: &Context<'_>,
     report: &mut Report,
 ) -> Declared {
-    let written = fields.kind.as_ref().map(|entry| &entry.value).filter(|node| !node.is_null());
+    let written = fields.given("kind").map(|entry| &entry.value);
     if written.is_some_and(Node::is_broken) {
         return Declared::Unknown;
     }
     let (wanted, span) = match written {
         None => (name, place),
-        Some(node) => match node.text() {
-            Some(text) => (text, node.span),
-            None => {
+        Some(node) => {
+            let Some(text) = node.text() else {
                 let message =
                     format!("`kind` must be the name of a kind, but is {}", node.describe());
                 report.push(Complaint::new(node.span, message));
                 return Declared::Unknown;
-            }
-        },
+            };
+            (text, node.span)
+        }
     };
     if let Some(kind) = context.registry.get(wanted) {
-        for field in [&fields.run, &fields.outputs, &fields.files, &fields.env, &fields.shell] {
-            if let Some(Entry { key, .. }) = field {
-                let message =
-                    format!("`{}` belongs to `kind: {COMMAND}`, but this is `{wanted}`", key.name);
-                report.push(Complaint::new(key.span, message));
-            }
+        for Entry { key, .. } in ONLY_COMMAND.iter().filter_map(|key| fields.get(key)) {
+            let message =
+                format!("`{}` belongs to `kind: {COMMAND}`, but this is `{wanted}`", key.name);
+            report.push(Complaint::new(key.span, message));
         }
         return Declared::Kind(Arc::clone(kind));
     }
     if wanted == COMMAND {
         return Declared::Command(command::outputs(name, place, fields, report));
     }
-    if written.is_none() && fields.run.is_some() {
+    if written.is_none() && fields.get("run").is_some() {
         report.push(
             Complaint::new(place, format!("the stage `{name}` has no `kind`"))
                 .help(format!("a stage that runs a program says `kind: {COMMAND}`")),
@@ -276,7 +263,7 @@ fn config(
     schemas: &mut Schemas,
     report: &mut Report,
 ) -> Option<serde_json::Value> {
-    let node = declaration.fields.config.as_ref().map(|entry| &entry.value);
+    let node = declaration.fields.get("config").map(|entry| &entry.value);
     let checked = schemas.of(kind.as_ref()).check(node, declaration.place, report)?;
     match kind.canonical(checked) {
         Ok(config) => Some(config),

@@ -19,7 +19,7 @@ pub(super) struct Text<'a> {
     pub(super) source: usize,
     /// Where it begins in the source.
     pub(super) start: usize,
-    pub(super) text: &'a str,
+    pub(super) content: &'a str,
     /// Whether only a scalar, `[…]` or `{…}` may stand there.
     pub(super) flow: bool,
 }
@@ -35,7 +35,7 @@ pub(super) fn parse<'a>(text: Text<'a>, report: &mut Report) -> Option<Node<'a>>
         block_nesting_limit: 2 * DEPTH,
     };
     let mut builder = Builder {
-        parser: Parser::new_from_str_with_options(text.text, options),
+        parser: Parser::new_from_str_with_options(text.content, options),
         text,
         anchors: HashMap::new(),
         left: NODES,
@@ -71,8 +71,7 @@ struct Builder<'a, 'r> {
 impl<'a> Builder<'a, '_> {
     fn document(&mut self) -> Result<Node<'a>, Stop> {
         let mut root = None;
-        loop {
-            let Some((event, span)) = self.next()? else { break };
+        while let Some((event, span)) = self.next()? {
             match event {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentEnd => {}
@@ -107,16 +106,16 @@ impl<'a> Builder<'a, '_> {
                 let end = range.end.max(range.start);
                 Ok(Some((event, self.span(range.start..end))))
             }
-            Some(Err(error)) => Err(self.syntax(&error)),
+            Some(Err(error)) => Err(self.syntax(&error).into()),
         }
     }
 
     /// Says what the parser stumbled over.
-    fn syntax(&self, error: &granit_parser::ScanError) -> Stop {
-        let at = error.marker().byte_offset().unwrap_or(0).min(self.text.text.len());
-        let rest = self.text.text.get(at..).unwrap_or("");
+    fn syntax(&self, error: &granit_parser::ScanError) -> Complaint {
+        let at = error.marker().byte_offset().unwrap_or(0).min(self.text.content.len());
+        let rest = self.text.content.get(at..).unwrap_or("");
         let width = rest.chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
-        let before = &self.text.text[..self.text.text.len() - rest.len()];
+        let before = &self.text.content[..self.text.content.len() - rest.len()];
         let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
         if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
             return Self::too_deep(self.span(at..at + width));
@@ -127,17 +126,17 @@ impl<'a> Builder<'a, '_> {
         );
         let line_end = rest.find('\n').map_or(rest, |newline| &rest[..newline]);
         let whole: String = [line, line_end].concat();
-        Box::new(if whole.contains("${") {
+        if whole.contains("${") {
             complaint.help("inside `{…}` and `[…]`, `${name}` must stand in quotes: `\"${name}\"`")
         } else if line.starts_with('\t') || line_end.starts_with('\t') {
             complaint.help("YAML is indented with spaces, not with tabs")
         } else {
             complaint
-        })
+        }
     }
 
-    fn too_deep(span: Span) -> Stop {
-        Box::new(Complaint::new(span, format!("nested deeper than {DEPTH} levels")))
+    fn too_deep(span: Span) -> Complaint {
+        Complaint::new(span, format!("nested deeper than {DEPTH} levels"))
     }
 
     fn spend(&mut self, weight: usize, span: Span) -> Result<(), Stop> {
@@ -161,7 +160,7 @@ impl<'a> Builder<'a, '_> {
                     );
                 };
                 if depth + anchored.depth > DEPTH {
-                    return Err(Self::too_deep(span));
+                    return Err(Self::too_deep(span).into());
                 }
                 let weight = anchored.weight;
                 self.spend(weight, span)?;
@@ -200,14 +199,14 @@ impl<'a> Builder<'a, '_> {
             }
             Event::SequenceStart(style, anchor, tag) => {
                 if depth == DEPTH {
-                    return Err(Self::too_deep(span));
+                    return Err(Self::too_deep(span).into());
                 }
                 self.check_collection(style, tag.as_deref(), span)?;
                 (self.sequence(span, depth)?, anchor)
             }
             Event::MappingStart(style, anchor, tag) => {
                 if depth == DEPTH {
-                    return Err(Self::too_deep(span));
+                    return Err(Self::too_deep(span).into());
                 }
                 self.check_collection(style, tag.as_deref(), span)?;
                 (self.mapping(span, depth)?, anchor)
@@ -251,7 +250,8 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn sequence(&mut self, start: Span, depth: usize) -> Result<Node<'a>, Stop> {
-        let mut items: Vec<Node<'a>> = Vec::new();
+        // Most lists and flow mappings are short, and there may be very many.
+        let mut items: Vec<Node<'a>> = Vec::with_capacity(1);
         let mut span = start;
         while let Some((event, at)) = self.next()? {
             if matches!(event, Event::SequenceEnd) {
@@ -268,7 +268,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn mapping(&mut self, start: Span, depth: usize) -> Result<Node<'a>, Stop> {
-        let mut entries: Vec<Entry<'a>> = Vec::new();
+        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(1);
         let mut merged: Vec<Node<'a>> = Vec::new();
         let mut span = start;
         while let Some((event, at)) = self.next()? {
@@ -381,11 +381,13 @@ impl<'a> Builder<'a, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn read(text: &str) -> (Option<Node<'_>>, Vec<Complaint>) {
         let mut report = Report::default();
-        let node = parse(Text { source: 0, start: 0, text, flow: false }, &mut report);
+        let node = parse(Text { source: 0, start: 0, content: text, flow: false }, &mut report);
         (node, report.sorted())
     }
 
@@ -432,7 +434,7 @@ mod tests {
         assert_eq!(complaints[0].labels[0].span.range(), 10..11);
         assert_eq!(complaints[0].labels[1].span.range(), 0..1);
         assert_eq!(node.unwrap().get("a").unwrap().value.text(), Some("1"));
-        let many: String = (0..20).map(|i| format!("k{}: 1\n", i % 19)).collect();
+        let many = (0..20).map(|i| format!("k{}: 1", i % 19)).collect::<Vec<_>>().join("\n");
         assert_eq!(messages(&many), ["the key `k0` is given twice"]);
     }
 
@@ -456,12 +458,12 @@ mod tests {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..30 {
             let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
-            text += &format!("a{i}: &a{i} [{aliases}]\n");
+            writeln!(text, "a{i}: &a{i} [{aliases}]").unwrap();
         }
         assert_eq!(messages(&text), ["the text holds more than 1000000 values"]);
         let mut text = String::from("a0: &a0 [x]\n");
         for i in 1..200 {
-            text += &format!("a{i}: &a{i} [*a{}]\n", i - 1);
+            writeln!(text, "a{i}: &a{i} [*a{}]", i - 1).unwrap();
         }
         assert_eq!(messages(&text), ["nested deeper than 64 levels"]);
     }

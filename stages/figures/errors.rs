@@ -11,7 +11,7 @@ use super::{Figure, text};
 /// The height of a panel.
 const HEIGHT: f64 = 150.0;
 /// The room of the note beside the legend.
-const NOTE: f64 = 190.0;
+const NOTE: f64 = 200.0;
 
 /// One measure of quality, a value for each bin.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ pub struct QualityPanel<'a> {
     pub unit: &'a str,
     /// What each bin holds, such as `0.5–1` or `isolated`.
     pub bins: &'a [String],
-    /// How many components (or spectra) each bin holds.
+    /// How many true components each bin holds.
     pub support: &'a [u64],
     /// The measures, in the same order and number in each panel.
     pub series: &'a [QualitySeries<'a>],
@@ -58,7 +58,7 @@ pub fn errors(panels: &[QualityPanel]) -> Figure {
     let mut sheet = Sheet::new(PAGE, grid.whole().bottom() + below());
     legend.draw(&mut sheet, (left, 3.0), PAGE - left - NOTE);
     let at = (PAGE - 8.0, 12.2);
-    sheet.text(at, "numbers: how many each bin holds", SMALL, Anchor::End);
+    sheet.text(at, "numbers: true components in each bin", SMALL, Anchor::End);
 
     for i in 0..grid.count {
         let bins = panels.get(i).map_or(0, |p| p.bins.len());

@@ -43,7 +43,7 @@ impl Architecture {
             slots,
             kernels: vec![3, 7, 15],
             filters: 16,
-            blocks: 2,
+            blocks: 4,
             dense: vec![256, 128],
             dropout: 0.0,
         }

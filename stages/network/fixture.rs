@@ -78,6 +78,7 @@ pub(super) fn small(channels: usize, slots: usize) -> Architecture {
     Architecture {
         kernels: vec![3, 5, 9],
         filters: 3,
+        blocks: 2,
         dense: vec![12, 8],
         dropout: 0.1,
         ..Architecture::new(channels, slots)

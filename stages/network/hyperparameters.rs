@@ -38,9 +38,9 @@ pub struct Hyperparameters {
 impl Default for Hyperparameters {
     fn default() -> Self {
         Self {
-            epochs: 6,
+            epochs: 3,
             batch_size: 64,
-            learning_rate: 2e-3,
+            learning_rate: 4e-3,
             schedule: Schedule::Cosine,
             warmup_batches: 100,
             patience: 5,

@@ -109,8 +109,8 @@ mod tests {
             place.map(|place| place.shape.clone())
         };
         assert_eq!(of("block1.convolution.kernel15.weight"), Some(vec![15, 48, 16]));
-        assert_eq!(of("dense0.weight"), Some(vec![35 * 48, 256]));
+        assert_eq!(of("dense0.weight"), Some(vec![8 * 48, 256]));
         assert_eq!(of("head.bias"), Some(vec![13]));
-        assert_eq!(layout.statistic_count(), 2 * (48 + 48 + 256 + 128));
+        assert_eq!(layout.statistic_count(), 2 * (4 * 48 + 256 + 128));
     }
 }

@@ -28,7 +28,7 @@ pub struct LossWeights {
 
 impl Default for LossWeights {
     fn default() -> Self {
-        Self { sparsity_weight: 0.01, reconstruction_weight: 0.1, count_weight: 0.5 }
+        Self { sparsity_weight: 0.01, reconstruction_weight: 0.01, count_weight: 0.5 }
     }
 }
 

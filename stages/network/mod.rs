@@ -50,3 +50,5 @@ pub use training::{Progress, Training};
 mod difference;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod reference;

@@ -1,0 +1,92 @@
+//! Every kind of stage on a tiny input: the content digest of each output, pinned for what is exact, and the same for
+//! any number of threads for all.
+//!
+//! A digest that differs here although no REVISION was raised is a stale cache for everybody: see CONTRIBUTING.md.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use pipe_engine::{Event, Exactness, Interrupt, Outcome, RunOptions, cache::Cache, pipeline, run};
+
+const PIPELINE: &str = include_str!("golden.yaml");
+
+/// The content digests of the outputs of the exact kinds, their first twelve digits.
+const PINNED: &[(&str, &str)] = &[
+    ("evaluate-guess.metrics", "f4e39a3c48cd"),
+    ("evaluate-guess.tables", "6fdb641ef4da"),
+    ("generate.spectra", "4a2e32d74883"),
+    ("generate.truth", "8af3135b9dc2"),
+    ("import-truth.truth", "3fa7126ba49a"),
+    ("import.spectra", "ecc2f3ed8556"),
+    ("like-scale.scaler", "03da1afc1933"),
+    ("like-scale.spectra", "1e3af4c2beb5"),
+    ("like-split.rows", "56f7a6cb3ea8"),
+    ("like.spectra", "79f49c19a4f1"),
+    ("like.truth", "230bdfb0dffb"),
+    ("other.spectra", "cceb8ff1b5e4"),
+    ("other.truth", "cda7800e40f0"),
+    ("scale-standard.scaler", "b1ad04b445c7"),
+    ("scale-standard.spectra", "0b5d309d2bbf"),
+    ("scale.scaler", "03da1afc1933"),
+    ("scale.spectra", "1c2466de50f9"),
+    ("split.rows", "630c80797acd"),
+];
+
+/// Runs the pipeline with an empty cache on `threads` threads; gives the digest of each output, and which are exact.
+fn digests(threads: usize, text: &str) -> BTreeMap<String, (Exactness, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    fs::write(&file, text).unwrap();
+    let registry = pipe_stages::builtin();
+    let pipeline = pipeline::load(&file, &[], &registry).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let cache = Cache::open(&pipeline.cache).unwrap();
+    let options = RunOptions { targets: Vec::new(), jobs: threads, keep_going: true };
+    let report = run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new()).unwrap();
+    let mut digests = BTreeMap::new();
+    for stage in &report.stages {
+        assert_eq!(stage.outcome, Outcome::Executed, "{stage:?}");
+        let node = pipeline.stages.iter().find(|node| node.name == stage.name).unwrap();
+        let exactness = match &node.task {
+            pipeline::Task::Kind { kind, .. } => kind.exactness(),
+            pipeline::Task::Command(_) => Exactness::Reproducible,
+        };
+        // What an exact stage makes of a network's output depends on the processor, too.
+        let exactness = if stage.name == "evaluate" { Exactness::Reproducible } else { exactness };
+        for (output, digest) in &stage.outputs {
+            digests.insert(format!("{}.{output}", stage.name), (exactness, digest.short()));
+        }
+    }
+    digests
+}
+
+/// The pipeline with its files' paths filled in.
+fn pipeline_text() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cube");
+    PIPELINE.replace("EXAMPLE", folder.to_str().unwrap())
+}
+
+#[test]
+fn exact_kinds_make_the_pinned_bytes_and_all_kinds_the_same_on_any_number_of_threads() {
+    let text = pipeline_text();
+    let one = digests(1, &text);
+    for threads in [2, 7] {
+        assert_eq!(digests(threads, &text), one, "with {threads} threads");
+    }
+    let exact: BTreeMap<&str, &str> = one
+        .iter()
+        .filter(|(_, (exactness, _))| *exactness == Exactness::Exact)
+        .map(|(output, (_, digest))| (output.as_str(), digest.as_str()))
+        .collect();
+    let pinned: BTreeMap<&str, &str> = PINNED.iter().copied().collect();
+    let table: String = exact.iter().map(|(output, digest)| format!("    (\"{output}\", \"{digest}\"),\n")).collect();
+    assert!(exact == pinned, "the digests found are\n{table}");
+}
+
+#[test]
+fn every_kind_is_pinned() {
+    let text = pipeline_text();
+    for kind in pipe_stages::builtin().iter() {
+        let name = kind.name();
+        let used = text.contains(&format!("\n  {name}:\n")) || text.contains(&format!("kind: {name}\n"));
+        assert!(used, "`{name}` is missing in golden.yaml");
+    }
+}
