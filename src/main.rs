@@ -1,2 +1,7 @@
-//! The program `pipe`.
-fn main() {}
+//! The program `pipe`, with the stages that ship with it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pipe::Cli::new().stages(pipe_stages::builtin()).run()
+}

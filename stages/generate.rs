@@ -70,8 +70,8 @@ impl Default for Config {
             min_components: 1,
             max_components: 2,
             channels: 140,
-            axis_start: 1204.822_626_82,
-            axis_stop: 1907.054_567_44,
+            axis_start: 1_204.822_626_82,
+            axis_stop: 1_907.054_567_44,
             axis_unit: "km/s".to_owned(),
             intensity_unit: String::new(),
             noise_rms: [0.0007, 0.0008],
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(Generate::check(&config), []);
         let axis = config.axis();
         assert_eq!(axis.channels, 140);
-        assert!((axis.value(139.0) - 1907.054_567_44).abs() < 1e-9);
+        assert!((axis.value(139.0) - 1_907.054_567_44).abs() < 1e-9);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod complaint;
 mod expectation;
 mod graph;
 mod inputs;
+mod keys;
 mod load;
 mod name;
 mod node;
@@ -31,7 +32,9 @@ use serde_json::Value;
 
 pub use self::{
     complaint::{Complaint, Complaints, Label, Source, Span},
+    keys::{ConfigKey, config_keys},
     load::load,
+    suggestion::closest,
     template::{Piece, Template},
 };
 use crate::stage::{ArtifactType, Kind};

@@ -4,7 +4,7 @@
 const LONGEST: usize = 64;
 
 /// The one of `names` that was probably meant by `word`: within a third of its letters, the first of the closest.
-pub(super) fn closest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn closest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }

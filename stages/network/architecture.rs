@@ -7,8 +7,8 @@ use super::error::ArchitectureError;
 /// The shape of a slot network.
 ///
 /// `blocks` times: parallel "same" convolutions of the given `kernels` with `filters` filters each, concatenated; batch
-/// normalisation; ReLU; max-pooling by two. Then dropout; for each width in `dense` a dense layer with batch
-/// normalisation, ReLU and dropout; then two linear heads: three parameters for each of `slots` slots, and a softmax over
+/// normalisation; `ReLU`; max-pooling by two. Then dropout; for each width in `dense` a dense layer with batch
+/// normalisation, `ReLU` and dropout; then two linear heads: three parameters for each of `slots` slots, and a softmax over
 /// the counts 0 to `slots`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

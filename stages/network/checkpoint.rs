@@ -269,8 +269,7 @@ mod tests {
         assert_eq!(read, checkpoint);
         assert_eq!(written(&read), (tensors, document));
         let spectra = Spectra::new(9, 40, 2);
-        let predict =
-            |of: &Checkpoint| Predictor::new(of).predict(&spectra.spectra, &spectra.noise);
+        let predict = |of: &Checkpoint| Predictor::new(of).predict(&spectra.values, &spectra.noise);
         assert_eq!(format!("{:?}", predict(&read)), format!("{:?}", predict(&checkpoint)));
     }
 

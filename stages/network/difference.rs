@@ -16,7 +16,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// Asserts that `gradient` is that of `value` at `point`.
 ///
 /// Along a unit direction the central difference D(h) = (f(+h) - f(-h)) / 2h is off by c·h² (truncation), by a term of order
-/// h where a ReLU or a maximum switches within the step, and by up to about ε·|f| / h (rounding of an `f32` computation). Both of
+/// h where a `ReLU` or a maximum switches within the step, and by up to about ε·|f| / h (rounding of an `f32` computation). Both of
 /// the first show as a spread of D over successive halvings of h. So of several steps the three successive ones with the least
 /// spread are taken, the tolerance is twice that spread plus the rounding term, and the test demands that it be below 2 % of the
 /// gradient's length, so that it cannot pass by being blind.

@@ -11,7 +11,7 @@ use super::training::{Progress, Training};
 
 /// Spectra of 0 to K components with unit noise rms, scaled by it.
 pub(super) struct Spectra {
-    pub(super) spectra: Vec<f32>,
+    pub(super) values: Vec<f32>,
     pub(super) noise: Vec<f32>,
     parameters: Vec<f64>,
     counts: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Spectra {
 impl Spectra {
     pub(super) fn new(rows: usize, channels: usize, slots: usize) -> Self {
         let mut made = Self {
-            spectra: Vec::new(),
+            values: Vec::new(),
             noise: vec![0.5; rows],
             parameters: vec![f64::NAN; rows * slots * 3],
             counts: Vec::new(),
@@ -54,7 +54,7 @@ impl Spectra {
                     .sum();
                 // Twelve uniform numbers make a normal one, well enough.
                 let noise: f64 = (0..12).map(|_| uniform(-0.5, 0.5)).sum();
-                made.spectra.push((sum / 0.5 + noise) as f32);
+                made.values.push((sum / 0.5 + noise) as f32);
             }
         }
         made
@@ -62,7 +62,7 @@ impl Spectra {
 
     pub(super) fn examples(&self) -> Examples<'_> {
         Examples {
-            spectra: &self.spectra,
+            spectra: &self.values,
             noise: &self.noise,
             parameters: &self.parameters,
             counts: &self.counts,

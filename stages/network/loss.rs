@@ -91,8 +91,8 @@ impl<'a> Loss<'a> {
             0.0
         };
         for (slot, gradient) in head_gradient.chunks_exact_mut(3).enumerate() {
-            for i in 0..3 {
-                gradient[i] = (self.weights.reconstruction_weight
+            for (i, gradient) in gradient.iter_mut().enumerate() {
+                *gradient = (self.weights.reconstruction_weight
                     * self.by_component[slot][i]
                     * self.slopes[slot][i]) as f32;
             }

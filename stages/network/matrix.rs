@@ -93,6 +93,7 @@ pub(super) enum Store {
 /// # Panics
 ///
 /// If the shapes do not fit together.
+#[expect(clippy::needless_pass_by_value, reason = "a view is made for one product")]
 pub(super) fn multiply(a: Matrix, b: Matrix, store: Store, result: MatrixMut) {
     assert_eq!(a.columns, b.rows);
     assert_eq!(a.rows, result.rows);

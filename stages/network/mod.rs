@@ -16,6 +16,7 @@ mod examples;
 mod grid;
 mod history;
 mod hyperparameters;
+mod initialization;
 mod layout;
 mod loss;
 mod matrix;
@@ -31,6 +32,7 @@ mod schedule;
 mod snapshot;
 mod target;
 mod training;
+mod validation;
 
 pub use architecture::Architecture;
 pub use checkpoint::{Checkpoint, Document, Provenance};

@@ -24,7 +24,7 @@ pub(super) struct NormalizationPlace {
     pub(super) variance: Range<usize>,
 }
 
-/// Convolutions, normalisation, ReLU and pooling.
+/// Convolutions, normalisation, `ReLU` and pooling.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
     pub(super) convolution: Convolution,
@@ -34,7 +34,7 @@ pub(super) struct Block {
     pub(super) normalization: NormalizationPlace,
 }
 
-/// A dense layer, normalisation and ReLU.
+/// A dense layer, normalisation and `ReLU`.
 #[derive(Debug, Clone)]
 pub(super) struct Hidden {
     pub(super) dense: Dense,

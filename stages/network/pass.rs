@@ -314,15 +314,7 @@ impl<'m> Pass<'m> {
                         .zip(upstream.chunks_exact(pooled))
                         .zip(input_gradients.chunks_exact_mut(interior));
                     for (((input, values), upstream), input_gradient) in spectra {
-                        pooling.backward(
-                            by,
-                            &through,
-                            values,
-                            upstream,
-                            &starts,
-                            convolution.filters,
-                            branched,
-                        );
+                        pooling.backward(by, &through, values, upstream, &starts, branched);
                         convolution.backward(input, branched, share);
                         if wanted {
                             convolution.backward_input(mirrored, branched, input_gradient);

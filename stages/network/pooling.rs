@@ -64,8 +64,8 @@ impl Pooling {
         });
     }
 
-    /// Writes the gradient of one spectrum's values, `filters` features at a time, each such part to its own place: position
-    /// `p` of part `i` to `result[starts[i] + p * filters..]`.
+    /// Writes the gradient of one spectrum's values in as many equal parts of the features as there are `starts`, each part to
+    /// its own place: position `p` of part `i`, of `w` features, to `result[starts[i] + p * w..]`.
     pub(super) fn backward(
         self,
         by: &Normalization,
@@ -73,10 +73,10 @@ impl Pooling {
         values: &[f32],
         gradient: &[f32],
         starts: &[usize],
-        filters: usize,
         result: &mut [f32],
     ) {
         let n = self.features;
+        let filters = n / starts.len();
         for (part, &start) in starts.iter().enumerate() {
             let of = part * filters..(part + 1) * filters;
             // Slices of one known length let the compiler drop the bounds checks and work on several features at once.
@@ -175,7 +175,7 @@ mod tests {
         let mut dx = vec![0.0; values.len()];
         for ((values, gradient), dx) in spectra().zip(dx.chunks_exact_mut(164)) {
             let mut parts = vec![0.0; 164];
-            POOLING.backward(&by, &through, values, gradient, &[82, 0], 2, &mut parts);
+            POOLING.backward(&by, &through, values, gradient, &[82, 0], &mut parts);
             for position in 0..41 {
                 for f in 0..4 {
                     dx[position * 4 + f] = parts[[82, 0][f / 2] + position * 2 + f % 2];

@@ -173,12 +173,12 @@ mod tests {
     fn bits_depend_neither_on_company_nor_on_threads() {
         let spectra = Spectra::new(100, 45, 3);
         let predictor = predictor(&spectra);
-        let all = predict(&predictor, &spectra.spectra, &spectra.noise);
+        let all = predict(&predictor, &spectra.values, &spectra.noise);
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<u64>>();
         for (first, last) in [(0, 1), (1, 34), (37, 100), (99, 100)] {
             let some = predict(
                 &predictor,
-                &spectra.spectra[first * 45..last * 45],
+                &spectra.values[first * 45..last * 45],
                 &spectra.noise[first..last],
             );
             assert_eq!(bits(&some.parameters), bits(&all.parameters[first * 9..last * 9]));
@@ -187,7 +187,7 @@ mod tests {
         for threads in [1, 7] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let Ok(pool) = pool else { panic!("no threads") };
-            let again = pool.install(|| predict(&predictor, &spectra.spectra, &spectra.noise));
+            let again = pool.install(|| predict(&predictor, &spectra.values, &spectra.noise));
             assert_eq!(bits(&again.parameters), bits(&all.parameters));
         }
     }
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn probabilities_sum_to_one_and_kept_components_are_sorted() {
         let spectra = Spectra::new(100, 45, 3);
-        let result = predict(&predictor(&spectra), &spectra.spectra, &spectra.noise);
+        let result = predict(&predictor(&spectra), &spectra.values, &spectra.noise);
         let components = result.components();
         for (row, probabilities) in result.probabilities.chunks_exact(4).enumerate() {
             assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
@@ -212,7 +212,7 @@ mod tests {
     fn blank_rows_hold_nothing_and_missing_channels_are_as_zero() {
         let spectra = Spectra::new(40, 45, 3);
         let predictor = predictor(&spectra);
-        let mut values = spectra.spectra[..4 * 45].to_vec();
+        let mut values = spectra.values[..4 * 45].to_vec();
         values[..45].fill(f32::NAN);
         values[2 * 45 + 7] = f32::NAN;
         values.copy_within(2 * 45..3 * 45, 3 * 45);

@@ -1,4 +1,4 @@
-//! Normalise and rectify (ReLU) the rows of a dense layer.
+//! Normalise and rectify (`ReLU`) the rows of a dense layer.
 
 use super::normalization::{Normalization, Sums};
 

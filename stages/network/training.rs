@@ -2,12 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use rayon::prelude::*;
-
 use super::adam::Adam;
 use super::architecture::Architecture;
 use super::checkpoint::{Checkpoint, Document, FORMAT_VERSION, Provenance};
-use super::dense::ROWS;
 use super::dropout::Dropout;
 use super::encoding;
 use super::error::{ExamplesError, TrainingError};
@@ -15,12 +12,12 @@ use super::examples::Examples;
 use super::grid::Grid;
 use super::history::{EpochRecord, LossParts};
 use super::hyperparameters::Hyperparameters;
-use super::loss::Loss;
-use super::model::{Inference, Model};
+use super::initialization::initial_weights;
+use super::model::Model;
 use super::pass::Pass;
-use super::predictor::most_likely;
-use super::random::{Purpose, generator, shuffled, symmetric};
+use super::random::shuffled;
 use super::target::TargetTransform;
+use super::validation::validate;
 
 /// How far an epoch is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,7 +53,8 @@ pub struct Training {
     pub(super) grid: Grid,
     pub(super) transform: TargetTransform,
     pub(super) input_scale: f32,
-    pub(super) training_rows: usize,
+    /// How many rows it learns from.
+    pub(super) learned_rows: usize,
     pub(super) weights: Vec<f32>,
     pub(super) statistics: Vec<f32>,
     pub(super) adam: Adam,
@@ -98,7 +96,7 @@ impl Training {
                 training_rows,
             ),
             input_scale: encoding::scale(examples.spectra, examples.grid.channels, training_rows),
-            training_rows: training_rows.len(),
+            learned_rows: training_rows.len(),
             adam: Adam::new(weights.len()),
             best: Best {
                 weights: weights.clone(),
@@ -169,12 +167,8 @@ impl Training {
         let mut total = LossParts::default();
         let (mut seen, mut rate) = (0, 0.0);
         for batch in 0..batches {
-            let progress = Progress {
-                epoch,
-                batch,
-                batches,
-                loss: total.total / f64::from(seen.max(1) as u32),
-            };
+            let progress =
+                Progress { epoch, batch, batches, loss: total.total / seen.max(1) as f64 };
             if watch(progress).is_break() {
                 return Err(TrainingError::Interrupted { epoch });
             }
@@ -187,7 +181,7 @@ impl Training {
             rate = keys.learning_rate
                 * keys.schedule.factor(
                     self.adam.steps,
-                    (batches * keys.epochs) as u64,
+                    batches.saturating_mul(keys.epochs) as u64,
                     keys.warmup_batches as u64,
                 );
             self.adam.step(&mut self.weights, &gradient, rate);
@@ -197,7 +191,7 @@ impl Training {
                 return Err(TrainingError::Diverged { epoch });
             }
         }
-        let (validated, right) = self.validate(&model, examples, validation);
+        let (validated, right) = validate(self, &model, examples, validation);
         if !validated.total.is_finite() {
             return Err(TrainingError::Diverged { epoch });
         }
@@ -222,39 +216,6 @@ impl Training {
                 }
             }
         }
-    }
-
-    /// The sum of the losses of `rows` as in prediction, and how many counts are right.
-    fn validate(&self, model: &Model, examples: &Examples, rows: &[usize]) -> (LossParts, usize) {
-        let settled = model.settled(&self.weights, &self.statistics);
-        let keys = self.hyperparameters;
-        let width = model.head.outputs;
-        let parts: Vec<(LossParts, usize)> = rows
-            .par_chunks(ROWS)
-            .map_init(
-                || {
-                    let loss = Loss::new(keys.loss, self.transform, examples);
-                    (Inference::new(model), loss, vec![0.0; width])
-                },
-                |(inference, loss, unused), rows| {
-                    let spectra = rows.iter().map(|&row| examples.spectrum(row));
-                    let outputs = inference.run(&self.weights, &settled, self.input_scale, spectra);
-                    let (mut total, mut right) = (LossParts::default(), 0);
-                    for (outputs, &row) in outputs.chunks_exact(width).zip(rows) {
-                        total.add(&loss.evaluate(row, outputs, unused));
-                        let count = most_likely(&outputs[3 * model.slots..]);
-                        right += usize::from(count == usize::from(examples.counts[row]));
-                    }
-                    (total, right)
-                },
-            )
-            .collect();
-        let (mut total, mut right) = (LossParts::default(), 0);
-        for (part, count) in &parts {
-            total.add(part);
-            right += count;
-        }
-        (total, right)
     }
 
     fn conclude(&mut self, record: EpochRecord) {
@@ -319,7 +280,7 @@ impl Training {
                     device: device.to_owned(),
                     epochs: self.epochs_done(),
                     best_epoch: self.best.epoch,
-                    training_rows: self.training_rows,
+                    training_rows: self.learned_rows,
                 },
             },
             weights: self.best.weights.clone(),
@@ -345,29 +306,6 @@ fn enough(purpose: &'static str, rows: &[usize], least: usize) -> Result<(), Exa
         return Err(ExamplesError::TooFew { purpose, found: rows.len(), least });
     }
     Ok(())
-}
-
-/// Uniform weights of variance 2 / inputs before a ReLU (He et al. 2015) and 1 / 3 of 1 / inputs before the heads;
-/// normalisations begin as the identity.
-fn initial_weights(model: &Model, seed: u64) -> Vec<f32> {
-    let mut weights = vec![0.0; model.layout.weight_count()];
-    for (index, place) in model.layout.weights.iter().enumerate() {
-        let values = &mut weights[place.range.clone()];
-        if place.name.ends_with("normalization.weight") {
-            values.fill(1.0);
-        } else if let [.., _] = place.shape[..]
-            && place.shape.len() > 1
-        {
-            let inputs: usize = place.shape[..place.shape.len() - 1].iter().product();
-            let gain = if place.name == "head.weight" { 1.0 } else { 6.0 };
-            let limit = (gain / inputs as f64).sqrt() as f32;
-            let mut generator = generator(seed, Purpose::Weights, [index as u64, 0], 0);
-            for value in values {
-                *value = limit * symmetric(&mut generator);
-            }
-        }
-    }
-    weights
 }
 
 #[cfg(test)]
@@ -497,8 +435,8 @@ mod tests {
         for (channels, slots) in [(5, 1), (37, 8), (141, 3)] {
             let mut spectra = Spectra::new(60, channels, slots);
             for row in 0..30 {
-                spectra.spectra[row * channels] = 0.0;
-                spectra.spectra[row * channels + 2] = f32::NAN;
+                spectra.values[row * channels] = 0.0;
+                spectra.values[row * channels + 2] = f32::NAN;
             }
             let examples = spectra.examples();
             let mut training = started(&examples, brief());

@@ -1,0 +1,20 @@
+//! `pipe completions`.
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use crate::cli::{arguments::Arguments, error::CommandError, exit_code, printer::Printer};
+
+/// Prints a script that completes commands in a shell.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    shell: Shell,
+}
+
+pub(crate) fn run(arguments: &CompletionsArguments, printer: Printer) -> Result<u8, CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Arguments::command(), "pipe", &mut script);
+    printer.result(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(exit_code::DONE)
+}

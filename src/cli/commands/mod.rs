@@ -1,0 +1,41 @@
+//! One file a subcommand.
+
+pub(crate) mod completions;
+pub(crate) mod graph;
+pub(crate) mod init;
+pub(crate) mod out;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod stages;
+pub(crate) mod status;
+
+mod outputs;
+
+use pipe_engine::Registry;
+
+use super::{
+    arguments::{Arguments, Command},
+    error::CommandError,
+    printer::Printer,
+};
+
+/// Does what was asked for, and gives the exit code.
+pub(crate) fn run(
+    arguments: Arguments,
+    registry: &Registry,
+    printer: Printer,
+) -> Result<u8, CommandError> {
+    let before = arguments.pipeline;
+    match arguments.command {
+        Command::Run(arguments) => run::run(arguments, before, registry, printer),
+        Command::Plan(arguments) => plan::run(&arguments, before, registry, printer),
+        Command::Status(arguments) => status::run(arguments, before, registry, printer),
+        Command::Graph(arguments) => graph::run(arguments, before, registry, printer),
+        Command::Out(arguments) => out::run(arguments, before, registry, printer),
+        Command::Show(arguments) => show::run(&arguments, before, registry, printer),
+        Command::Stages(arguments) => stages::run(&arguments, registry, printer),
+        Command::Init(arguments) => init::run(&arguments, printer),
+        Command::Completions(arguments) => completions::run(&arguments, printer),
+    }
+}

@@ -1,0 +1,130 @@
+//! `pipe run`.
+
+use std::{num::NonZeroUsize, process, thread};
+
+use clap::Args;
+use pipe_engine::{
+    Interrupt, Outcome, Registry, RunOptions, RunReport, cache::Cache, out::OutFolder,
+    pipeline::Pipeline,
+};
+
+use crate::cli::{
+    arguments::PipelineArguments,
+    error::CommandError,
+    exit_code,
+    printer::Printer,
+    project,
+    view::{self, Detail},
+};
+
+/// Runs the stages whose results aren't known yet.
+///
+/// A stage is executed only if no result is known for its config and its inputs as they are now. What stands in `out/`
+/// afterwards is for you: nothing reads it back.
+#[derive(Debug, Args)]
+#[command(after_help = exit_code::HELP)]
+pub(crate) struct RunArguments {
+    /// The stages wanted; what they need is run too [default: all].
+    #[arg(value_name = "STAGE")]
+    targets: Vec<String>,
+
+    #[command(flatten)]
+    pipeline: PipelineArguments,
+
+    /// How many stages, and how many threads within them, run at once [default: the number of processors].
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// After a failure, goes on with what doesn't depend on it.
+    #[arg(short, long)]
+    keep_going: bool,
+
+    /// Prints one JSON object on stdout instead of lines for people.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    detail: Detail,
+}
+
+pub(crate) fn run(
+    arguments: RunArguments,
+    before: PipelineArguments,
+    registry: &Registry,
+    printer: Printer,
+) -> Result<u8, CommandError> {
+    let json = arguments.json;
+    let ended = execute(arguments, before, registry, printer);
+    if json && let Err(error) = &ended {
+        view::json::print_error(error, printer)?;
+    }
+    ended
+}
+
+fn execute(
+    arguments: RunArguments,
+    before: PipelineArguments,
+    registry: &Registry,
+    printer: Printer,
+) -> Result<u8, CommandError> {
+    let pipeline = project::load(&arguments.pipeline.over(before), registry)?;
+    let jobs = arguments
+        .jobs
+        .map(NonZeroUsize::get)
+        .or_else(|| thread::available_parallelism().ok().map(NonZeroUsize::get))
+        .unwrap_or(1);
+    let options = RunOptions { targets: arguments.targets, jobs, keep_going: arguments.keep_going };
+    let interrupt = Interrupt::new();
+    stop_on_signals(&interrupt, printer)?;
+    let view = view::choose(arguments.json, arguments.detail, printer);
+    let cache = Cache::open(&pipeline.cache)?;
+    let report = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)?;
+    let placed = place(&cache, &pipeline, &report, printer);
+    view.finish(&report, placed.as_ref().is_ok_and(|placed| *placed))?;
+    placed?;
+    Ok(code(&report))
+}
+
+/// Puts the outputs where people find them. Whether there are any.
+fn place(
+    cache: &Cache,
+    pipeline: &Pipeline,
+    report: &RunReport,
+    printer: Printer,
+) -> Result<bool, CommandError> {
+    let folder = OutFolder::of(pipeline);
+    for kept in folder.refresh(cache, pipeline, report)? {
+        printer.warning(format_args!(
+            "`{}` had been edited; it is kept as `{}`",
+            project::from_here(&kept.path).display(),
+            project::from_here(&kept.kept).display()
+        ));
+    }
+    Ok(report.count(Outcome::Executed) > 0 && pipeline.root.join("out").is_dir())
+}
+
+/// The first signal asks the run to stop, the second one ends it.
+fn stop_on_signals(interrupt: &Interrupt, printer: Printer) -> Result<(), CommandError> {
+    let interrupt = interrupt.clone();
+    ctrlc::set_handler(move || {
+        if interrupt.is_requested() {
+            process::exit(i32::from(exit_code::INTERRUPTED));
+        }
+        interrupt.request();
+        printer.message("stopping at the next safe point; Ctrl-C again to stop at once");
+    })
+    .map_err(|error| CommandError::system(format!("failed to listen for signals: {error}")))
+}
+
+fn code(report: &RunReport) -> u8 {
+    let system = |stage: &pipe_engine::StageReport| stage.error.as_ref().is_some_and(|e| e.system);
+    if report.interrupted {
+        exit_code::INTERRUPTED
+    } else if report.stages.iter().any(system) {
+        exit_code::SYSTEM_FAILED
+    } else if report.ok {
+        exit_code::DONE
+    } else {
+        exit_code::STAGE_FAILED
+    }
+}

@@ -1,0 +1,215 @@
+//! `pipe stages`.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use pipe_engine::{
+    Kind, Registry,
+    pipeline::{ConfigKey, config_keys},
+};
+use serde_json::{Value, json};
+
+use crate::cli::{
+    display::table,
+    error::CommandError,
+    exit_code,
+    printer::{NAME, Printer, styled},
+};
+
+/// Tells which kinds of stage there are: what they do, their inputs and outputs, and every key of their config.
+#[derive(Debug, Args)]
+pub(crate) struct StagesArguments {
+    /// Only this kind.
+    kind: Option<String>,
+
+    /// Prints one JSON object on stdout instead of text for people.
+    #[arg(long)]
+    json: bool,
+}
+
+const COMMAND: &str = "command";
+const COMMAND_ABOUT: &str = "Runs a program of yours.";
+
+/// The keys of a stage of kind `command`, and what they are.
+const COMMAND_KEYS: [(&str, &str, &str); 7] = [
+    (
+        "run",
+        "a text",
+        "The command line, split into words as a shell does. `{config.KEY}`, `{inputs.NAME}` and \
+      `{outputs.NAME}` stand for a value of `config`, the path of an input, and the path at which an output is to be made; \
+      each is one word, never split again. `{{` and `}}` are literal braces. A list of words may be given instead.",
+    ),
+    (
+        "outputs",
+        "a list of names",
+        "What it makes. Each is mentioned in `run`, and must be there when the program ends. A name \
+      may have an ending: `table.csv`.",
+    ),
+    (
+        "inputs",
+        "a mapping",
+        "What it reads, under names of your choice: a stage, `stage.output` or `{ file: PATH }`.",
+    ),
+    ("config", "a mapping", "Values for `run`, free in form."),
+    (
+        "files",
+        "a list of paths",
+        "Files and folders of the pipeline's folder that the program uses, such as its script. It runs \
+      in a fresh folder in which they stand at their own paths; a change of their content runs the stage again.",
+    ),
+    ("env", "a list of names", "Environment variables that the result depends on."),
+    (
+        "shell",
+        "`true` or `false`",
+        "Whether `run` is a script for `sh -c`. What placeholders stand for is quoted for the shell.",
+    ),
+];
+
+pub(crate) fn run(
+    arguments: &StagesArguments,
+    registry: &Registry,
+    printer: Printer,
+) -> Result<u8, CommandError> {
+    let kinds: Vec<&dyn Kind> = registry
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|kind| arguments.kind.as_ref().is_none_or(|wanted| wanted == kind.name()))
+        .collect();
+    let command = arguments.kind.as_ref().is_none_or(|wanted| wanted == COMMAND);
+    if kinds.is_empty() && !command {
+        let known: Vec<&str> = registry.iter().map(|kind| kind.name()).chain([COMMAND]).collect();
+        let wanted = arguments.kind.as_deref().unwrap_or_default();
+        return Err(CommandError::no_such("kind", wanted, known));
+    }
+    if arguments.json {
+        let mut all: Vec<Value> = kinds.iter().map(|kind| object(*kind)).collect();
+        if command {
+            all.push(command_object());
+        }
+        printer.result(
+            serde_json::to_string_pretty(&json!({ "kinds": all })).map_err(std::io::Error::from)?,
+        )?;
+    } else {
+        let mut blocks: Vec<String> =
+            kinds.iter().map(|kind| text(*kind, Printer::width())).collect();
+        if command {
+            blocks.push(command_text(Printer::width()));
+        }
+        printer.result(blocks.join("\n"))?;
+    }
+    Ok(exit_code::DONE)
+}
+
+fn object(kind: &dyn Kind) -> Value {
+    let keys: Vec<Value> = config_keys(&kind.schema())
+        .into_iter()
+        .map(|key| {
+            let ConfigKey { name, wants, default, required, unit, about } = key;
+            json!({ "name": name, "wants": wants, "default": default, "required": required, "unit": unit, "about": about })
+        })
+        .collect();
+    json!({
+        "name": kind.name(),
+        "about": kind.about(),
+        "revision": kind.revision(),
+        "exactness": kind.exactness(),
+        "inputs": kind.inputs(),
+        "outputs": kind.outputs(),
+        "config": keys,
+        "schema": kind.schema(),
+    })
+}
+
+fn command_object() -> Value {
+    let keys: Vec<Value> = COMMAND_KEYS
+        .iter()
+        .map(|(name, wants, about)| json!({ "name": name, "wants": wants, "about": about }))
+        .collect();
+    json!({ "name": COMMAND, "about": COMMAND_ABOUT, "keys": keys })
+}
+
+fn text(kind: &dyn Kind, width: usize) -> String {
+    let mut text = format!("{}\n", styled(NAME, kind.name()));
+    let sentence = kind.about().trim_end_matches('.');
+    text.push_str(&rows_text(&[vec![format!("{sentence}.")]], width));
+    let inputs: Vec<Vec<String>> = kind
+        .inputs()
+        .iter()
+        .map(|port| {
+            let about = if port.required {
+                port.about.to_owned()
+            } else {
+                format!("{} (optional)", port.about)
+            };
+            vec![port.name.to_owned(), port.artifact.to_string(), about]
+        })
+        .collect();
+    let outputs: Vec<Vec<String>> = kind
+        .outputs()
+        .iter()
+        .map(|port| vec![port.name.to_owned(), port.artifact.to_string(), port.about.to_owned()])
+        .collect();
+    let keys: Vec<Vec<String>> = config_keys(&kind.schema()).into_iter().map(row).collect();
+    for (title, rows) in [("inputs", inputs), ("outputs", outputs), ("config", keys)] {
+        if !rows.is_empty() {
+            let _ = writeln!(text, "  {title}");
+            text.push_str(&rows_text(&rows, width));
+        }
+    }
+    text
+}
+
+fn command_text(width: usize) -> String {
+    let rows: Vec<Vec<String>> = COMMAND_KEYS
+        .iter()
+        .map(|(name, wants, about)| {
+            vec![(*name).to_owned(), (*wants).to_owned(), (*about).to_owned()]
+        })
+        .collect();
+    format!(
+        "{}\n{}  keys\n{}",
+        styled(NAME, COMMAND),
+        rows_text(&[vec![COMMAND_ABOUT.to_owned()]], width),
+        rows_text(&rows, width)
+    )
+}
+
+fn row(key: ConfigKey) -> Vec<String> {
+    let default = match (&key.default, key.required) {
+        (_, true) => "required".to_owned(),
+        (None | Some(Value::Null), _) => "–".to_owned(),
+        (Some(Value::String(text)), _) => text.clone(),
+        (Some(value), _) => brief(value),
+    };
+    vec![key.name, default, key.unit, format!("{}{}", sentence(&key.about), key.wants)]
+}
+
+/// Numbers as a person writes them: `[1250, 1850]`, not `[1250.0,1850.0]`.
+fn brief(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(brief).collect::<Vec<_>>().join(", "))
+        }
+        Value::Number(number) => {
+            let text = number.to_string();
+            text.strip_suffix(".0").unwrap_or(&text).to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+fn sentence(about: &str) -> String {
+    match about.trim_end_matches('.') {
+        "" => String::new(),
+        about => format!("{about}; "),
+    }
+}
+
+/// Rows, indented, wrapped to `width`.
+fn rows_text(rows: &[Vec<String>], width: usize) -> String {
+    let mut table = table::plain(width.saturating_sub(4));
+    for row in rows {
+        table.add_row(row);
+    }
+    table::lines(&table, "   ")
+}

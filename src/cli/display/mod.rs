@@ -1,0 +1,5 @@
+//! What is in an artifact, as text on a terminal.
+
+pub(crate) mod array;
+pub(crate) mod document;
+pub(crate) mod table;

@@ -1,0 +1,78 @@
+//! The pipeline that a command is about.
+
+use std::path::{Path, PathBuf};
+
+use pipe_engine::{
+    Registry,
+    pipeline::{self, Pipeline},
+};
+
+use super::{arguments::PipelineArguments, error::CommandError};
+
+/// Finds, reads and checks the pipeline.
+pub(crate) fn load(
+    arguments: &PipelineArguments,
+    registry: &Registry,
+) -> Result<Pipeline, CommandError> {
+    let file = match &arguments.file {
+        Some(file) if file.is_dir() => file.join(pipeline::FILE_NAME),
+        Some(file) => file.clone(),
+        None => find()?,
+    };
+    Ok(pipeline::load(&file, &arguments.set, registry)?)
+}
+
+/// The nearest pipeline, from the current folder upwards.
+fn find() -> Result<PathBuf, CommandError> {
+    let here = std::env::current_dir().map_err(CommandError::file("find the folder", "."))?;
+    pipeline::find(&here).map(|file| shown(&here, &file)).ok_or_else(|| {
+        CommandError::wrong(
+            format!(
+                "there is no `{}` in {} or in a folder above it",
+                pipeline::FILE_NAME,
+                here.display()
+            ),
+            "name one with `-f FILE`, or begin one with `pipe init DIR`",
+        )
+    })
+}
+
+/// `path` as seen from the folder `here`, where that is shorter.
+pub(crate) fn shown(here: &Path, path: &Path) -> PathBuf {
+    for (up, folder) in here.ancestors().enumerate() {
+        if folder.parent().is_none() {
+            break;
+        }
+        if let Ok(rest) = path.strip_prefix(folder) {
+            let mut seen = PathBuf::from_iter(std::iter::repeat_n("..", up));
+            seen.push(rest);
+            return if seen.as_os_str().len() < path.as_os_str().len() {
+                seen
+            } else {
+                path.into()
+            };
+        }
+    }
+    path.to_owned()
+}
+
+/// `path` as seen from the current folder, where that is shorter.
+pub(crate) fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    here.map_or_else(|_| path.to_owned(), |here| shown(&here, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::shown;
+
+    #[test]
+    fn paths_are_seen_from_here() {
+        let seen = |path: &str| shown(Path::new("/a/b/c"), Path::new(path));
+        assert_eq!(seen("/a/b/c/pipeline.yaml"), PathBuf::from("pipeline.yaml"));
+        assert_eq!(seen("/a/b/pipeline.yaml"), PathBuf::from("../pipeline.yaml"));
+        assert_eq!(seen("/x/pipeline.yaml"), PathBuf::from("/x/pipeline.yaml"));
+    }
+}

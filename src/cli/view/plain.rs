@@ -1,0 +1,114 @@
+//! A line for each stage, in the pipeline's order: what comes out where there is no terminal.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Mutex, PoisonError},
+};
+
+use pipe_engine::{Event, Observer, Outcome, RunReport, StageReport};
+
+use super::{Detail, View, line};
+use crate::cli::printer::Printer;
+
+/// Prints lines. A stage's line is held back until those before it ended, so that the order is always the same.
+pub(crate) struct Plain {
+    detail: Detail,
+    printer: Printer,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The names in order.
+    names: Vec<String>,
+    /// The place of each name.
+    places: BTreeMap<String, usize>,
+    width: usize,
+    /// Stages that ended before their turn.
+    held: BTreeMap<usize, StageReport>,
+    /// How many lines were printed.
+    printed: usize,
+    /// Why stdout can't be written.
+    broken: Option<io::Error>,
+}
+
+impl Plain {
+    pub(crate) fn new(detail: Detail, printer: Printer) -> Self {
+        Self { detail, printer, state: Mutex::default() }
+    }
+
+    pub(super) fn printer(&self) -> Printer {
+        self.printer
+    }
+
+    fn ended(&self, report: &StageReport) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(&place) = state.places.get(&report.name) else { return };
+        state.held.insert(place, report.clone());
+        loop {
+            let next = state.printed;
+            let Some(report) = state.held.remove(&next) else { break };
+            state.printed += 1;
+            let shown = self.show(&report, state.width);
+            if let Err(error) = shown {
+                state.broken.get_or_insert(error);
+            }
+        }
+    }
+
+    fn show(&self, report: &StageReport, width: usize) -> io::Result<()> {
+        let mut shown = Ok(());
+        if !self.detail.quiet {
+            let mut text = line::stage(report, width, self.detail.verbose);
+            if self.detail.verbose {
+                for line in line::digests(report) {
+                    text.push('\n');
+                    text.push_str(&line);
+                }
+            }
+            shown = self.printer.result(text);
+        }
+        if let (Outcome::Failed, Some(failure)) = (report.outcome, &report.error) {
+            self.printer.error(line::failure(&report.name, failure));
+        }
+        shown
+    }
+}
+
+impl Observer for Plain {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Planned { stages } => {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.names = stages.iter().map(|name| (*name).to_owned()).collect();
+                state.places =
+                    stages.iter().enumerate().map(|(i, name)| ((*name).to_owned(), i)).collect();
+                state.width = line::name_width(stages.iter().copied());
+            }
+            Event::Waiting { stage, owner } if !self.detail.quiet => {
+                self.printer
+                    .message(format_args!("`{stage}` waits: {owner} is computing the same"));
+            }
+            Event::Warning { stage, message } => {
+                self.printer.warning(format_args!("stage `{stage}`: {message}"));
+            }
+            Event::Ended(report) => self.ended(report),
+            Event::Waiting { .. } | Event::Started { .. } | Event::Progress { .. } => {}
+        }
+    }
+}
+
+impl View for Plain {
+    fn finish(&self, report: &RunReport, placed: bool) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = state.broken.take() {
+            return Err(error);
+        }
+        if self.detail.quiet {
+            return Ok(());
+        }
+        let place = if placed { "; see out/" } else { "" };
+        self.printer.result(format_args!("{}{place}", line::summary(report)))
+    }
+}
