@@ -1,6 +1,10 @@
 //! An artifact's manifest: which files it has, and the digest of each.
 
-use std::{fmt, path::{Path, PathBuf}, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
@@ -217,7 +221,8 @@ impl Tree {
 
     /// The manifest as it is stored: JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_else(|_| unreachable!("text and numbers are always JSON"))
+        serde_json::to_vec(self)
+            .unwrap_or_else(|_| unreachable!("text and numbers are always JSON"))
     }
 
     /// Reads a stored manifest, checking every path.
@@ -260,7 +265,18 @@ mod tests {
 
     #[test]
     fn paths_that_would_leave_the_artifact_are_refused() {
-        for bad in ["", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", "a\\b", "a\0b", &"x".repeat(256)] {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "..",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./a",
+            "a\\b",
+            "a\0b",
+            &"x".repeat(256),
+        ] {
             assert!(ArtifactPath::new(bad).is_err(), "{bad:?}");
         }
         for good in [".", "a", "a/b.c", "...", "c/0/1"] {
@@ -270,10 +286,16 @@ mod tests {
 
     #[test]
     fn files_that_can_not_stand_together_are_refused() {
-        assert!(matches!(Tree::new(vec![entry("a", b""), entry("a", b"")]), Err(TreeError::Twice(_))));
+        assert!(matches!(
+            Tree::new(vec![entry("a", b""), entry("a", b"")]),
+            Err(TreeError::Twice(_))
+        ));
         let both = Tree::new(vec![entry("a", b""), entry("a.b", b""), entry("a/b", b"")]);
         assert!(matches!(both, Err(TreeError::FileAndFolder(_))));
-        assert!(matches!(Tree::new(vec![entry(".", b""), entry("a", b"")]), Err(TreeError::NotAlone)));
+        assert!(matches!(
+            Tree::new(vec![entry(".", b""), entry("a", b"")]),
+            Err(TreeError::NotAlone)
+        ));
     }
 
     #[test]
@@ -282,10 +304,15 @@ mod tests {
         let manifest = |files: &str| format!(r#"{{"format":1,"files":[{files}]}}"#);
         let file = |path: &str| format!(r#"{{"path":"{path}","blob":"{blob}","size":0}}"#);
         assert!(Tree::from_json(manifest(&file("a")).as_bytes()).is_ok());
-        for bad in [file("../a"), file("/a"), format!("{},{}", file("b"), file("a")), "1".to_owned()] {
+        for bad in
+            [file("../a"), file("/a"), format!("{},{}", file("b"), file("a")), "1".to_owned()]
+        {
             assert!(Tree::from_json(manifest(&bad).as_bytes()).is_err(), "{bad}");
         }
-        assert!(matches!(Tree::from_json(br#"{"format":2,"files":[]}"#), Err(TreeError::Format(2))));
+        assert!(matches!(
+            Tree::from_json(br#"{"format":2,"files":[]}"#),
+            Err(TreeError::Format(2))
+        ));
         assert!(Tree::from_json(b"").is_err());
     }
 

@@ -50,7 +50,9 @@ pub(crate) enum CommandError {
     #[error("the command exited with code 0, but did not write its output `{0}`")]
     Output(String),
     /// It wrote to an input.
-    #[error("the command changed its input `{0}`, which is shared with other stages; let it work on a copy")]
+    #[error(
+        "the command changed its input `{0}`, which is shared with other stages; let it work on a copy"
+    )]
     Input(String),
     /// A file that it works with can't be prepared.
     #[error("failed to prepare `{}`", path.display())]
@@ -100,11 +102,14 @@ pub(crate) fn canonical(command: &Command, files: &BTreeMap<String, Source>) -> 
         Run::Words(words) => json!({ "words": words.iter().map(template).collect::<Vec<_>>() }),
         Run::Shell(line) => json!({ "shell": template(line) }),
     };
-    let files: BTreeMap<_, _> = files.iter().map(|(name, source)| (name, source.tree.digest())).collect();
+    let files: BTreeMap<_, _> =
+        files.iter().map(|(name, source)| (name, source.tree.digest())).collect();
     let env: BTreeMap<_, _> = command
         .env
         .iter()
-        .map(|name| (name, std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())))
+        .map(|name| {
+            (name, std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+        })
         .collect();
     json!({ "run": run, "config": command.config, "outputs": command.outputs, "files": files, "env": env })
 }
@@ -193,9 +198,15 @@ fn fill(template: &Template, command: &Command, desk: &Desk, quote: bool) -> Str
                 text.push_str(literal);
                 continue;
             }
-            Piece::Config(path) => scalar(path.iter().fold(&command.config, |value, key| &value[key.as_str()])),
-            Piece::Input(name) => desk.inputs.get(name).map(|path| path.display().to_string()).unwrap_or_default(),
-            Piece::Output(name) => desk.outputs.get(name).map(|path| path.display().to_string()).unwrap_or_default(),
+            Piece::Config(path) => {
+                scalar(path.iter().fold(&command.config, |value, key| &value[key.as_str()]))
+            }
+            Piece::Input(name) => {
+                desk.inputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
+            }
+            Piece::Output(name) => {
+                desk.outputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
+            }
         };
         if quote {
             // Only a NUL can't be quoted, and YAML has none.
@@ -219,7 +230,9 @@ fn scalar(value: &Value) -> String {
 fn execute(command: &Command, desk: &Desk, interrupt: &Interrupt) -> Result<(), CommandError> {
     let words = match &command.run {
         Run::Words(words) => words.iter().map(|word| fill(word, command, desk, false)).collect(),
-        Run::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line, command, desk, true)],
+        Run::Shell(line) => {
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line, command, desk, true)]
+        }
     };
     let prepare = |source| CommandError::Prepare { path: desk.log.clone(), source };
     let log = File::create(&desk.log).map_err(prepare)?;
@@ -252,10 +265,14 @@ fn wait(child: &mut Child, interrupt: &Interrupt) -> Result<ExitStatus, CommandE
         if interrupt.is_requested() {
             let signal = match asked {
                 None => Some(rustix::process::Signal::TERM),
-                Some(since) if since.elapsed() > Duration::from_secs(5) => Some(rustix::process::Signal::KILL),
+                Some(since) if since.elapsed() > Duration::from_secs(5) => {
+                    Some(rustix::process::Signal::KILL)
+                }
                 Some(_) => None,
             };
-            if let (Some(signal), Some(group)) = (signal, rustix::process::Pid::from_raw(child.id() as i32)) {
+            if let (Some(signal), Some(group)) =
+                (signal, rustix::process::Pid::from_raw(child.id() as i32))
+            {
                 // It may have ended just now, which is what was wanted.
                 let _ = rustix::process::kill_process_group(group, signal);
             }
@@ -267,7 +284,11 @@ fn wait(child: &mut Child, interrupt: &Interrupt) -> Result<ExitStatus, CommandE
 }
 
 /// An input may be a hard link into the cache: writing to it would change what others read.
-fn check_inputs(inputs: &BTreeMap<String, Artifact>, cache: &Cache, started: SystemTime) -> Result<(), CommandError> {
+fn check_inputs(
+    inputs: &BTreeMap<String, Artifact>,
+    cache: &Cache,
+    started: SystemTime,
+) -> Result<(), CommandError> {
     // Some file systems keep times to two seconds only.
     let since = started - Duration::from_secs(2);
     for (name, artifact) in inputs {
@@ -320,7 +341,11 @@ fn take(path: &Path, staging: &Staging) -> Result<(Tree, Vec<Staged>), CommandEr
     }
     // A copy may differ from what was listed, so the tree is made of what was staged.
     let entries = source.tree.files().iter().zip(&staged);
-    let entries = entries.map(|(entry, staged)| Entry { path: entry.path.clone(), blob: staged.blob, size: staged.size });
+    let entries = entries.map(|(entry, staged)| Entry {
+        path: entry.path.clone(),
+        blob: staged.blob,
+        size: staged.size,
+    });
     let tree = if source.tree.get(ArtifactPath::ITSELF).is_some() {
         source.tree
     } else {

@@ -85,7 +85,8 @@ pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Digest>,
                 .map_err(|error| Failed::stage(&error, None))?
         }
         Task::Command(line) => {
-            let ran = command::run(line, &inputs, &resolved.files, cache, staging, attempt.interrupt);
+            let ran =
+                command::run(line, &inputs, &resolved.files, cache, staging, attempt.interrupt);
             let made = ran.map_err(|(error, log)| {
                 let interrupted = matches!(error, CommandError::Interrupted(_));
                 let mut failed = Failed::stage(&StageError::new(error), log);
@@ -115,14 +116,18 @@ fn open_inputs(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Artifact>, Fail
     for (name, input) in &attempt.node.inputs {
         let artifact = match input {
             Input::Output { output, .. } => {
-                let tree = attempt.cache.tree(attempt.resolved.recipe.inputs[name])?.map_err(|flaw| Failed {
-                    failure: Failure {
-                        message: format!("input `{name}` was lost while the run went on: {flaw}; run again"),
-                        log: None,
-                        system: true,
+                let tree = attempt.cache.tree(attempt.resolved.recipe.inputs[name])?.map_err(
+                    |flaw| Failed {
+                        failure: Failure {
+                            message: format!(
+                                "input `{name}` was lost while the run went on: {flaw}; run again"
+                            ),
+                            log: None,
+                            system: true,
+                        },
+                        interrupted: false,
                     },
-                    interrupted: false,
-                })?;
+                )?;
                 Artifact::cached(name, output, Arc::new(tree), attempt.cache)
             }
             Input::File { path, .. } => {
@@ -167,7 +172,8 @@ fn publish(
     for (name, tree) in &trees {
         outputs.insert(name.clone(), cache.publish_tree(staging, tree)?);
     }
-    let record = Record { format: FORMAT, recipe: resolved.recipe.clone(), outputs, log, provenance };
+    let record =
+        Record { format: FORMAT, recipe: resolved.recipe.clone(), outputs, log, provenance };
     match cache.publish_record(staging, &record, attempt.exactness)? {
         Publication::First => Ok(record.outputs),
         Publication::Stands(there) => Ok(there.outputs),

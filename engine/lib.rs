@@ -40,5 +40,7 @@ pub use registry::Registry;
 pub use report::{Failure, Outcome, RunReport, StageReport};
 pub use schedule::{RunError, RunOptions, plan, run};
 pub use stage::{ArtifactType, Exactness, Fault, Format, InputPort, Kind, OutputPort, Stage};
-pub use work::{Artifact, ArtifactError, Interrupt, Interrupted, Output, OutputFile, StageError, Work};
+pub use work::{
+    Artifact, ArtifactError, Interrupt, Interrupted, Output, OutputFile, StageError, Work,
+};
 pub use zarr::{ArrayReader, ArraySpec, ArrayWriter, GroupReader, GroupWriter, Scalar, ZarrError};

@@ -97,13 +97,20 @@ impl OutFolder {
     ///
     /// # Errors
     /// When a file can't be placed.
-    pub fn refresh(&self, cache: &Cache, pipeline: &Pipeline, report: &RunReport) -> Result<Vec<Kept>, OutError> {
+    pub fn refresh(
+        &self,
+        cache: &Cache,
+        pipeline: &Pipeline,
+        report: &RunReport,
+    ) -> Result<Vec<Kept>, OutError> {
         let mut wanted = Vec::new();
         for stage in &report.stages {
             if !matches!(stage.outcome, Outcome::Executed | Outcome::Reused) {
                 continue;
             }
-            let Some(node) = pipeline.stages.iter().find(|node| node.name == stage.name) else { continue };
+            let Some(node) = pipeline.stages.iter().find(|node| node.name == stage.name) else {
+                continue;
+            };
             for (output, artifact) in node.outputs() {
                 if artifact.format != Format::Zarr
                     && let Some(digest) = stage.outputs.get(&output)
@@ -180,9 +187,12 @@ fn look(path: &Path) -> Result<Vec<(String, u64, u64, i128, i128)>, OutError> {
             continue;
         }
         let meta = entry.metadata().map_err(failed)?;
-        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
-        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let (modified, changed) = (time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()));
+        let name =
+            entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let time =
+            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let (modified, changed) =
+            (time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()));
         files.push((name, meta.size(), meta.ino(), modified, changed));
     }
     Ok(files)

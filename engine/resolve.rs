@@ -61,7 +61,8 @@ pub(crate) fn resolve(
             Input::Output { stage, output: port } => output(*stage, port),
             Input::File { path, .. } => {
                 let read = Source::read(path);
-                let source = read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
+                let source =
+                    read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
                 let digest = source.tree.digest();
                 sources.insert(name.clone(), source);
                 digest
@@ -75,7 +76,10 @@ pub(crate) fn resolve(
         Task::Command(command) => {
             for file in &command.files {
                 let read = Source::read(&file.path);
-                let source = read.map_err(|source| ResolveError::Input { input: file.written.clone(), source })?;
+                let source = read.map_err(|source| ResolveError::Input {
+                    input: file.written.clone(),
+                    source,
+                })?;
                 files.insert(file.written.clone(), source);
             }
             (command::KIND, command::REVISION, command::canonical(command, &files))

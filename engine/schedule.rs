@@ -83,7 +83,8 @@ pub fn run(
     let jobs = options.jobs.max(1);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).stack_size(8 << 20).build();
     let threads = threads.map_err(|source| RunError::Threads { jobs, source })?;
-    let names: Vec<&str> = wanted.iter().map(|stage| pipeline.stages[*stage].name.as_str()).collect();
+    let names: Vec<&str> =
+        wanted.iter().map(|stage| pipeline.stages[*stage].name.as_str()).collect();
     observer.event(&Event::Planned { stages: &names });
     let run = Run {
         pipeline,
@@ -111,7 +112,11 @@ pub fn run(
 ///
 /// # Errors
 /// When the cache can't be read.
-pub fn plan(pipeline: &Pipeline, cache: Option<&Cache>, targets: &[String]) -> Result<RunReport, RunError> {
+pub fn plan(
+    pipeline: &Pipeline,
+    cache: Option<&Cache>,
+    targets: &[String],
+) -> Result<RunReport, RunError> {
     let began = Instant::now();
     let wanted = closure(pipeline, targets)?;
     let last = match cache {
@@ -128,7 +133,8 @@ pub fn plan(pipeline: &Pipeline, cache: Option<&Cache>, targets: &[String]) -> R
             _ => None,
         });
         if let Some(stage) = waits {
-            report.reason = format!("depends on `{}`, which has no result yet", pipeline.stages[stage].name);
+            report.reason =
+                format!("depends on `{}`, which has no result yet", pipeline.stages[stage].name);
             stages.push(report);
             continue;
         }
@@ -216,7 +222,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn why_reused(last: &BTreeMap<String, Fingerprint>, name: &str, fingerprint: Fingerprint) -> String {
+fn why_reused(
+    last: &BTreeMap<String, Fingerprint>,
+    name: &str,
+    fingerprint: Fingerprint,
+) -> String {
     match last.get(name) {
         Some(last) if *last == fingerprint => "nothing changed".to_owned(),
         _ => "the result is known".to_owned(),
@@ -229,7 +239,9 @@ fn why_executed(
     name: &str,
     resolved: &Resolved,
 ) -> String {
-    let Some((cache, fingerprint)) = cache.zip(last.get(name)) else { return "first run".to_owned() };
+    let Some((cache, fingerprint)) = cache.zip(last.get(name)) else {
+        return "first run".to_owned();
+    };
     if *fingerprint == resolved.fingerprint {
         return "its last run left no result".to_owned();
     }
@@ -294,7 +306,8 @@ impl State {
             stopped: false,
         };
         for (place, stage) in wanted.iter().enumerate() {
-            let before: BTreeSet<usize> = pipeline.stages[*stage].inputs.values().filter_map(Input::stage).collect();
+            let before: BTreeSet<usize> =
+                pipeline.stages[*stage].inputs.values().filter_map(Input::stage).collect();
             if before.is_empty() {
                 state.ready.insert(place);
             }
@@ -360,8 +373,14 @@ impl State {
             });
             stages.push(report);
         }
-        let ok = stages.iter().all(|stage| matches!(stage.outcome, Outcome::Executed | Outcome::Reused));
-        RunReport { ok, seconds: began.elapsed().as_secs_f64(), stages, interrupted: interrupted && !ok }
+        let ok =
+            stages.iter().all(|stage| matches!(stage.outcome, Outcome::Executed | Outcome::Reused));
+        RunReport {
+            ok,
+            seconds: began.elapsed().as_secs_f64(),
+            stages,
+            interrupted: interrupted && !ok,
+        }
     }
 }
 
@@ -416,11 +435,13 @@ impl Run<'_> {
             state.running += 1;
             drop(state);
             // A stage that panics must end like one that fails: the others wait for its end.
-            let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stage(stage)));
+            let tried =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stage(stage)));
             let report = tried.unwrap_or_else(|panic| {
                 let mut report = blank(&self.pipeline.stages[stage].name, Outcome::Failed);
                 let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+                let text =
+                    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
                 let message = format!("the stage panicked, which is a fault of the stage: {text}");
                 report.error = Some(Failure { message, log: None, system: false });
                 report
@@ -442,17 +463,18 @@ impl Run<'_> {
             stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
         };
         let mut report = blank(&node.name, Outcome::Failed);
-        let end = match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
-            Ok(resolved) => {
-                report.fingerprint = Some(resolved.fingerprint);
-                self.settle(index, &resolved).unwrap_or_else(|end| end)
-            }
-            Err(ResolveError::Cache(error)) => error.into(),
-            Err(error) => End::Failed {
-                reason: String::new(),
-                failure: Failure { message: chain(&error), log: None, system: false },
-            },
-        };
+        let end =
+            match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
+                Ok(resolved) => {
+                    report.fingerprint = Some(resolved.fingerprint);
+                    self.settle(index, &resolved).unwrap_or_else(|end| end)
+                }
+                Err(ResolveError::Cache(error)) => error.into(),
+                Err(error) => End::Failed {
+                    reason: String::new(),
+                    failure: Failure { message: chain(&error), log: None, system: false },
+                },
+            };
         match end {
             End::Known { record, reason } => {
                 report.outcome = Outcome::Reused;
@@ -480,7 +502,8 @@ impl Run<'_> {
     /// Finds the result of a stage, or makes it. The error is an end, too.
     fn settle(&self, index: usize, resolved: &Resolved) -> Result<End, End> {
         let node = &self.pipeline.stages[index];
-        let warn = |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
+        let warn =
+            |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
         let mut damage = None;
         match look_up(self.cache, resolved.fingerprint)? {
             Known::Complete(record) => {

@@ -105,7 +105,8 @@ impl Source {
                 Ok((Entry { path, blob, size }, Signature::of(&meta)))
             })
             .collect::<Result<_, SourceError>>()?;
-        let seen = files.into_iter().zip(&hashed).map(|((file, _), (_, seen))| (file, *seen)).collect();
+        let seen =
+            files.into_iter().zip(&hashed).map(|((file, _), (_, seen))| (file, *seen)).collect();
         let entries: Vec<Entry> = hashed.into_iter().map(|(entry, _)| entry).collect();
         let tree = match (&entries[..], folder) {
             ([only], false) => Tree::single(only.blob, only.size),

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::{
     artifact::{ArtifactPath, Entry, Tree, TreeError},
-    cache::{Cache, CacheError, Staged, Staging, StagedWriter},
+    cache::{Cache, CacheError, Staged, StagedWriter, Staging},
     zarr::{GroupReader, GroupWriter, ZarrError},
 };
 
@@ -328,7 +328,10 @@ impl Output {
     ///
     /// # Errors
     /// When its metadata can't be written.
-    pub fn zarr(self: &Arc<Self>, attributes: serde_json::Map<String, serde_json::Value>) -> Result<GroupWriter, ZarrError> {
+    pub fn zarr(
+        self: &Arc<Self>,
+        attributes: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<GroupWriter, ZarrError> {
         GroupWriter::create(self, attributes)
     }
 

@@ -3,11 +3,7 @@
 //! Arrays are chunked along their first dimension only (the rows), uncompressed and little-endian, so that the same
 //! elements are always the same bytes, and a longer array shares the chunks of a shorter one.
 
-use std::{
-    marker::PhantomData,
-    ops::Range,
-    sync::Arc,
-};
+use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -98,10 +94,17 @@ pub struct GroupWriter {
 }
 
 impl GroupWriter {
-    pub(crate) fn create(output: &Arc<Output>, attributes: Map<String, Value>) -> Result<Self, ZarrError> {
-        let why = |error: &dyn std::fmt::Display| ZarrError::Group { artifact: output.name().to_owned(), why: error.to_string() };
+    pub(crate) fn create(
+        output: &Arc<Output>,
+        attributes: Map<String, Value>,
+    ) -> Result<Self, ZarrError> {
+        let why = |error: &dyn std::fmt::Display| ZarrError::Group {
+            artifact: output.name().to_owned(),
+            why: error.to_string(),
+        };
         let store = Arc::new(OutputStore(Arc::clone(output)));
-        let group = GroupBuilder::new().attributes(attributes).build(store, "/").map_err(|e| why(&e))?;
+        let group =
+            GroupBuilder::new().attributes(attributes).build(store, "/").map_err(|e| why(&e))?;
         group.store_metadata().map_err(|e| why(&e))?;
         Ok(Self { output: Arc::clone(output) })
     }
@@ -110,7 +113,11 @@ impl GroupWriter {
     ///
     /// # Errors
     /// When its shape makes no sense, or its metadata can't be written.
-    pub fn array<T: Scalar>(&self, name: &str, spec: &ArraySpec<'_>) -> Result<ArrayWriter<T>, ZarrError> {
+    pub fn array<T: Scalar>(
+        &self,
+        name: &str,
+        spec: &ArraySpec<'_>,
+    ) -> Result<ArrayWriter<T>, ZarrError> {
         let artifact = self.output.name().to_owned();
         let fail = |error: &dyn std::fmt::Display| ZarrError::Array {
             artifact: artifact.clone(),
@@ -149,11 +156,19 @@ impl GroupWriter {
     ///
     /// # Errors
     /// As [`GroupWriter::array`] and [`ArrayWriter::write`].
-    pub fn write<T: Scalar>(&self, name: &str, spec: &ArraySpec<'_>, elements: &[T]) -> Result<(), ZarrError> {
+    pub fn write<T: Scalar>(
+        &self,
+        name: &str,
+        spec: &ArraySpec<'_>,
+        elements: &[T],
+    ) -> Result<(), ZarrError> {
         let array = self.array::<T>(name, spec)?;
         for chunk in 0..array.chunks() {
             let rows = array.rows(chunk);
-            array.write(chunk, &elements[rows.start as usize * array.row..rows.end as usize * array.row])?;
+            array.write(
+                chunk,
+                &elements[rows.start as usize * array.row..rows.end as usize * array.row],
+            )?;
         }
         Ok(())
     }
@@ -189,7 +204,10 @@ impl<T: Scalar> ArrayWriter<T> {
         let rows = self.rows(chunk);
         let expected = (rows.end - rows.start) as usize * self.row;
         if elements.len() != expected {
-            return Err(self.fail(&format!("chunk {chunk} has {expected} elements, but {} were given", elements.len())));
+            return Err(self.fail(&format!(
+                "chunk {chunk} has {expected} elements, but {} were given",
+                elements.len()
+            )));
         }
         let mut index = vec![0; self.array.shape().len()];
         index[0] = chunk;
@@ -212,7 +230,11 @@ impl<T: Scalar> ArrayWriter<T> {
     }
 
     fn fail(&self, error: &dyn std::fmt::Display) -> ZarrError {
-        ZarrError::Array { artifact: self.artifact.clone(), array: self.name.clone(), why: error.to_string() }
+        ZarrError::Array {
+            artifact: self.artifact.clone(),
+            array: self.name.clone(),
+            why: error.to_string(),
+        }
     }
 }
 
@@ -255,13 +277,20 @@ impl GroupReader {
             return Err(fail("it is missing".to_owned()));
         }
         let store = Arc::new(ArtifactStore(self.artifact.clone()));
-        let array = Array::open(store, &format!("/{name}")).map_err(|error| fail(error.to_string()))?;
-        T::validate_data_type(array.data_type())
-            .map_err(|_| fail(format!("its elements are {}, where {} are expected", array.data_type(), T::NAME)))?;
+        let array =
+            Array::open(store, &format!("/{name}")).map_err(|error| fail(error.to_string()))?;
+        T::validate_data_type(array.data_type()).map_err(|_| {
+            fail(format!("its elements are {}, where {} are expected", array.data_type(), T::NAME))
+        })?;
         if array.shape().is_empty() {
             return Err(fail("it has no dimensions".to_owned()));
         }
-        Ok(ArrayReader { array, artifact: self.artifact.name().to_owned(), name: name.to_owned(), element: PhantomData })
+        Ok(ArrayReader {
+            array,
+            artifact: self.artifact.name().to_owned(),
+            name: name.to_owned(),
+            element: PhantomData,
+        })
     }
 }
 
@@ -303,7 +332,12 @@ impl<T: Scalar> ArrayReader<T> {
             return Err(ZarrError::Array {
                 artifact: self.artifact.clone(),
                 array: self.name.clone(),
-                why: format!("rows {}..{} are beyond its {} rows", rows.start, rows.end, self.rows()),
+                why: format!(
+                    "rows {}..{} are beyond its {} rows",
+                    rows.start,
+                    rows.end,
+                    self.rows()
+                ),
             });
         }
         let mut subset = vec![rows];
@@ -393,7 +427,8 @@ mod tests {
     fn group(cache: &Cache, rows: u64) -> Artifact {
         let staging = Arc::new(Staging::new(cache).unwrap());
         let output = Output::new("spectra", &staging);
-        let group = output.zarr(Map::from_iter([("axis".to_owned(), json!({"unit": "km/s"}))])).unwrap();
+        let group =
+            output.zarr(Map::from_iter([("axis".to_owned(), json!({"unit": "km/s"}))])).unwrap();
         let spec = ArraySpec {
             shape: vec![rows, 3],
             dimensions: &["row", "channel"],

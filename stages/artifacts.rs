@@ -18,7 +18,8 @@
 use std::{ops::Range, sync::Arc};
 
 use pipe_engine::{
-    ArrayReader, ArraySpec, ArrayWriter, Artifact, ArtifactType, Format, GroupReader, GroupWriter, Output, ZarrError,
+    ArrayReader, ArraySpec, ArrayWriter, Artifact, ArtifactType, Format, GroupReader, GroupWriter,
+    Output, ZarrError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -82,7 +83,11 @@ pub enum LayoutError {
 }
 
 fn wrong(artifact: &Artifact, expected: ArtifactType, why: impl Into<String>) -> LayoutError {
-    LayoutError::Shape { artifact: artifact.name().to_owned(), expected: expected.name, why: why.into() }
+    LayoutError::Shape {
+        artifact: artifact.name().to_owned(),
+        expected: expected.name,
+        why: why.into(),
+    }
 }
 
 /// The sky that the spectra of a cube cover.
@@ -119,7 +124,11 @@ impl SpectraWriter {
     ///
     /// # Errors
     /// When its metadata can't be written.
-    pub fn create(output: &Arc<Output>, rows: u64, head: &SpectraHead) -> Result<Self, LayoutError> {
+    pub fn create(
+        output: &Arc<Output>,
+        rows: u64,
+        head: &SpectraHead,
+    ) -> Result<Self, LayoutError> {
         let mut attributes = Map::new();
         attributes.insert(
             "axis".into(),
@@ -162,7 +171,11 @@ impl SpectraWriter {
         } else {
             None
         };
-        Ok(Self { spectra: group.array("spectra", &spectra)?, noise: group.array("noise_rms", &noise)?, pixels })
+        Ok(Self {
+            spectra: group.array("spectra", &spectra)?,
+            noise: group.array("noise_rms", &noise)?,
+            pixels,
+        })
     }
 
     /// The number of chunks.
@@ -226,7 +239,11 @@ impl SpectraReader {
             .map_err(|error| wrong(artifact, SPECTRA, format!("attribute `sky`: {error}")))?;
         let AxisAttribute { start, step, channels, unit } = axis;
         let unit_of_intensity = attribute("intensity_unit").as_str().unwrap_or_default().to_owned();
-        let head = SpectraHead { axis: Axis { start, step, channels, unit }, unit: unit_of_intensity, sky };
+        let head = SpectraHead {
+            axis: Axis { start, step, channels, unit },
+            unit: unit_of_intensity,
+            sky,
+        };
         let spectra = group.array::<f32>("spectra")?;
         let noise = group.array::<f64>("noise_rms")?;
         if spectra.shape() != [noise.rows(), channels as u64] || step == 0.0 || !step.is_finite() {
@@ -356,7 +373,12 @@ impl ComponentsWriter {
     ///
     /// # Errors
     /// When its metadata can't be written.
-    pub fn create(output: &Arc<Output>, rows: u64, slots: usize, head: &SpectraHead) -> Result<(Self, GroupWriter), LayoutError> {
+    pub fn create(
+        output: &Arc<Output>,
+        rows: u64,
+        slots: usize,
+        head: &SpectraHead,
+    ) -> Result<(Self, GroupWriter), LayoutError> {
         let mut attributes = Map::new();
         attributes.insert("parameters".into(), json!(["amplitude", "mean", "sigma"]));
         attributes.insert("units".into(), json!([head.unit, head.axis.unit, head.axis.unit]));
@@ -392,10 +414,15 @@ impl ComponentsWriter {
         for (row, found) in components.iter().enumerate() {
             for (slot, component) in found.iter().take(self.slots).enumerate() {
                 let at = (row * self.slots + slot) * 3;
-                parameters[at..at + 3].copy_from_slice(&[component.amplitude, component.mean, component.sigma]);
+                parameters[at..at + 3].copy_from_slice(&[
+                    component.amplitude,
+                    component.mean,
+                    component.sigma,
+                ]);
             }
         }
-        let counts: Vec<u32> = components.iter().map(|found| found.len().min(self.slots) as u32).collect();
+        let counts: Vec<u32> =
+            components.iter().map(|found| found.len().min(self.slots) as u32).collect();
         self.parameters.write(chunk, &parameters)?;
         Ok(self.counts.write(chunk, &counts)?)
     }
@@ -499,7 +526,9 @@ impl Rows {
     /// When it can't be written.
     pub fn write(&self, output: &Arc<Output>) -> Result<(), LayoutError> {
         let group = output.zarr(Map::new())?;
-        for (name, rows) in [("training", &self.training), ("validation", &self.validation), ("test", &self.test)] {
+        for (name, rows) in
+            [("training", &self.training), ("validation", &self.validation), ("test", &self.test)]
+        {
             let spec = ArraySpec {
                 shape: vec![rows.len() as u64],
                 dimensions: &["row"],
@@ -521,12 +550,18 @@ impl Rows {
         let read = |name: &str| -> Result<Vec<u64>, LayoutError> {
             let rows = group.array::<u64>(name)?.read_all()?;
             match rows.iter().find(|row| **row >= available) {
-                Some(row) => {
-                    Err(wrong(artifact, ROWS, format!("row {row} of `{name}` is beyond the {available} spectra")))
-                }
+                Some(row) => Err(wrong(
+                    artifact,
+                    ROWS,
+                    format!("row {row} of `{name}` is beyond the {available} spectra"),
+                )),
                 None => Ok(rows),
             }
         };
-        Ok(Self { training: read("training")?, validation: read("validation")?, test: read("test")? })
+        Ok(Self {
+            training: read("training")?,
+            validation: read("validation")?,
+            test: read("test")?,
+        })
     }
 }

@@ -4,18 +4,19 @@
 //! which the stages connect to artifacts.
 
 pub mod artifacts;
+mod figure_files;
 pub mod figures;
 pub mod network;
 mod row_chunks;
 pub mod spectra;
 
-pub mod maps;
-pub mod plot;
-pub mod predict;
 pub mod evaluate;
 pub mod generate;
 pub mod import;
 pub mod import_truth;
+pub mod maps;
+pub mod plot;
+pub mod predict;
 pub mod scale;
 pub mod split;
 pub mod train;
@@ -30,5 +31,9 @@ pub fn builtin() -> Registry {
         .with::<import::Import>()
         .with::<scale::Scale>()
         .with::<split::Split>()
-        .with::<generate::Generate>().with::<train::Train>().with::<predict::Predict>().with::<plot::Plot>().with::<maps::Maps>()
+        .with::<generate::Generate>()
+        .with::<train::Train>()
+        .with::<predict::Predict>()
+        .with::<plot::Plot>()
+        .with::<maps::Maps>()
 }

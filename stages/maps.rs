@@ -1,14 +1,16 @@
 //! `maps`: what was found in a cube, as maps of the sky.
 
-use pipe_engine::{ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{
+    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work,
+};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     artifacts::{self, ComponentsReader, Sky, SpectraReader},
+    figure_files,
     figures::{self, Figure, FileFormat, FileOptions, Labels, Map, MapKind, Thresholds},
-    plot,
     spectra::{Axis, Component},
 };
 
@@ -111,19 +113,25 @@ impl Stage for Maps {
         InputPort::required("catalogue", artifacts::CATALOGUE, "the components found in them"),
     ];
     const OUTPUTS: &'static [OutputPort] = &[
-        OutputPort::new("figures", artifacts::FIGURES, "the maps, and spectra from bright to faint"),
+        OutputPort::new(
+            "figures",
+            artifacts::FIGURES,
+            "the maps, and spectra from bright to faint",
+        ),
         OutputPort::new("summary", SUMMARY, "how many components there are and how well they fit"),
     ];
 
     fn check(config: &Config) -> Vec<Fault> {
-        plot::check_formats(&config.formats)
+        figure_files::check(&config.formats)
     }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
         if catalogue.rows() != spectra.rows() {
-            return Err(MapsError::Rows { catalogue: catalogue.rows(), spectra: spectra.rows() }.into());
+            return Err(
+                MapsError::Rows { catalogue: catalogue.rows(), spectra: spectra.rows() }.into()
+            );
         }
         let sky = spectra.head().sky.clone().ok_or(MapsError::NoSky)?;
         let lines = measure(&spectra, &catalogue, work)?;
@@ -134,7 +142,7 @@ impl Stage for Maps {
         }
         work.output("summary")?.document(SUMMARY_FILE, &Summary::new(&lines))?;
         let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
-        plot::write(&drawn, options, work)
+        figure_files::write(&drawn, options, work)
     }
 }
 
@@ -182,7 +190,11 @@ impl LineOfSight {
 }
 
 /// Measures every row, in their order.
-fn measure(spectra: &SpectraReader, catalogue: &ComponentsReader, work: &Work<'_>) -> Result<Vec<LineOfSight>, StageError> {
+fn measure(
+    spectra: &SpectraReader,
+    catalogue: &ComponentsReader,
+    work: &Work<'_>,
+) -> Result<Vec<LineOfSight>, StageError> {
     let done = std::sync::atomic::AtomicU64::new(0);
     let channels = spectra.axis().channels;
     let chunk = |range: std::ops::Range<u64>| -> Result<Vec<LineOfSight>, StageError> {
@@ -190,7 +202,9 @@ fn measure(spectra: &SpectraReader, catalogue: &ComponentsReader, work: &Work<'_
         let (values, noise) = (spectra.read(range.clone())?, spectra.noise(range.clone())?);
         let found = catalogue.read(range.clone())?;
         let rows = values.chunks_exact(channels.max(1)).zip(noise).zip(found);
-        let lines = rows.map(|((observed, rms), found)| LineOfSight::new(spectra.axis(), observed, rms, &found));
+        let lines = rows.map(|((observed, rms), found)| {
+            LineOfSight::new(spectra.axis(), observed, rms, &found)
+        });
         let lines = lines.collect();
         let rows = range.end - range.start;
         let done = done.fetch_add(rows, std::sync::atomic::Ordering::Relaxed) + rows;
@@ -234,14 +248,24 @@ impl Field {
     fn draw(&self, sky: &Sky, spectra: &SpectraReader) -> Figure {
         let unit = format!("{} {}", spectra.head().unit, spectra.axis().unit);
         let maps = [
-            Map { title: "Number of components", unit: "", kind: MapKind::Count, values: &self.count },
+            Map {
+                title: "Number of components",
+                unit: "",
+                kind: MapKind::Count,
+                values: &self.count,
+            },
             Map {
                 title: "Integrated intensity",
                 unit: unit.trim(),
                 kind: MapKind::Continuous,
                 values: &self.intensity,
             },
-            Map { title: "Residual rms / noise rms", unit: "", kind: MapKind::Continuous, values: &self.residual },
+            Map {
+                title: "Residual rms / noise rms",
+                unit: "",
+                kind: MapKind::Continuous,
+                values: &self.residual,
+            },
         ];
         figures::maps(sky.nx, sky.ny, &maps)
     }
@@ -275,7 +299,11 @@ fn examples(
     }
     let panels: Vec<figures::SpectrumPanel> = read
         .iter()
-        .map(|(observed, predicted, title)| figures::SpectrumPanel { observed, predicted, title: title.clone() })
+        .map(|(observed, predicted, title)| figures::SpectrumPanel {
+            observed,
+            predicted,
+            title: title.clone(),
+        })
         .collect();
     let axis = spectra.axis();
     let labels = Labels {
@@ -283,7 +311,8 @@ fn examples(
         intensity: &config.intensity_name,
         unit: &spectra.head().unit,
     };
-    let thresholds = Thresholds { amplitude: config.amplitude_threshold, sigma: config.sigma_threshold };
+    let thresholds =
+        Thresholds { amplitude: config.amplitude_threshold, sigma: config.sigma_threshold };
     Ok(figures::spectra(axis, &panels, &labels, thresholds))
 }
 
@@ -354,7 +383,8 @@ mod tests {
     #[test]
     fn a_line_of_sight_is_measured_against_its_noise() {
         let found = [Component { amplitude: 3.0, mean: 4.0, sigma: 1.0 }];
-        let mut observed: Vec<f32> = axis().values().iter().map(|x| found[0].value(*x) as f32 + 0.5).collect();
+        let mut observed: Vec<f32> =
+            axis().values().iter().map(|x| found[0].value(*x) as f32 + 0.5).collect();
         observed[7] = f32::NAN;
         let line = LineOfSight::new(&axis(), &observed, 0.25, &found);
         assert_eq!(line.count, 1);

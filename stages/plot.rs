@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     artifacts::{self, ComponentsReader, Rows, SpectraReader},
-    evaluate,
+    evaluate, figure_files,
     figures::{self, Figure, FileFormat, FileOptions, Labels, Thresholds},
     network::{EpochRecord, LossParts},
     spectra::{Bin, Component, Draws, Evaluation, MatchCriteria, Metrics, Purpose},
@@ -80,7 +79,9 @@ pub enum PlotError {
         spectra: u64,
     },
     /// The inputs given allow no figure.
-    #[error("there is nothing to draw: give `truth`, `catalogue`, `history` or `metrics` as an input")]
+    #[error(
+        "there is nothing to draw: give `truth`, `catalogue`, `history` or `metrics` as an input"
+    )]
     Nothing,
 }
 
@@ -93,17 +94,29 @@ impl Stage for Plot {
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", artifacts::SPECTRA, "the observed spectra"),
-        InputPort::optional("truth", artifacts::TRUTH, "the true components, for samples and comparisons"),
-        InputPort::optional("catalogue", artifacts::CATALOGUE, "the components found, for fits and comparisons"),
+        InputPort::optional(
+            "truth",
+            artifacts::TRUTH,
+            "the true components, for samples and comparisons",
+        ),
+        InputPort::optional(
+            "catalogue",
+            artifacts::CATALOGUE,
+            "the components found, for fits and comparisons",
+        ),
         InputPort::optional("history", artifacts::HISTORY, "the history of the training"),
-        InputPort::optional("metrics", artifacts::METRICS, "the evaluation, for scores by separation and noise"),
+        InputPort::optional(
+            "metrics",
+            artifacts::METRICS,
+            "the evaluation, for scores by separation and noise",
+        ),
         InputPort::optional("rows", artifacts::ROWS, "draw and compare test rows only"),
     ];
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("figures", artifacts::FIGURES, "a file for each figure and format")];
 
     fn check(config: &Config) -> Vec<Fault> {
-        check_formats(&config.formats)
+        figure_files::check(&config.formats)
     }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
@@ -113,7 +126,9 @@ impl Stage for Plot {
         work.check_interrupt()?;
         let compared = source.compare(work)?;
         let metrics = match work.optional("metrics") {
-            Some(metrics) => Some(metrics.document::<evaluate::Document>(artifacts::METRICS_FILE)?.metrics),
+            Some(metrics) => {
+                Some(metrics.document::<evaluate::Document>(artifacts::METRICS_FILE)?.metrics)
+            }
             None => None,
         };
         if let Some(compared) = &compared {
@@ -134,39 +149,8 @@ impl Stage for Plot {
             return Err(PlotError::Nothing.into());
         }
         let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
-        write(&drawn, options, work)
+        figure_files::write(&drawn, options, work)
     }
-}
-
-/// Refuses no format, and one given twice.
-pub(crate) fn check_formats(formats: &[FileFormat]) -> Vec<Fault> {
-    let twice = formats.iter().enumerate().any(|(i, format)| formats[..i].contains(format));
-    let mut faults = Vec::new();
-    if formats.is_empty() {
-        faults.push(Fault::at("formats", "no format is given").help("use `png`, `svg` or both"));
-    } else if twice {
-        faults.push(Fault::at("formats", "a format is given twice"));
-    }
-    faults
-}
-
-/// Writes figures as files of the output `figures`.
-///
-/// # Errors
-/// When one can't be drawn or written, or the run is to stop.
-pub(crate) fn write(drawn: &[(&str, Figure)], options: FileOptions<'_>, work: &Work<'_>) -> Result<(), StageError> {
-    let output = work.output("figures")?;
-    let done = std::sync::atomic::AtomicU64::new(0);
-    let files = |(name, figure): &(&str, Figure)| -> Result<(), StageError> {
-        work.check_interrupt()?;
-        for (file, bytes) in figure.files(name, options)? {
-            output.write(&file, &bytes)?;
-        }
-        let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        work.progress(done, drawn.len() as u64, "figures");
-        Ok(())
-    };
-    drawn.par_iter().try_for_each(files)
 }
 
 /// The document that the output `history` of `train` holds.
@@ -201,7 +185,11 @@ impl HistoryDocument {
         let accuracy: Vec<f64> = self.epochs.iter().map(|e| e.validation_count_accuracy).collect();
         figures::history(&figures::History {
             losses: &losses,
-            accuracy: Some(figures::Curves { name: "Count accuracy", training: &[], validation: &accuracy }),
+            accuracy: Some(figures::Curves {
+                name: "Count accuracy",
+                training: &[],
+                validation: &accuracy,
+            }),
             first_epoch: self.epochs.first().map_or(1, |e| e.epoch),
             best_epoch: Some(self.best_epoch),
         })
@@ -235,7 +223,12 @@ impl Source {
             };
             let reader = ComponentsReader::open(artifact)?;
             if reader.rows() != spectra.rows() {
-                return Err(PlotError::Rows { input, rows: reader.rows(), spectra: spectra.rows() }.into());
+                return Err(PlotError::Rows {
+                    input,
+                    rows: reader.rows(),
+                    spectra: spectra.rows(),
+                }
+                .into());
             }
             Ok(Some(reader))
         };
@@ -275,18 +268,28 @@ impl Source {
         })
     }
 
-    fn examples(&self, seed: u64, purpose: Purpose, count: usize) -> Result<Vec<Example>, StageError> {
+    fn examples(
+        &self,
+        seed: u64,
+        purpose: Purpose,
+        count: usize,
+    ) -> Result<Vec<Example>, StageError> {
         self.pick(seed, purpose, count).into_iter().map(|row| self.example(row)).collect()
     }
 
-    fn draw_examples(&self, config: &Config, drawn: &mut Vec<(&str, Figure)>) -> Result<(), StageError> {
+    fn draw_examples(
+        &self,
+        config: &Config,
+        drawn: &mut Vec<(&str, Figure)>,
+    ) -> Result<(), StageError> {
         let axis = self.spectra.axis();
         let labels = Labels {
             axis: figures::axis_name(&axis.unit),
             intensity: &config.intensity_name,
             unit: &self.spectra.head().unit,
         };
-        let thresholds = Thresholds { amplitude: config.amplitude_threshold, sigma: config.sigma_threshold };
+        let thresholds =
+            Thresholds { amplitude: config.amplitude_threshold, sigma: config.sigma_threshold };
         if config.samples > 0 && self.truth.is_some() {
             let examples = self.examples(config.seed, SAMPLES, config.samples)?;
             let panels: Vec<figures::SamplePanel> = examples
@@ -307,10 +310,19 @@ impl Source {
                     let predicted = e.found.as_deref().unwrap_or_default();
                     let truth = e.truth.as_deref();
                     let title = match truth {
-                        Some(truth) => format!("row {}, found {} of {}", e.row, predicted.len(), truth.len()),
+                        Some(truth) => {
+                            format!("row {}, found {} of {}", e.row, predicted.len(), truth.len())
+                        }
                         None => format!("row {}, found {}", e.row, predicted.len()),
                     };
-                    figures::FitPanel { axis, observed: &e.observed, rms: e.rms, truth, predicted, title }
+                    figures::FitPanel {
+                        axis,
+                        observed: &e.observed,
+                        rms: e.rms,
+                        truth,
+                        predicted,
+                        title,
+                    }
                 })
                 .collect();
             drawn.push(("fits", figures::fits(&panels, &labels, thresholds)));
@@ -325,7 +337,8 @@ impl Source {
         };
         let slots = truth.slots().max(catalogue.slots());
         // What is drawn of it doesn't depend on the criteria.
-        let mut evaluation = Evaluation::new(MatchCriteria::default(), self.spectra.axis().width(), slots);
+        let mut evaluation =
+            Evaluation::new(MatchCriteria::default(), self.spectra.axis().width(), slots);
         let mut pairs = Vec::new();
         let mut missed = 0;
         for range in artifacts::chunks(self.spectra.rows()) {
@@ -366,24 +379,24 @@ struct Comparison {
 impl Comparison {
     fn parameters(&self, spectra: &SpectraReader) -> Figure {
         type Part = fn(&Component) -> f64;
-        let r2 = self.metrics.active.r2;
         let (intensity, axis) = (spectra.head().unit.as_str(), spectra.axis().unit.as_str());
-        let parts: [(&str, &str, Part, Option<f64>); 3] = [
-            ("amplitude", intensity, |c| c.amplitude, r2.amplitude),
-            ("mean", axis, |c| c.mean, r2.mean),
-            ("sigma", axis, |c| c.sigma, r2.sigma),
+        let parts: [(&str, &str, Part); 3] = [
+            ("amplitude", intensity, |c| c.amplitude),
+            ("mean", axis, |c| c.mean),
+            ("sigma", axis, |c| c.sigma),
         ];
-        let columns: Vec<(Vec<f64>, Vec<f64>)> =
-            parts.iter().map(|(_, _, part, _)| self.pairs.iter().map(|(t, p)| (part(t), part(p))).unzip()).collect();
+        let columns: Vec<(Vec<f64>, Vec<f64>)> = parts
+            .iter()
+            .map(|(_, _, part)| self.pairs.iter().map(|(t, p)| (part(t), part(p))).unzip())
+            .collect();
         let panels: Vec<figures::ParameterPanel> = parts
             .iter()
             .zip(&columns)
-            .map(|((name, unit, _, r2), (truth, predicted))| figures::ParameterPanel {
+            .map(|((name, unit, _), (truth, predicted))| figures::ParameterPanel {
                 name,
                 unit,
                 truth,
                 predicted,
-                r2: *r2,
                 missed: self.missed,
             })
             .collect();
@@ -394,18 +407,24 @@ impl Comparison {
 /// Draws the scores of an evaluation by bins.
 fn scores(metrics: &Metrics) -> Figure {
     type Part = fn(&Bin) -> Option<f64>;
-    let parts: [(&str, Part); 3] =
-        [("recall", |b| b.score.recall), ("precision", |b| b.score.precision), ("F1", |b| b.score.f1)];
-    let values = |bins: &[Bin]| parts.map(|(_, part)| -> Vec<f64> {
-        bins.iter().map(|b| part(b).unwrap_or(f64::NAN)).collect()
-    });
+    let parts: [(&str, Part); 3] = [
+        ("recall", |b| b.score.recall),
+        ("precision", |b| b.score.precision),
+        ("F1", |b| b.score.f1),
+    ];
+    let values = |bins: &[Bin]| {
+        parts.map(|(_, part)| -> Vec<f64> {
+            bins.iter().map(|b| part(b).unwrap_or(f64::NAN)).collect()
+        })
+    };
     let names = |bins: &[Bin]| -> Vec<String> { bins.iter().map(|b| b.label.clone()).collect() };
     let support = |bins: &[Bin]| -> Vec<u64> { bins.iter().map(|b| b.score.truth).collect() };
     let groups = [
         ("Separation from the nearest neighbour", "rms sigma", &metrics.by_separation),
         ("Amplitude / noise rms", "", &metrics.by_signal_to_noise),
     ];
-    let owned = groups.map(|(name, unit, bins)| (name, unit, names(bins), support(bins), values(bins)));
+    let owned =
+        groups.map(|(name, unit, bins)| (name, unit, names(bins), support(bins), values(bins)));
     let series: Vec<Vec<figures::QualitySeries>> = owned
         .iter()
         .map(|(.., values)| {
@@ -416,7 +435,13 @@ fn scores(metrics: &Metrics) -> Figure {
     let panels: Vec<figures::QualityPanel> = owned
         .iter()
         .zip(&series)
-        .map(|((name, unit, bins, support, _), series)| figures::QualityPanel { name, unit, bins, support, series })
+        .map(|((name, unit, bins, support, _), series)| figures::QualityPanel {
+            name,
+            unit,
+            bins,
+            support,
+            series,
+        })
         .collect();
     figures::errors(&panels)
 }

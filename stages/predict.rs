@@ -1,8 +1,6 @@
 //! `predict`: tells the components of spectra by a trained network.
 
-use pipe_engine::{
-    ArraySpec, Exactness, InputPort, OutputPort, Stage, StageError, Work,
-};
+use pipe_engine::{ArraySpec, Exactness, InputPort, OutputPort, Stage, StageError, Work};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,8 +8,8 @@ use thiserror::Error;
 
 use crate::{
     artifacts::{
-        CATALOGUE, CHECKPOINT, CHECKPOINT_FILE, CHUNK_ROWS, ComponentsWriter, SPECTRA, SpectraReader, TABLE,
-        WEIGHTS_FILE,
+        CATALOGUE, CHECKPOINT, CHECKPOINT_FILE, CHUNK_ROWS, ComponentsWriter, SPECTRA,
+        SpectraReader, TABLE, WEIGHTS_FILE,
     },
     network::{Checkpoint, Grid, Predictor},
     spectra::{Axis, CatalogueRow, CatalogueWriter, Component, Scaler},
@@ -102,15 +100,22 @@ impl Stage for Predict {
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let stored = work.input("checkpoint")?;
-        let checkpoint = Checkpoint::from_bytes(&stored.read(WEIGHTS_FILE)?, &stored.read(CHECKPOINT_FILE)?)?;
+        let checkpoint =
+            Checkpoint::from_bytes(&stored.read(WEIGHTS_FILE)?, &stored.read(CHECKPOINT_FILE)?)?;
         check(checkpoint.document.grid, spectra.axis())?;
         let scaler: Scaler = serde_json::from_value(checkpoint.document.scaler.clone())?;
         let slots = checkpoint.document.architecture.slots;
-        let network = Network { predictor: Predictor::new(&checkpoint), scaler, slots, min_snr: config.min_snr };
+        let network = Network {
+            predictor: Predictor::new(&checkpoint),
+            scaler,
+            slots,
+            min_snr: config.min_snr,
+        };
         work.note("device", "cpu");
 
         let rows = spectra.rows();
-        let (components, group) = ComponentsWriter::create(work.output("catalogue")?, rows, slots, spectra.head())?;
+        let (components, group) =
+            ComponentsWriter::create(work.output("catalogue")?, rows, slots, spectra.head())?;
         let probability = group.array::<f64>(
             "probability",
             &ArraySpec {
@@ -163,7 +168,11 @@ struct Network {
 }
 
 impl Network {
-    fn predict(&self, spectra: &SpectraReader, rows: std::ops::Range<u64>) -> Result<Chunk, StageError> {
+    fn predict(
+        &self,
+        spectra: &SpectraReader,
+        rows: std::ops::Range<u64>,
+    ) -> Result<Chunk, StageError> {
         let axis = spectra.axis();
         let noise = spectra.noise(rows.clone())?;
         let pixels = spectra.pixels(rows.clone())?;
@@ -176,7 +185,8 @@ impl Network {
         let mut components = Vec::with_capacity(noise.len());
         let mut probability = vec![f64::NAN; noise.len() * self.slots];
         for (index, parameters) in said.components().chunks_exact(3 * self.slots).enumerate() {
-            let counts = &said.probabilities[index * (self.slots + 1)..(index + 1) * (self.slots + 1)];
+            let counts =
+                &said.probabilities[index * (self.slots + 1)..(index + 1) * (self.slots + 1)];
             let mut found: Vec<Component> = parameters
                 .chunks_exact(3)
                 .take(usize::from(said.counts[index]))
@@ -184,11 +194,20 @@ impl Network {
                 .collect();
             found.retain(|component| component.amplitude >= self.min_snr * noise[index]);
             let row = rows.start + index as u64;
-            let pixel = pixels.as_ref().map(|pixels| (u64::from(pixels[index].0), u64::from(pixels[index].1)));
+            let pixel = pixels
+                .as_ref()
+                .map(|pixels| (u64::from(pixels[index].0), u64::from(pixels[index].1)));
             let at_least = at_least(&found, counts);
             for (slot, (component, at_least)) in found.iter().zip(at_least).enumerate() {
                 probability[index * self.slots + slot] = at_least;
-                catalogue.write(&CatalogueRow::new(row, pixel, slot as u64, component, axis, Some(at_least)))?;
+                catalogue.write(&CatalogueRow::new(
+                    row,
+                    pixel,
+                    slot as u64,
+                    component,
+                    axis,
+                    Some(at_least),
+                ))?;
             }
             components.push(found);
         }
@@ -228,7 +247,10 @@ mod tests {
         let trained = Grid { start: -5000.0, step: 212.5, channels: 424 };
         let axis = |start, step, channels| Axis { start, step, channels, unit: "m/s".to_owned() };
         assert_eq!(check(trained, &axis(-5000.0, 212.5, 424)), Ok(()));
-        assert!(matches!(check(trained, &axis(-5000.0, 212.5, 140)), Err(Mismatch::Channels { .. })));
+        assert!(matches!(
+            check(trained, &axis(-5000.0, 212.5, 140)),
+            Err(Mismatch::Channels { .. })
+        ));
         assert!(matches!(check(trained, &axis(-4000.0, 212.5, 424)), Err(Mismatch::Axis { .. })));
         assert!(matches!(check(trained, &axis(-5000.0, -212.5, 424)), Err(Mismatch::Axis { .. })));
     }

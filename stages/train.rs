@@ -9,12 +9,12 @@ use serde_json::json;
 
 use crate::{
     artifacts::{
-        CHECKPOINT, CHECKPOINT_FILE, ComponentsReader, HISTORY, HISTORY_FILE, ROWS, Rows, SCALED, SCALER,
-        SCALER_FILE, SPECTRA, ScaledReader, SpectraReader, TRUTH, WEIGHTS_FILE,
+        CHECKPOINT, CHECKPOINT_FILE, ComponentsReader, HISTORY, HISTORY_FILE, ROWS, Rows, SCALED,
+        SCALER, SCALER_FILE, SPECTRA, ScaledReader, SpectraReader, TRUTH, WEIGHTS_FILE,
     },
     network::{
-        Architecture, EpochRecord, Examples, Grid, Hyperparameters, LossWeights, Schedule, Space, Training,
-        TrainingError, Unscaling,
+        Architecture, EpochRecord, Examples, Grid, Hyperparameters, LossWeights, Schedule, Space,
+        Training, TrainingError, Unscaling,
     },
     spectra::Scaler,
 };
@@ -142,19 +142,28 @@ impl Stage for Train {
     type Config = Config;
 
     const KIND: &'static str = "train";
-    const ABOUT: &'static str = "Trains a multi-scale convolutional network to tell the components of a spectrum.";
+    const ABOUT: &'static str =
+        "Trains a multi-scale convolutional network to tell the components of a spectrum.";
     const REVISION: u32 = 1;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("scaled", SCALED, "the spectra as the network sees them"),
-        InputPort::required("spectra", SPECTRA, "the same spectra as they were observed: axis and noise"),
+        InputPort::required(
+            "spectra",
+            SPECTRA,
+            "the same spectra as they were observed: axis and noise",
+        ),
         InputPort::required("truth", TRUTH, "their components"),
         InputPort::required("rows", ROWS, "which of them train and which validate"),
         InputPort::required("scaler", SCALER, "how they were scaled"),
     ];
     const OUTPUTS: &'static [OutputPort] = &[
         OutputPort::new("checkpoint", CHECKPOINT, "the trained network: safetensors and JSON"),
-        OutputPort::new("history", HISTORY, "loss and count accuracy after each epoch: JSON and CSV"),
+        OutputPort::new(
+            "history",
+            HISTORY,
+            "loss and count accuracy after each epoch: JSON and CSV",
+        ),
     ];
 
     fn check(config: &Config) -> Vec<Fault> {
@@ -179,8 +188,10 @@ impl Stage for Train {
         let available = spectra.rows();
         let rows = Rows::read(work.input("rows")?, available)?;
         let scaler: Scaler = work.input("scaler")?.document(SCALER_FILE)?;
-        let noise: Vec<f32> = spectra.noise(0..available)?.into_iter().map(|rms| rms as f32).collect();
-        let counts: Vec<u8> = truth.counts(0..truth.rows())?.into_iter().map(|n| n.min(255) as u8).collect();
+        let noise: Vec<f32> =
+            spectra.noise(0..available)?.into_iter().map(|rms| rms as f32).collect();
+        let counts: Vec<u8> =
+            truth.counts(0..truth.rows())?.into_iter().map(|n| n.min(255) as u8).collect();
         let parameters = truth.parameters(0..truth.rows())?;
         let values = scaled.read(0..scaled.rows())?;
         let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<_>>();
@@ -210,10 +221,16 @@ impl Stage for Train {
                 let (batch, batches) = (progress.batch as u64, progress.batches as u64);
                 let done = (progress.epoch as u64 - 1) * batches + batch;
                 work.progress(done, config.epochs as u64 * batches, "batches");
-                if work.check_interrupt().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if work.check_interrupt().is_err() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
             match advanced {
-                Err(TrainingError::Interrupted { .. }) => return work.check_interrupt().map_err(StageError::from),
+                Err(TrainingError::Interrupted { .. }) => {
+                    return work.check_interrupt().map_err(StageError::from);
+                }
                 other => other?,
             };
         }
@@ -247,7 +264,8 @@ fn table(history: &[EpochRecord]) -> Result<Vec<u8>, StageError> {
     for epoch in history {
         let mut record = vec![epoch.epoch.to_string(), epoch.learning_rate.to_string()];
         for loss in [&epoch.training, &epoch.validation] {
-            let parts = [loss.total, loss.parameter, loss.sparsity, loss.reconstruction, loss.count];
+            let parts =
+                [loss.total, loss.parameter, loss.sparsity, loss.reconstruction, loss.count];
             record.extend(parts.map(|part| part.to_string()));
         }
         record.push(epoch.validation_count_accuracy.to_string());

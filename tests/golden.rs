@@ -37,7 +37,8 @@ fn digests(threads: usize, text: &str) -> BTreeMap<String, (Exactness, String)> 
     let file = folder.path().join("pipeline.yaml");
     fs::write(&file, text).unwrap();
     let registry = pipe_stages::builtin();
-    let pipeline = pipeline::load(&file, &[], &registry).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let pipeline =
+        pipeline::load(&file, &[], &registry).unwrap_or_else(|complaints| panic!("{complaints}"));
     let cache = Cache::open(&pipeline.cache).unwrap();
     let options = RunOptions { targets: Vec::new(), jobs: threads, keep_going: true };
     let report = run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new()).unwrap();
@@ -77,7 +78,10 @@ fn exact_kinds_make_the_pinned_bytes_and_all_kinds_the_same_on_any_number_of_thr
         .map(|(output, (_, digest))| (output.as_str(), digest.as_str()))
         .collect();
     let pinned: BTreeMap<&str, &str> = PINNED.iter().copied().collect();
-    let table: String = exact.iter().map(|(output, digest)| format!("    (\"{output}\", \"{digest}\"),\n")).collect();
+    let table: String = exact
+        .iter()
+        .map(|(output, digest)| format!("    (\"{output}\", \"{digest}\"),\n"))
+        .collect();
     assert!(exact == pinned, "the digests found are\n{table}");
 }
 
@@ -86,7 +90,8 @@ fn every_kind_is_pinned() {
     let text = pipeline_text();
     for kind in pipe_stages::builtin().iter() {
         let name = kind.name();
-        let used = text.contains(&format!("\n  {name}:\n")) || text.contains(&format!("kind: {name}\n"));
+        let used =
+            text.contains(&format!("\n  {name}:\n")) || text.contains(&format!("kind: {name}\n"));
         assert!(used, "`{name}` is missing in golden.yaml");
     }
 }

@@ -83,18 +83,21 @@ pub(super) fn resolve(
     }
     if let Declared::Kind(kind) = &declaration.kind {
         let given = |name: &str| entries.iter().any(|entry| entry.key.name == name);
-        for port in kind.inputs().iter().filter(|port| port.required && !given(port.name)) {
-            let message =
-                format!("the stage `{}` lacks its input `{}`", declaration.name, port.name);
-            let span = match node {
-                Some(node) if !entries.is_empty() => node.span,
-                _ => declaration.place,
-            };
-            report.push(
-                Complaint::new(span, message)
-                    .help(format!("`{}` ({}): {}", port.name, port.artifact, port.about)),
-            );
-        }
+        let lacking: Vec<&InputPort> =
+            kind.inputs().iter().filter(|port| port.required && !given(port.name)).collect();
+        let names: Vec<String> = lacking.iter().map(|port| format!("`{}`", port.name)).collect();
+        let (word, help) = match lacking.as_slice() {
+            [] => return resolved,
+            [port] => ("input", format!("`{}` ({}): {}", port.name, port.artifact, port.about)),
+            _ => ("inputs", format!("`pipe stages {}` tells what they are", kind.name())),
+        };
+        let message =
+            format!("the stage `{}` lacks its {word} {}", declaration.name, names.join(", "));
+        let span = match node {
+            Some(node) if !entries.is_empty() => node.span,
+            _ => declaration.place,
+        };
+        report.push(Complaint::new(span, message).help(help));
     }
     resolved
 }

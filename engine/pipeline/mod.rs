@@ -2,6 +2,7 @@
 //! complaint is made at once: [`load`] gives a [`Pipeline`] that is sound, or [`Complaints`].
 
 mod command;
+mod command_line;
 mod complaint;
 mod expectation;
 mod graph;

@@ -359,7 +359,9 @@ impl<'s> Checker<'s, '_> {
         known: Option<&Map<String, Value>>,
         path: &Path<'_>,
     ) {
-        let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        let mut names: Vec<&str> =
+            known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        names.sort_unstable();
         let meant = self.report.meant(&entry.key.name, names.iter().copied());
         let complaint = Complaint::new(entry.key.span, format!("unknown key `{path}`"));
         self.report.push(complaint.suggest(meant, || {
@@ -420,11 +422,15 @@ pub(super) fn free(node: &Node<'_>, report: &mut Report) -> Option<Value> {
             values.into_iter().collect::<Option<_>>().map(Value::Array)
         }
         Tree::Mapping(entries) => {
-            let entries: Vec<_> = entries
+            let mut entries: Vec<_> = entries
                 .iter()
                 .map(|entry| Some((entry.key.name.to_string(), free(&entry.value, report)?)))
-                .collect();
-            entries.into_iter().collect::<Option<_>>().map(Value::Object)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .collect::<Option<_>>()?;
+            // Whether a JSON object keeps the order of insertion is up to the crates that are linked.
+            entries.sort_unstable_by(|(a, _): &(String, Value), (b, _)| a.cmp(b));
+            Some(Value::Object(entries.into_iter().collect()))
         }
         Tree::Scalar(scalar) => match scalar.atom() {
             Atom::Null => Some(Value::Null),

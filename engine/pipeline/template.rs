@@ -1,7 +1,8 @@
 //! The command line of a stage: words with placeholders in them.
 //!
-//! `{config.KEY}`, `{inputs.NAME}` and `{outputs.NAME}` are placeholders; `{{` and `}}` are literal braces. Other braces
-//! stand for themselves, so that a program for awk needs no escapes, but `{word.word}` is always taken for a placeholder.
+//! `{config.KEY}`, `{inputs.NAME}` and `{outputs.NAME}` are placeholders, and `{word.word}` is always taken for one: in
+//! doubled braces, `{{word.word}}`, it stands for its own text. All other braces stand for themselves, so that a program
+//! for awk or a piece of JSON needs no escapes.
 //!
 //! Words are split as a shell splits them: white space parts them, `'…'`, `"…"` and `\` keep it. Nothing else of a shell is
 //! there: no variables, no patterns, no comments. What a placeholder stands for is never split and never unquoted.
@@ -97,7 +98,7 @@ impl<'t> Draft<'t> {
 
 /// The next thing in a text.
 enum Token<'t> {
-    /// A character, or a doubled brace.
+    /// A character, or an escaped placeholder.
     Text {
         meaning: &'t str,
         width: usize,
@@ -116,22 +117,27 @@ impl<'t> Token<'t> {
     fn next(text: &'t str, at: usize) -> Option<Self> {
         let rest = &text[at..];
         let first = rest.chars().next()?;
-        if rest.starts_with("{{") || rest.starts_with("}}") {
-            return Some(Self::Text { meaning: &rest[..1], width: 2 });
-        }
-        if first == '{'
-            && let Some(close) = rest[1..].find(|c: char| !is_word(c) && c != '.')
-            && rest[1 + close..].starts_with('}')
+        if let Some(inner) = rest.strip_prefix('{')
+            && let Some((_, end)) = dotted(inner)
+            && rest[1 + end..].starts_with('}')
         {
-            let words: Vec<&str> = rest[1..=close].split('.').collect();
-            if words.len() >= 2 && words.iter().all(|word| !word.is_empty()) {
-                let range = at..at + close + 2;
-                return Some(Self::Placeholder(Placeholder { words, range }));
-            }
+            return Some(Self::Text { meaning: &rest[1..=end], width: end + 2 });
+        }
+        if let Some((words, end)) = dotted(rest) {
+            return Some(Self::Placeholder(Placeholder { words, range: at..at + end }));
         }
         let width = first.len_utf8();
         Some(Self::Text { meaning: &rest[..width], width })
     }
+}
+
+/// The words of a `{word.word}` at the beginning of `text`, and where it ends.
+fn dotted(text: &str) -> Option<(Vec<&str>, usize)> {
+    let inner = text.strip_prefix('{')?;
+    let close = inner.find(|c: char| !is_word(c) && c != '.')?;
+    let words: Vec<&str> = inner[..close].split('.').collect();
+    let whole = inner[close..].starts_with('}') && words.len() >= 2;
+    (whole && words.iter().all(|word| !word.is_empty())).then_some((words, close + 2))
 }
 
 fn is_word(c: char) -> bool {
@@ -289,7 +295,11 @@ mod tests {
     fn placeholders_are_words_or_parts_of_words() {
         assert_eq!(split("cp {inputs.a} x{outputs.b}y"), ["cp", "<inputs a>", "x<outputs b>y"]);
         assert_eq!(split("'{inputs.a} z' {config.a.b}"), ["<inputs a> z", "<config a b>"]);
-        assert_eq!(split("{{inputs.a}} {{ }}"), ["{inputs.a}", "{", "}"]);
+        assert_eq!(split("{{inputs.a}} {{ }} {{a}}"), ["{inputs.a}", "{{", "}}", "{{a}}"]);
+        assert_eq!(
+            split("'{\"x\":{\"y\":{config.a}}}' {if(x){print}}"),
+            ["{\"x\":{\"y\":<config a>}}", "{if(x){print}}"]
+        );
         assert_eq!(
             split("awk '{print $1}' {} {a} {a..b} { inputs.a }"),
             ["awk", "{print $1}", "{}", "{a}", "{a..b}", "{", "inputs.a", "}"]

@@ -59,7 +59,10 @@ impl CommandError {
             format!("did you mean `{meant}`?")
         } else {
             let known: Vec<&str> = known.into_iter().take(30).collect();
-            format!("there are {}", known.join(", "))
+            match known.as_slice() {
+                [only] => format!("there is only `{only}`"),
+                _ => format!("there are {}", known.join(", ")),
+            }
         };
         Self::wrong(format!("there is no {what} `{name}`"), help)
     }

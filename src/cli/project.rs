@@ -44,7 +44,7 @@ pub(crate) fn shown(here: &Path, path: &Path) -> PathBuf {
             break;
         }
         if let Ok(rest) = path.strip_prefix(folder) {
-            let mut seen = PathBuf::from_iter(std::iter::repeat_n("..", up));
+            let mut seen = std::iter::repeat_n("..", up).collect::<PathBuf>();
             seen.push(rest);
             return if seen.as_os_str().len() < path.as_os_str().len() {
                 seen

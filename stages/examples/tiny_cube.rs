@@ -5,8 +5,8 @@
 use std::{error::Error, fs::File, io::BufWriter, path::PathBuf};
 
 use pipe_stages::spectra::{
-    Amplitudes, Axis, CardValue, CatalogueRow, CatalogueWriter, Cube, CubeHeader, NoiseLevel, Range, Recipe, SkyGrid,
-    write_cube,
+    Amplitudes, Axis, CardValue, CatalogueRow, CatalogueWriter, Cube, CubeHeader, NoiseLevel,
+    Range, Recipe, SkyGrid, write_cube,
 };
 
 const NX: usize = 10;
@@ -65,7 +65,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         for (index, component) in spectrum.components.iter().enumerate() {
             let pixel = Some((x as u64, y as u64));
-            truth.write(&CatalogueRow::new(row as u64, pixel, index as u64, component, &axis, None))?;
+            truth.write(&CatalogueRow::new(
+                row as u64,
+                pixel,
+                index as u64,
+                component,
+                &axis,
+                None,
+            ))?;
         }
     }
     truth.finish()?;

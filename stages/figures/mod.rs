@@ -110,7 +110,6 @@ mod tests {
             unit: "K",
             truth: &values,
             predicted: &values,
-            r2: Some(f64::NAN),
             missed: 0,
         };
         let series = [QualitySeries { name: "recall", values: &values }];

@@ -24,8 +24,6 @@ pub struct ParameterPanel<'a> {
     pub truth: &'a [f64],
     /// The predicted values, in the order of the true ones; pairs with a NaN are left out.
     pub predicted: &'a [f64],
-    /// The coefficient of determination, written into the panel; none is computed here.
-    pub r2: Option<f64>,
     /// How many true components have no predicted one, written into the panel.
     pub missed: u64,
 }
@@ -33,7 +31,8 @@ pub struct ParameterPanel<'a> {
 /// Draws the panels side by side, on a page's width, with the line of equality.
 ///
 /// A few points are dots; thousands are a density, all panels on one logarithmic scale. The axes
-/// span the true values and 99 % of the predicted ones; how many lie outside is written.
+/// span the true values and 99 % of the predicted ones; how many lie outside is written, and R² of
+/// all pairs, inside or not.
 pub fn parameters(panels: &[ParameterPanel]) -> Figure {
     let shown: Vec<Panel> = panels.iter().map(Panel::new).collect();
     let count = shown.len().max(1);
@@ -180,7 +179,7 @@ impl<'a> Panel<'a> {
         }
 
         let mut notes = Vec::new();
-        if let Some(r2) = self.given.r2.filter(|r2| r2.is_finite()) {
+        if let Some(r2) = r2(&self.pairs) {
             notes.push(format!("R² = {}", super::scale::number(r2, 3)));
         }
         if self.given.missed > 0 {
@@ -206,19 +205,22 @@ impl<'a> Panel<'a> {
     }
 }
 
+/// The coefficient of determination, 1 − Σ(t − p)² / Σ(t − t̄)²; none where the true values don't
+/// vary.
+fn r2(pairs: &[(f64, f64)]) -> Option<f64> {
+    let mean = pairs.iter().map(|(t, _)| t).sum::<f64>() / pairs.len() as f64;
+    let spread: f64 = pairs.iter().map(|(t, _)| (t - mean) * (t - mean)).sum();
+    let missed: f64 = pairs.iter().map(|(t, p)| (t - p) * (t - p)).sum();
+    let r2 = 1.0 - missed / spread;
+    (spread > 0.0 && r2.is_finite()).then_some(r2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn panel<'a>(truth: &'a [f64], predicted: &'a [f64]) -> ParameterPanel<'a> {
-        ParameterPanel {
-            name: "mean",
-            unit: "km/s",
-            truth,
-            predicted,
-            r2: Some(-0.5),
-            missed: 1_234,
-        }
+        ParameterPanel { name: "mean", unit: "km/s", truth, predicted, missed: 1_234 }
     }
 
     #[test]
@@ -229,9 +231,21 @@ mod tests {
         predicted[8] = f64::NAN;
         let svg = parameters(&[panel(&truth, &predicted)]).svg();
         assert_eq!(svg.matches("<circle").count(), 398);
-        for text in ["n = 399", "R² = −0.500", "1 outside", "1,234 missed", "True mean (km/s)"] {
+        for text in ["n = 399", "1 outside", "1,234 missed", "True mean (km/s)"] {
             assert!(svg.contains(text), "{text}");
         }
+    }
+
+    #[test]
+    fn r2_is_that_of_the_pairs() {
+        // scikit-learn's documentation of r2_score: 0.948….
+        let pairs = [(3.0, 2.5), (-0.5, 0.0), (2.0, 2.0), (7.0, 8.0)];
+        assert!((r2(&pairs).unwrap() - 0.948_608_137_044_967_9).abs() < 1e-12);
+        assert_eq!(r2(&[(2.0, 1.0), (2.0, 3.0)]), None);
+        assert_eq!(r2(&[]), None);
+        let (truth, predicted): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+        let svg = parameters(&[panel(&truth, &predicted)]).svg();
+        assert!(svg.contains("R² = 0.949"));
     }
 
     #[test]

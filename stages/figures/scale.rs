@@ -82,7 +82,7 @@ impl Scale {
             return 0;
         }
         let size = self.low.abs().max(self.high.abs());
-        if size >= 1e5 {
+        if size >= 1e4 {
             3 * libm::floor(libm::log10(size) / 3.0) as i32
         } else if size < 1e-3 {
             // One digit more is left to the numbers: 0.75 reads better than 750.
@@ -205,6 +205,7 @@ mod tests {
     #[test]
     fn powers_of_ten_come_out_in_threes() {
         assert_eq!(Scale::linear(0.0, 0.05).exponent(), 0);
+        assert_eq!(Scale::linear(-5000.0, 85_000.0).exponent(), 3);
         assert_eq!(Scale::linear(-7.5e-4, 7.5e-4).exponent(), -3);
         let hertz = Scale::linear(1.1020e11, 1.1025e11);
         assert_eq!(hertz.exponent(), 9);

@@ -1,6 +1,10 @@
 //! `pipe run`.
 
-use std::{num::NonZeroUsize, process, thread};
+use std::{
+    io::{self, IsTerminal as _},
+    num::NonZeroUsize,
+    process, thread,
+};
 
 use clap::Args;
 use pipe_engine::{
@@ -79,8 +83,20 @@ fn execute(
     let view = view::choose(arguments.json, arguments.detail, printer);
     let cache = Cache::open(&pipeline.cache)?;
     let report = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)?;
-    let placed = place(&cache, &pipeline, &report, printer);
-    view.finish(&report, placed.as_ref().is_ok_and(|placed| *placed))?;
+    let quiet = arguments.detail.quiet;
+    let placed = match place(&cache, &pipeline, &report, quiet, printer) {
+        // What failed may have taken an earlier result with it: the failure is the news.
+        Err(error) if !report.ok => {
+            printer.warning(error);
+            Ok(false)
+        }
+        other => other,
+    };
+    match view.finish(&report, placed.as_ref().is_ok_and(|placed| *placed)) {
+        // Whoever stopped reading still wants to know how it ended.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        other => other?,
+    }
     placed?;
     Ok(code(&report))
 }
@@ -90,10 +106,14 @@ fn place(
     cache: &Cache,
     pipeline: &Pipeline,
     report: &RunReport,
+    quiet: bool,
     printer: Printer,
 ) -> Result<bool, CommandError> {
     let folder = OutFolder::of(pipeline);
     for kept in folder.refresh(cache, pipeline, report)? {
+        if quiet {
+            continue;
+        }
         printer.warning(format_args!(
             "`{}` had been edited; it is kept as `{}`",
             project::from_here(&kept.path).display(),
@@ -111,7 +131,11 @@ fn stop_on_signals(interrupt: &Interrupt, printer: Printer) -> Result<(), Comman
             process::exit(i32::from(exit_code::INTERRUPTED));
         }
         interrupt.request();
-        printer.message("stopping at the next safe point; Ctrl-C again to stop at once");
+        // A terminal shows `^C` and a bar on the line where the cursor is.
+        let line = if io::stderr().is_terminal() { "\n" } else { "" };
+        printer.message(format_args!(
+            "{line}stopping at the next safe point; Ctrl-C again to stop at once"
+        ));
     })
     .map_err(|error| CommandError::system(format!("failed to listen for signals: {error}")))
 }

@@ -37,7 +37,7 @@ const COMMAND_KEYS: [(&str, &str, &str); 7] = [
         "a text",
         "The command line, split into words as a shell does. `{config.KEY}`, `{inputs.NAME}` and \
       `{outputs.NAME}` stand for a value of `config`, the path of an input, and the path at which an output is to be made; \
-      each is one word, never split again. `{{` and `}}` are literal braces. A list of words may be given instead.",
+      each is one word, never split again. `{{word.word}}` stands for the text `{word.word}`. A list of words may be given instead.",
     ),
     (
         "outputs",

@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn keys_are_aligned_and_lists_stay_short() {
         let value = json!({
-            "count": 3,
             "accuracy": 0.961_234_567,
-            "r2": { "mean": 1.0, "amplitude": 1e-7 },
+            "count": 3,
             "matrix": [[1, 2], [3, 4]],
+            "r2": { "amplitude": 1e-7, "mean": 1.0 },
             "rows": [{ "a": 1, "b": "x" }, { "a": 2, "b": null }],
         });
         let expected = "\

@@ -90,11 +90,11 @@ impl Observer for Plain {
                 self.printer
                     .message(format_args!("`{stage}` waits: {owner} is computing the same"));
             }
-            Event::Warning { stage, message } => {
+            Event::Warning { stage, message } if !self.detail.quiet => {
                 self.printer.warning(format_args!("stage `{stage}`: {message}"));
             }
             Event::Ended(report) => self.ended(report),
-            Event::Waiting { .. } | Event::Started { .. } | Event::Progress { .. } => {}
+            _ => {}
         }
     }
 }

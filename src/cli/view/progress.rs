@@ -41,9 +41,9 @@ impl Progress {
                 "{spinner} {prefix}  {bar:24}  {human_pos} of {human_len} {msg}, {eta} left";
             let style = ProgressStyle::with_template(template);
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style.progress_chars("━╸ "));
-            bar.set_length(total);
             bar.set_message(unit.to_owned());
+            bar.set_length(total);
+            bar.set_style(style.progress_chars("━╸ "));
         }
         bar.set_position(done);
     }
@@ -58,7 +58,7 @@ impl Observer for Progress {
         match event {
             Event::Started { stage, .. } => self.start(stage),
             Event::Progress { stage, done, total, unit } => {
-                self.advance(stage, *done, *total, unit)
+                self.advance(stage, *done, *total, unit);
             }
             Event::Ended(report) => {
                 let bar = self.running().remove(&report.name);

@@ -1,0 +1,229 @@
+//! Records: what the cache holds under a fingerprint.
+
+use std::{collections::BTreeMap, fs, io};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Cache, CacheError, Flaw, Staging};
+use crate::{
+    digest::{Digest, Fingerprint},
+    encoding::Encoder,
+    stage::Exactness,
+};
+
+/// Everything that names a result, and so everything that can invalidate it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The kind of stage.
+    pub kind: String,
+    /// The revision of the kind's code.
+    pub revision: u32,
+    /// The canonical config; for a command its line, files, variables and config.
+    pub config: Value,
+    /// The content digest of each input, by the name that the stage has for it.
+    pub inputs: BTreeMap<String, Digest>,
+}
+
+const CONTEXT: &str = "pipe 2026-11 fingerprint v1";
+
+impl Recipe {
+    /// The fingerprint: the hash, in a domain of its own, of kind, revision, config and inputs in this order, encoded
+    /// as the crate's module `encoding` says.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut encoder = Encoder::new(CONTEXT);
+        encoder.text(&self.kind).number(self.revision.into()).value(&self.config);
+        encoder.number(self.inputs.len() as u64);
+        for (name, digest) in &self.inputs {
+            encoder.text(name).fixed(digest.as_bytes());
+        }
+        Fingerprint::from_bytes(encoder.finish())
+    }
+}
+
+/// How a result came to be. Nothing here enters a fingerprint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The name of the stage that made it.
+    pub stage: String,
+    /// The machine.
+    pub host: String,
+    /// The version of pipe.
+    pub version: String,
+    /// When the computation began, UTC.
+    pub started: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What the stage itself noted, such as the device.
+    pub notes: BTreeMap<String, String>,
+}
+
+/// What the cache holds under a fingerprint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The version of this format.
+    pub format: u32,
+    /// What names the result.
+    pub recipe: Recipe,
+    /// The content digest of each output.
+    pub outputs: BTreeMap<String, Digest>,
+    /// The blob with what a command printed, and its size.
+    pub log: Option<(Digest, u64)>,
+    /// How it came to be.
+    pub provenance: Provenance,
+}
+
+/// How the publication of a record ended.
+#[derive(Debug)]
+pub enum Publication {
+    /// The record is now there.
+    First,
+    /// A record was there already, and it stands.
+    Stands(Box<Record>),
+}
+
+impl Cache {
+    fn record_path(&self, fingerprint: Fingerprint) -> std::path::PathBuf {
+        self.bucket("records", &fingerprint.hex(), ".json")
+    }
+
+    /// The record under `fingerprint`, if there is one that can be read.
+    ///
+    /// # Errors
+    /// When the cache can't be read.
+    pub fn record(
+        &self,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Result<Record, Flaw>>, CacheError> {
+        let path = self.record_path(fingerprint);
+        let json = match fs::read(&path) {
+            Ok(json) => json,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(CacheError::io("read", &path)(error)),
+        };
+        let flaw = match serde_json::from_slice::<Record>(&json) {
+            Ok(record) if record.format != super::FORMAT => {
+                format!("its format is {}", record.format)
+            }
+            Ok(record) if record.recipe.fingerprint() != fingerprint => {
+                "its recipe has another fingerprint".to_owned()
+            }
+            Ok(record) => return Ok(Some(Ok(record))),
+            Err(error) => error.to_string(),
+        };
+        Ok(Some(Err(Flaw::RecordCorrupt(flaw))))
+    }
+
+    /// Takes a record that can't be kept out of the way.
+    ///
+    /// # Errors
+    /// When it can't be moved.
+    pub fn quarantine_record(&self, fingerprint: Fingerprint) -> Result<(), CacheError> {
+        self.quarantine(&self.record_path(fingerprint))
+    }
+
+    /// Publishes a record, the last act of a computation. A record that is there already stands.
+    ///
+    /// # Errors
+    /// When it can't be written, or the one that is there differs though the stage is exact.
+    pub(crate) fn publish_record(
+        &self,
+        staging: &Staging,
+        record: &Record,
+        exactness: Exactness,
+    ) -> Result<Publication, CacheError> {
+        let fingerprint = record.recipe.fingerprint();
+        let json = serde_json::to_vec_pretty(record)
+            .unwrap_or_else(|_| unreachable!("a record has text keys only"));
+        let path = self.record_path(fingerprint);
+        if staging.publish_once(&path, &json)? {
+            return Ok(Publication::First);
+        }
+        let there = match self.record(fingerprint)? {
+            Some(Ok(there)) => there,
+            // It broke or went since: ours takes its place.
+            Some(Err(_)) | None => {
+                self.quarantine(&path)?;
+                staging.publish_once(&path, &json)?;
+                return Ok(Publication::First);
+            }
+        };
+        if exactness == Exactness::Exact {
+            for (output, digest) in &record.outputs {
+                if let Some(other) = there.outputs.get(output).filter(|other| *other != digest) {
+                    return Err(CacheError::Conflict {
+                        fingerprint: fingerprint.short(),
+                        output: output.clone(),
+                        there: *other,
+                        now: *digest,
+                        stage: there.provenance.stage,
+                        host: there.provenance.host,
+                    });
+                }
+            }
+        }
+        Ok(Publication::Stands(Box::new(there)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn recipe() -> Recipe {
+        Recipe {
+            kind: "generate".into(),
+            revision: 1,
+            config: json!({"count": 10, "rate": 0.001}),
+            inputs: [("spectra".into(), Digest::of(b"a")), ("truth".into(), Digest::of(b"b"))]
+                .into(),
+        }
+    }
+
+    #[test]
+    fn fingerprint_is_pinned() {
+        assert_eq!(
+            recipe().fingerprint().hex(),
+            "1b266f63aec28fe1c6893257cae43b8d686ee27fe49cd74afa3eb167b08601a3"
+        );
+    }
+
+    #[test]
+    fn everything_in_a_recipe_counts() {
+        let base = recipe().fingerprint();
+        let changes: [fn(&mut Recipe); 6] = [
+            |r| r.kind.push('x'),
+            |r| r.revision = 2,
+            |r| r.config["rate"] = json!(0.002),
+            |r| r.config["more"] = json!(null),
+            |r| drop(r.inputs.insert("truth".into(), Digest::of(b"c"))),
+            |r| drop(r.inputs.remove("truth")),
+        ];
+        for change in changes {
+            let mut recipe = recipe();
+            change(&mut recipe);
+            assert_ne!(recipe.fingerprint(), base);
+        }
+    }
+
+    #[test]
+    fn inputs_that_swap_their_contents_are_told_apart() {
+        let mut swapped = recipe();
+        swapped.inputs =
+            [("spectra".into(), Digest::of(b"b")), ("truth".into(), Digest::of(b"a"))].into();
+        assert_ne!(swapped.fingerprint(), recipe().fingerprint());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_a_record_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = serde_json::from_slice::<Record>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The command line of a stage: its words, and what its placeholders refer to.
+
+use std::{collections::HashSet, ops::Range};
+
+use serde_json::Value;
+
+use super::{
+    Piece, Run, Span, Template,
+    complaint::{Complaint, Report},
+    node::{Entry, Node, Tree},
+    place,
+    stages::{Context, Declaration},
+    template::{self, Draft, DraftPart, Placeholder, Unsplit},
+};
+
+/// What a placeholder may begin with.
+const FIRST: [&str; 3] = ["config", "inputs", "outputs"];
+
+/// What placeholders may refer to. What was complained about is `None`, and anything goes.
+pub(super) struct Scope<'s> {
+    pub(super) config: Option<&'s Value>,
+    /// The mapping of the inputs.
+    pub(super) inputs: Option<&'s Node<'s>>,
+    pub(super) outputs: Option<&'s [String]>,
+    pub(super) context: &'s Context<'s>,
+}
+
+/// The command line, and the names of the outputs that it mentions.
+pub(super) fn run(
+    declaration: &Declaration<'_>,
+    shell: bool,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<(Run, HashSet<String>)> {
+    let missing = |span| {
+        Complaint::new(span, format!("the command `{}` has nothing to `run`", declaration.name))
+            .help("such as `run: python clean.py {inputs.raw} {outputs.table}`")
+    };
+    let Some(Entry { value, .. }) = declaration.fields.get("run") else {
+        report.push(missing(declaration.place));
+        return None;
+    };
+    let sources = scope.context.sources;
+    let mut used = HashSet::new();
+    let run = match &value.tree {
+        Tree::Broken => return None,
+        Tree::Sequence(items) if !shell => {
+            let mut words = Vec::with_capacity(items.len());
+            for item in items {
+                let Some(text) = item.text() else {
+                    if !item.is_broken() {
+                        let message =
+                            format!("a word of `run` must be a text, but is {}", item.describe());
+                        report.push(Complaint::new(item.span, message));
+                    }
+                    return None;
+                };
+                words.push(scope.template(Draft::whole(text), item, &mut used, report));
+            }
+            Run::Words(words.into_iter().collect::<Option<_>>()?)
+        }
+        _ => match value.text() {
+            Some(text) if shell => {
+                let quoted = template::quoted(text);
+                for range in &quoted {
+                    let span = place::of(value, range.clone(), sources);
+                    report.push(
+                        Complaint::new(span, "a placeholder stands within quotes").help(
+                            "remove the quotes: what it stands for is made one word of the shell by itself",
+                        ),
+                    );
+                }
+                let template = scope.template(Draft::whole(text), value, &mut used, report)?;
+                Run::Shell(template)
+            }
+            Some(text) => match template::words(text) {
+                Ok(words) => {
+                    let words: Vec<_> = words
+                        .into_iter()
+                        .map(|draft| scope.template(draft, value, &mut used, report))
+                        .collect();
+                    Run::Words(words.into_iter().collect::<Option<_>>()?)
+                }
+                Err(unsplit) => {
+                    report.push(unsplit_complaint(unsplit, text, |range| {
+                        place::of(value, range, sources)
+                    }));
+                    // The placeholders may be wrong all the same.
+                    scope.template(Draft::whole(text), value, &mut used, report);
+                    return None;
+                }
+            },
+            None if value.is_null() => Run::Words(Vec::new()),
+            None => {
+                let message = format!("`run` must be a command line, but is {}", value.describe());
+                report.push(Complaint::new(value.span, message));
+                return None;
+            }
+        },
+    };
+    let empty = |template: &Template| match template.pieces() {
+        [] => true,
+        [Piece::Text(text)] => text.trim().is_empty(),
+        _ => false,
+    };
+    let nothing = match &run {
+        Run::Words(words) => words.first().is_none_or(empty),
+        Run::Shell(script) => empty(script),
+    };
+    if nothing {
+        report.push(missing(value.span));
+        return None;
+    }
+    Some((run, used))
+}
+
+fn unsplit_complaint(
+    unsplit: Unsplit,
+    text: &str,
+    place: impl Fn(Range<usize>) -> Span,
+) -> Complaint {
+    match unsplit {
+        Unsplit::Quote(range) => Complaint::new(place(range), "this quote is never closed")
+            .help("write `\\'` for a quote alone"),
+        Unsplit::Backslash(range) => Complaint::new(place(range), "nothing follows this backslash")
+            .help("write `\\\\` for a backslash alone"),
+        Unsplit::Shell(range) => {
+            let operator = text.get(range.clone()).unwrap_or("").to_owned();
+            Complaint::new(place(range), format!("`{operator}` means something to a shell only"))
+                .help("set `shell: true`, or put it in quotes if it is an argument")
+        }
+    }
+}
+
+impl Scope<'_> {
+    /// Checks the placeholders of `draft`, which is written in `node`.
+    fn template(
+        &self,
+        draft: Draft<'_>,
+        node: &Node<'_>,
+        used: &mut HashSet<String>,
+        report: &mut Report,
+    ) -> Option<Template> {
+        let mut pieces = Vec::with_capacity(draft.parts.len());
+        let mut sound = true;
+        for part in draft.parts {
+            let piece = match part {
+                DraftPart::Text(text) if text.contains('\0') => {
+                    report.push(Complaint::new(
+                        node.span,
+                        "a command line can't hold the character NUL",
+                    ));
+                    None
+                }
+                DraftPart::Text(text) => Some(Piece::Text(text)),
+                DraftPart::Placeholder(placeholder) => self.piece(&placeholder, node, report),
+            };
+            if let Some(Piece::Output(name)) = &piece {
+                used.insert(name.clone());
+            }
+            sound &= piece.is_some();
+            pieces.extend(piece);
+        }
+        sound.then_some(Template { pieces })
+    }
+
+    fn piece(
+        &self,
+        placeholder: &Placeholder<'_>,
+        node: &Node<'_>,
+        report: &mut Report,
+    ) -> Option<Piece> {
+        let Placeholder { words, range } = placeholder;
+        // Where the words from the one at `from` on are written.
+        let locate = |from: usize| {
+            let before: usize = words[..from].iter().map(|word| word.len() + 1).sum();
+            place::of(node, range.start + 1 + before..range.end - 1, self.context.sources)
+        };
+        let rest = words[1..].join(".");
+        match words[0] {
+            "config" => self.config_piece(&words[1..], |i| locate(i + 1), report),
+            "inputs" => {
+                let names: Vec<&str> = match self.inputs.map(|node| &node.tree) {
+                    Some(Tree::Mapping(entries)) => {
+                        entries.iter().map(|entry| entry.key.name.as_ref()).collect()
+                    }
+                    Some(Tree::Broken) => return Some(Piece::Input(rest)),
+                    _ => Vec::new(),
+                };
+                if names.contains(&rest.as_str()) {
+                    return Some(Piece::Input(rest));
+                }
+                refuse("input", &rest, &names, locate(1), report);
+                None
+            }
+            "outputs" => {
+                let Some(outputs) = self.outputs else { return Some(Piece::Output(rest)) };
+                if outputs.contains(&rest) {
+                    return Some(Piece::Output(rest));
+                }
+                let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+                refuse("output", &rest, &names, locate(1), report);
+                None
+            }
+            other => {
+                let span = place::of(node, range.clone(), self.context.sources);
+                let complaint = Complaint::new(
+                    span,
+                    format!(
+                        "a placeholder begins with `config`, `inputs` or `outputs`, not with `{other}`"
+                    ),
+                );
+                let whole = words.join(".");
+                report.push(match report.meant(other, FIRST) {
+                    Some(meant) => complaint.help(format!("did you mean `{{{meant}.{rest}}}`?")),
+                    None => complaint
+                        .help(format!("write `{{{{{whole}}}}}` for the text `{{{whole}}}`")),
+                });
+                None
+            }
+        }
+    }
+
+    fn config_piece(
+        &self,
+        keys: &[&str],
+        locate: impl Fn(usize) -> Span,
+        report: &mut Report,
+    ) -> Option<Piece> {
+        let piece = || Piece::Config(keys.iter().map(|key| (*key).to_owned()).collect());
+        let Some(mut value) = self.config else { return Some(piece()) };
+        for (i, key) in keys.iter().enumerate() {
+            let known = value.as_object();
+            let Some(next) = known.and_then(|known| known.get(*key)) else {
+                let names: Vec<&str> =
+                    known.into_iter().flat_map(|known| known.keys()).map(String::as_str).collect();
+                let name = keys[..=i].join(".");
+                let complaint =
+                    Complaint::new(locate(i), format!("the config has no key `{name}`"));
+                report.push(complaint.suggest(report.meant(key, names.iter().copied()), || {
+                    match names.as_slice() {
+                        [] => "it has no keys here".into(),
+                        names => format!("its keys are {}", names.join(", ")),
+                    }
+                }));
+                return None;
+            };
+            value = next;
+        }
+        let described = match value {
+            Value::Object(_) => "a mapping",
+            Value::Array(_) => "a list",
+            Value::Null => "empty",
+            Value::String(text) if text.contains('\0') => "a text with the character NUL",
+            _ => return Some(piece()),
+        };
+        let message = format!(
+            "`config.{}` is {described} and can't be a word of the command",
+            keys.join(".")
+        );
+        report.push(Complaint::new(locate(0), message));
+        None
+    }
+}
+
+fn refuse(what: &str, name: &str, names: &[&str], span: Span, report: &mut Report) {
+    let complaint = Complaint::new(span, format!("the command has no {what} `{name}`"));
+    report.push(complaint.suggest(report.meant(name, names.iter().copied()), || match names {
+        [] => format!("it has no {what}s"),
+        names => format!("its {what}s are {}", names.join(", ")),
+    }));
+}

@@ -1,0 +1,62 @@
+//! Help, new pipelines, completions.
+
+use crate::support::Folder;
+
+#[test]
+fn the_help_lists_the_commands_and_the_exit_codes() {
+    let help = Folder::empty().pipe(&["--help"]);
+    assert_eq!(help.code, Some(0));
+    for word in [
+        "run",
+        "plan",
+        "status",
+        "graph",
+        "out",
+        "show",
+        "stages",
+        "init",
+        "completions",
+        "Exit codes:",
+        "130  ",
+    ] {
+        assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
+    }
+    let wrong = Folder::empty().pipe(&["rum"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("run"), "{}", wrong.stderr);
+}
+
+#[test]
+fn init_begins_a_sound_pipeline_and_overwrites_nothing() {
+    let folder = Folder::empty();
+    assert_eq!(folder.pipe(&["init", "new/one"]).code, Some(0));
+    assert!(folder.read("new/one/.gitignore").contains("/out/"));
+    let plan = folder.pipe(&["plan", "-f", "new/one/pipeline.yaml", "--json"]);
+    assert_eq!(plan.code, Some(0), "{}", plan.stderr);
+    folder.write("new/one/pipeline.yaml", "mine");
+    assert_eq!(folder.pipe(&["init", "new/one"]).code, Some(2));
+    assert_eq!(folder.read("new/one/pipeline.yaml"), "mine");
+}
+
+#[test]
+fn completions_are_scripts() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = Folder::empty().pipe(&["completions", shell]);
+        assert_eq!(ended.code, Some(0));
+        assert!(ended.stdout.contains("pipe"), "{shell}");
+    }
+}
+
+#[test]
+fn the_kinds_are_told_in_words() {
+    let all = Folder::empty().pipe(&["stages"]);
+    for word in ["generate", "train", "command", "count", "inputs", "outputs"] {
+        assert!(all.stdout.contains(word), "{word}");
+    }
+    assert!(all.stdout.lines().all(|line| line.chars().count() <= 100), "wrapped to the terminal");
+    let one = Folder::empty().pipe(&["stages", "generate"]);
+    assert!(one.stdout.starts_with("generate\n"), "{}", one.stdout);
+    let none = Folder::empty().pipe(&["stages", "genrate"]);
+    assert_eq!(none.code, Some(2));
+    assert!(none.stderr.contains("did you mean `generate`?"));
+}

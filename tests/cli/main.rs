@@ -1,0 +1,13 @@
+//! The binary, used as a person uses it: one file a feature.
+
+mod cache;
+mod commands;
+mod complaints;
+mod graph;
+mod help;
+mod interrupt;
+mod json;
+mod out;
+mod run;
+mod show;
+mod support;

@@ -1,0 +1,134 @@
+//! A folder with a pipeline in it, and the program run there.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// A folder with a pipeline in it.
+pub(crate) struct Folder(tempfile::TempDir);
+
+/// How a run of the program ended.
+pub(crate) struct Ended {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: Option<i32>,
+}
+
+impl Folder {
+    /// A folder that holds the pipeline `yaml`.
+    pub(crate) fn new(yaml: &str) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.write("pipeline.yaml", yaml);
+        folder
+    }
+
+    /// A folder with nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The program with `arguments`, not yet run: in this folder, with nothing of the tester's settings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env("COLUMNS", "100")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn pipe(&self, arguments: &[&str]) -> Ended {
+        self.ended(self.command(arguments).output().unwrap())
+    }
+
+    /// What the program wrote, with `ROOT` for the folder.
+    pub(crate) fn ended(&self, output: Output) -> Ended {
+        let root = self.0.path().canonicalize().unwrap();
+        let text = |bytes: Vec<u8>| {
+            String::from_utf8(bytes).unwrap().replace(root.to_str().unwrap(), "ROOT")
+        };
+        Ended {
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            code: output.status.code(),
+        }
+    }
+
+    /// Runs the pipeline, which must end well; gives the outcome of each stage.
+    pub(crate) fn run(&self, arguments: &[&str]) -> BTreeMap<String, String> {
+        let mut all = vec!["run", "--json"];
+        all.extend(arguments);
+        let ended = self.pipe(&all);
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        outcomes(&ended.json())
+    }
+
+    /// The names of the stages that a run executes.
+    pub(crate) fn executed(&self, arguments: &[&str]) -> Vec<String> {
+        let outcomes = self.run(arguments).into_iter();
+        outcomes.filter(|(_, outcome)| outcome == "executed").map(|(name, _)| name).collect()
+    }
+
+    /// The files of the cache whose path holds `part`.
+    pub(crate) fn cached(&self, part: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        files(&self.path("cache").join(part), &mut found);
+        found.sort();
+        found
+    }
+
+    /// Lets `change` alter what the cache keeps read-only.
+    pub(crate) fn damage(path: &Path, change: impl FnOnce(&Path)) {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        change(path);
+    }
+}
+
+impl Ended {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+}
+
+/// The outcome of each stage of a report.
+pub(crate) fn outcomes(report: &Value) -> BTreeMap<String, String> {
+    let stages = report["stages"].as_array().unwrap().iter();
+    stages
+        .map(|stage| {
+            let text = |key: &str| stage[key].as_str().unwrap().to_owned();
+            (text("name"), text("outcome"))
+        })
+        .collect()
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
