@@ -316,7 +316,7 @@ fn collect(command: &Command, desk: &Desk, staging: &Staging) -> Result<Made, Co
         }
         outputs.insert(name.clone(), take(path, staging)?);
     }
-    let log = staging.adopt(desk.log.clone())?;
+    let log = Staged::adopt(desk.log.clone())?;
     Ok(Made { outputs, log })
 }
 
@@ -336,7 +336,7 @@ fn take(path: &Path, staging: &Staging) -> Result<(Tree, Vec<Staged>), CommandEr
             staged.push(Staged { file, blob: entry.blob, size: entry.size });
         } else {
             fs::copy(&from, &file).map_err(prepare)?;
-            staged.push(staging.adopt(file)?);
+            staged.push(Staged::adopt(file)?);
         }
     }
     // A copy may differ from what was listed, so the tree is made of what was staged.

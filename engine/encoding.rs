@@ -141,7 +141,7 @@ mod tests {
 
         #[test]
         fn every_real_number_is_told_apart(a in any::<f64>(), b in any::<f64>()) {
-            prop_assume!(a.is_finite() && b.is_finite() && a.to_bits() != b.to_bits() && a != b);
+            prop_assume!(a.is_finite() && b.is_finite() && (a < b || b < a));
             prop_assert_ne!(hash(&json!(a)), hash(&json!(b)));
         }
     }

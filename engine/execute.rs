@@ -167,7 +167,7 @@ fn publish(
         blobs.push(log);
         named
     });
-    attempt.threads.install(|| staging.publish(blobs))?;
+    attempt.threads.install(|| staging.publish(&blobs))?;
     let mut outputs = BTreeMap::new();
     for (name, tree) in &trees {
         outputs.insert(name.clone(), cache.publish_tree(staging, tree)?);

@@ -72,11 +72,13 @@ pub struct OutFolder {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Placed(BTreeMap<String, PlacedOutput>);
 
+/// Path, size, inode, and times of modification and change of a file, in nanoseconds.
+type PlacedFile = (String, u64, u64, i128, i128);
+
 #[derive(Debug, Serialize, Deserialize)]
 struct PlacedOutput {
     digest: Digest,
-    /// Path, size, inode, and times of modification and change of each file.
-    files: Vec<(String, u64, u64, i128, i128)>,
+    files: Vec<PlacedFile>,
 }
 
 const STATE: &str = ".placed.json";
@@ -146,7 +148,7 @@ impl OutFolder {
             } else {
                 kept.push(set_aside(&path)?);
             }
-            let tree = cache.tree(digest)?;
+            let tree = cache.complete_tree(digest)?;
             // Just checked by the run; if it went meanwhile, the next run puts it back.
             let Ok(tree) = tree else { continue };
             self.put(cache, &tree, &path)?;
@@ -175,7 +177,7 @@ impl OutFolder {
 }
 
 /// The files under `path`, or the file at `path`, as they are now.
-fn look(path: &Path) -> Result<Vec<(String, u64, u64, i128, i128)>, OutError> {
+fn look(path: &Path) -> Result<Vec<PlacedFile>, OutError> {
     if fs::symlink_metadata(path).is_err() {
         return Ok(Vec::new());
     }

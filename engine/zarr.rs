@@ -443,7 +443,7 @@ mod tests {
             array.write(chunk, &elements).unwrap();
         }
         let (tree, staged) = output.finish().unwrap();
-        staging.publish(staged).unwrap();
+        staging.publish(&staged).unwrap();
         Artifact::cached("spectra", "spectra", Arc::new(tree), cache)
     }
 

@@ -66,24 +66,29 @@ pub enum CacheError {
         found: u32,
     },
     /// Two computations of one fingerprint differ, though the stage is exact.
-    #[error(
-        "reproducibility conflict: output `{output}` of fingerprint {fingerprint} was {there} when `{stage}` was \
-         executed on {host}, and is {now} now"
-    )]
-    Conflict {
-        /// The fingerprint that both share.
-        fingerprint: String,
-        /// The output that differs.
-        output: String,
-        /// Its content digest in the record that is there.
-        there: Digest,
-        /// The content digest just computed.
-        now: Digest,
-        /// The stage that made the record.
-        stage: String,
-        /// The machine that made the record.
-        host: String,
-    },
+    #[error(transparent)]
+    Conflict(Box<Conflict>),
+}
+
+/// A reproducibility conflict: two computations of one fingerprint differ, though the stage is exact.
+#[derive(Debug, Error)]
+#[error(
+    "reproducibility conflict: output `{output}` of fingerprint {fingerprint} was {there} when `{stage}` was executed \
+     on {host}, and is {now} now"
+)]
+pub struct Conflict {
+    /// The fingerprint that both share.
+    pub fingerprint: String,
+    /// The output that differs.
+    pub output: String,
+    /// Its content digest in the record that is there.
+    pub there: Digest,
+    /// The content digest just computed.
+    pub now: Digest,
+    /// The stage that made the record.
+    pub stage: String,
+    /// The machine that made the record.
+    pub host: String,
 }
 
 impl CacheError {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cache, CacheError, Flaw, Staging};
+use super::{Cache, CacheError, Conflict, Flaw, Staging};
 use crate::{
     digest::{Digest, Fingerprint},
     encoding::Encoder,
@@ -142,26 +142,23 @@ impl Cache {
         if staging.publish_once(&path, &json)? {
             return Ok(Publication::First);
         }
-        let there = match self.record(fingerprint)? {
-            Some(Ok(there)) => there,
+        let Some(Ok(there)) = self.record(fingerprint)? else {
             // It broke or went since: ours takes its place.
-            Some(Err(_)) | None => {
-                self.quarantine(&path)?;
-                staging.publish_once(&path, &json)?;
-                return Ok(Publication::First);
-            }
+            self.quarantine(&path)?;
+            staging.publish_once(&path, &json)?;
+            return Ok(Publication::First);
         };
         if exactness == Exactness::Exact {
             for (output, digest) in &record.outputs {
                 if let Some(other) = there.outputs.get(output).filter(|other| *other != digest) {
-                    return Err(CacheError::Conflict {
+                    return Err(CacheError::Conflict(Box::new(Conflict {
                         fingerprint: fingerprint.short(),
                         output: output.clone(),
                         there: *other,
                         now: *digest,
                         stage: there.provenance.stage,
                         host: there.provenance.host,
-                    });
+                    })));
                 }
             }
         }
@@ -202,8 +199,8 @@ mod tests {
             |r| r.revision = 2,
             |r| r.config["rate"] = json!(0.002),
             |r| r.config["more"] = json!(null),
-            |r| drop(r.inputs.insert("truth".into(), Digest::of(b"c"))),
-            |r| drop(r.inputs.remove("truth")),
+            |r| _ = r.inputs.insert("truth".into(), Digest::of(b"c")),
+            |r| _ = r.inputs.remove("truth"),
         ];
         for change in changes {
             let mut recipe = recipe();

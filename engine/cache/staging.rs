@@ -91,14 +91,8 @@ impl Staging {
         Ok(StagedWriter { file, out, hasher: blake3::Hasher::new(), size: 0 })
     }
 
-    /// Takes over a file that stands in the staging folder already.
-    pub(crate) fn adopt(&self, file: PathBuf) -> Result<Staged, CacheError> {
-        let (blob, size) = hash_file(&file)?;
-        Ok(Staged { file, blob, size })
-    }
-
     /// Publishes staged files as blobs: durable and complete when this returns.
-    pub(crate) fn publish(&self, staged: Vec<Staged>) -> Result<(), CacheError> {
+    pub(crate) fn publish(&self, staged: &[Staged]) -> Result<(), CacheError> {
         let folders: Vec<PathBuf> = staged
             .par_iter()
             .map(|staged| {
@@ -158,6 +152,14 @@ impl Staging {
         write_synced(&file, bytes)?;
         fs::rename(&file, target).map_err(CacheError::io("publish", target))?;
         sync_folder(folder)
+    }
+}
+
+impl Staged {
+    /// Takes over a file that stands in a staging folder already.
+    pub(crate) fn adopt(file: PathBuf) -> Result<Self, CacheError> {
+        let (blob, size) = hash_file(&file)?;
+        Ok(Self { file, blob, size })
     }
 }
 
