@@ -93,3 +93,15 @@ fn every_kind_is_pinned() {
         assert!(used, "`{name}` is missing in golden.yaml");
     }
 }
+
+/// The same once more in a process whose C library is told that the processor can do little.
+#[test]
+fn exact_kinds_do_not_depend_on_the_processor() {
+    let name = "exact_kinds_make_the_pinned_bytes_and_all_kinds_the_same_on_any_number_of_threads";
+    let ran = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact"])
+        .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-AVX512F,-FMA,-FMA4,-AVX,-SSE4_2")
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}

@@ -3,11 +3,13 @@
 mod cache;
 mod commands;
 mod complaints;
+mod cube;
 mod graph;
 mod help;
 mod interrupt;
 mod json;
 mod out;
+mod reference;
 mod run;
 mod show;
 mod support;
