@@ -42,6 +42,11 @@ pub enum Event<'a> {
         /// What, and what was done.
         message: &'a str,
     },
+    /// Something about the run as a whole is not as it should be, and does no harm to its results.
+    Notice {
+        /// What.
+        message: &'a str,
+    },
     /// A stage ended.
     Ended(&'a StageReport),
 }

@@ -15,7 +15,7 @@ use crate::{
     report::Failure,
     resolve::Resolved,
     stage::Exactness,
-    work::{Artifact, ArtifactError, Interrupt, Output, Progress, StageError, Work},
+    work::{Artifact, Interrupt, Output, Progress, StageError, Work},
 };
 
 /// Everything that it takes to execute a stage whose result isn't known.
@@ -38,8 +38,7 @@ pub(crate) struct Failed {
 
 impl Failed {
     fn stage(error: &StageError, log: Option<String>) -> Self {
-        let system = error.downcast_ref::<CacheError>().is_some()
-            || matches!(error.downcast_ref(), Some(ArtifactError::Cache(_)));
+        let system = error.is_of_the_system();
         let failure = Failure { message: error.to_string(), log, system };
         Self { failure, interrupted: error.is_interrupted() }
     }

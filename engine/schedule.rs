@@ -104,7 +104,11 @@ pub fn run(
     });
     let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let report = state.report(pipeline, &wanted, observer, began, interrupt.is_requested());
-    remember(&runs, pipeline, &report, started)?;
+    if let Err(error) = remember(&runs, pipeline, &report, started) {
+        // The results are there, or are told in the report: a cache that takes no writes can still be read.
+        let message = format!("the run can't be remembered: {}", chain(&error));
+        observer.event(&Event::Notice { message: &message });
+    }
     Ok(report)
 }
 
@@ -554,16 +558,18 @@ impl Run<'_> {
 
     /// Waits for the lease, telling for whom.
     fn lease(&self, stage: &str, fingerprint: Fingerprint) -> Result<Lease, End> {
-        let mut told = String::new();
+        let (mut seen, mut told) = (String::new(), String::new());
         loop {
             match self.cache.lease(fingerprint) {
                 Ok(lease) => return Ok(lease),
                 Err(LeaseError::Cache(error)) => return Err(error.into()),
                 Err(LeaseError::Held(owner)) => {
-                    if owner != told && !owner.is_empty() {
+                    // Who is seen twice is the owner; at first sight it may be a former one, not yet written over.
+                    if owner == seen && owner != told && !owner.is_empty() {
                         self.observer.event(&Event::Waiting { stage, owner: &owner });
-                        told = owner;
+                        told.clone_from(&owner);
                     }
+                    seen = owner;
                     if self.interrupt.is_requested() {
                         return Err(End::Interrupted);
                     }

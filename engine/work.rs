@@ -37,6 +37,26 @@ impl StageError {
         self.0.is::<Interrupted>()
     }
 
+    /// Whether the cache or the machine failed rather than the stage: the error or a cause of it says so.
+    pub(crate) fn is_of_the_system(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*self.0);
+        while let Some(error) = cause {
+            let cache = error.is::<CacheError>()
+                || matches!(error.downcast_ref(), Some(ArtifactError::Cache(_)))
+                || matches!(error.downcast_ref(), Some(ZarrError::Cache(_)));
+            if cache {
+                return true;
+            }
+            // A transparent error stands for its cause, and then only the operating system's error is left to see.
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+                return matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull);
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// The error that was wrapped, when it is an `E`.
     pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
         self.0.downcast_ref()
@@ -279,6 +299,8 @@ pub struct Output {
     name: String,
     staging: Arc<Staging>,
     files: Mutex<BTreeMap<ArtifactPath, Staged>>,
+    /// Why the cache didn't take a file, where a library in between passes on no more than a text.
+    failure: Mutex<Option<CacheError>>,
 }
 
 impl fmt::Debug for Output {
@@ -290,7 +312,12 @@ impl fmt::Debug for Output {
 impl Output {
     pub(crate) fn new(name: &str, staging: &Arc<Staging>) -> Arc<Self> {
         let staging = Arc::clone(staging);
-        Arc::new(Self { name: name.to_owned(), staging, files: Mutex::default() })
+        Arc::new(Self {
+            name: name.to_owned(),
+            staging,
+            files: Mutex::default(),
+            failure: Mutex::default(),
+        })
     }
 
     /// Writes the file `path` of the artifact, in place of one written before.
@@ -341,6 +368,14 @@ impl Output {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn keep_failure(&self, error: CacheError) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<CacheError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn remove(&self, path: &str) {

@@ -18,7 +18,10 @@ use zarrs::{
     },
 };
 
-use crate::work::{Artifact, Output};
+use crate::{
+    cache::CacheError,
+    work::{Artifact, ArtifactError, Output},
+};
 
 /// What goes wrong with a Zarr group.
 #[derive(Debug, Error)]
@@ -41,6 +44,9 @@ pub enum ZarrError {
         /// What is wrong.
         why: String,
     },
+    /// What is written can't be stored.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 /// A type of element that arrays have.
@@ -105,7 +111,7 @@ impl GroupWriter {
         let store = Arc::new(OutputStore(Arc::clone(output)));
         let group =
             GroupBuilder::new().attributes(attributes).build(store, "/").map_err(|e| why(&e))?;
-        group.store_metadata().map_err(|e| why(&e))?;
+        group.store_metadata().map_err(|e| stored(output, why(&e)))?;
         Ok(Self { output: Arc::clone(output) })
     }
 
@@ -139,7 +145,7 @@ impl GroupWriter {
         let array = builder.build(store, &format!("/{name}")).map_err(|e| fail(&e))?;
         // The library's version must not be in what is hashed.
         let options = ArrayMetadataOptions::default().with_include_zarrs_metadata(false);
-        array.store_metadata_opt(&options).map_err(|e| fail(&e))?;
+        array.store_metadata_opt(&options).map_err(|e| stored(&self.output, fail(&e)))?;
         let row = spec.shape[1..].iter().product::<u64>() as usize;
         Ok(ArrayWriter {
             array,
@@ -172,6 +178,11 @@ impl GroupWriter {
         }
         Ok(())
     }
+}
+
+/// What kept the cache from taking a file, if it was the cache; else `error`.
+fn stored(output: &Output, error: ZarrError) -> ZarrError {
+    output.take_failure().map_or(error, ZarrError::Cache)
 }
 
 /// An array being written, chunk by chunk, by any number of threads.
@@ -212,7 +223,7 @@ impl<T: Scalar> ArrayWriter<T> {
         let mut index = vec![0; self.array.shape().len()];
         index[0] = chunk;
         let whole = self.chunk_rows as usize * self.row;
-        let stored = if expected == whole {
+        let done = if expected == whole {
             self.array.store_chunk(&index, elements)
         } else {
             // The last chunk is stored whole; what lies beyond the array is fill.
@@ -220,7 +231,7 @@ impl<T: Scalar> ArrayWriter<T> {
             padded.resize(whole, self.fill());
             self.array.store_chunk(&index, padded.as_slice())
         };
-        stored.map_err(|error| self.fail(&error))
+        done.map_err(|error| stored(&self.array.storage().0, self.fail(&error)))
     }
 
     fn fill(&self) -> T {
@@ -367,7 +378,15 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> StorageError 
 
 impl WritableStorageTraits for OutputStore {
     fn set(&self, key: &StoreKey, value: Bytes) -> Result<(), StorageError> {
-        self.0.write(key.as_str(), &value).map_err(other)
+        match self.0.write(key.as_str(), &value) {
+            Err(ArtifactError::Cache(error)) => {
+                // The library only passes texts on: the error itself is kept for who called it.
+                let text = error.to_string();
+                self.0.keep_failure(error);
+                Err(StorageError::Other(text))
+            }
+            done => done.map_err(other),
+        }
     }
 
     fn set_partial_many(

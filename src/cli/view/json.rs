@@ -25,6 +25,7 @@ impl Observer for Json {
             Event::Warning { stage, message } => {
                 self.printer.warning(format_args!("stage `{stage}`: {message}"));
             }
+            Event::Notice { message } => self.printer.warning(message),
             Event::Ended(report) if report.outcome == Outcome::Failed => {
                 if let Some(failure) = &report.error {
                     self.printer.error(line::failure(&report.name, failure));

@@ -93,6 +93,7 @@ impl Observer for Plain {
             Event::Warning { stage, message } if !self.detail.quiet => {
                 self.printer.warning(format_args!("stage `{stage}`: {message}"));
             }
+            Event::Notice { message } if !self.detail.quiet => self.printer.warning(message),
             Event::Ended(report) => self.ended(report),
             _ => {}
         }

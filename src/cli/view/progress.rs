@@ -68,7 +68,7 @@ impl Observer for Progress {
                 self.bars.suspend(|| self.plain.event(event));
             }
             Event::Planned { .. } => self.plain.event(event),
-            Event::Waiting { .. } | Event::Warning { .. } => {
+            Event::Waiting { .. } | Event::Warning { .. } | Event::Notice { .. } => {
                 self.bars.suspend(|| self.plain.event(event));
             }
         }
