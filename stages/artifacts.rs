@@ -2,7 +2,7 @@
 //!
 //! | type | files |
 //! | --- | --- |
-//! | `spectra` | Zarr: `spectra` (row, channel) f32, `axis` (channel) f64, `noise_rms` (row) f64; of a cube also `x`, `y` (row) u32 |
+//! | `spectra` | Zarr: `spectra` (row, channel) f32, `axis` (channel) f64, `noise_rms` (row) f64; of a cube also `x`, `y` (row) u32, `noise_correlation` (row) f64 |
 //! | `scaled` | Zarr: `spectra` (row, channel) f32, dimensionless, 0 where a channel is missing |
 //! | `truth` | Zarr: `parameters` (row, component, parameter) f64, `counts` (row) u32 |
 //! | `catalogue` | Zarr: as `truth`, and `probability` (row, component) f64, `count_probability` (row, count) f64 |
@@ -117,6 +117,7 @@ pub struct SpectraWriter {
     spectra: ArrayWriter<f32>,
     noise: ArrayWriter<f64>,
     pixels: Option<[ArrayWriter<u32>; 2]>,
+    correlation: Option<ArrayWriter<f64>>,
 }
 
 impl SpectraWriter {
@@ -163,18 +164,22 @@ impl SpectraWriter {
             about,
         };
         let noise = ArraySpec { unit: &head.unit, ..per_row("rms of the noise") };
-        let pixels = if head.sky.is_some() {
-            Some([
+        let mut pixels = None;
+        let mut correlation = None;
+        if head.sky.is_some() {
+            pixels = Some([
                 group.array("x", &per_row("pixel along FITS axis 1, from 0"))?,
                 group.array("y", &per_row("pixel along FITS axis 2, from 0"))?,
-            ])
-        } else {
-            None
-        };
+            ]);
+            let about = "correlation of the noise of neighbouring channels; NaN where unknown";
+            correlation =
+                Some(group.array("noise_correlation", &ArraySpec { unit: "1", ..per_row(about) })?);
+        }
         Ok(Self {
             spectra: group.array("spectra", &spectra)?,
             noise: group.array("noise_rms", &noise)?,
             pixels,
+            correlation,
         })
     }
 
@@ -197,14 +202,24 @@ impl SpectraWriter {
         Ok(self.noise.write(chunk, noise)?)
     }
 
-    /// Writes the pixels of a chunk; nothing for spectra without a sky.
+    /// Writes what only spectra of a cube have: the pixels of a chunk, and the correlation of the noise of
+    /// neighbouring channels. Nothing for spectra without a sky.
     ///
     /// # Errors
     /// When the lengths are wrong, or the chunk can't be written.
-    pub fn write_pixels(&self, chunk: u64, x: &[u32], y: &[u32]) -> Result<(), LayoutError> {
+    pub fn write_pixels(
+        &self,
+        chunk: u64,
+        x: &[u32],
+        y: &[u32],
+        correlation: &[f64],
+    ) -> Result<(), LayoutError> {
         if let Some([xs, ys]) = &self.pixels {
             xs.write(chunk, x)?;
             ys.write(chunk, y)?;
+        }
+        if let Some(array) = &self.correlation {
+            array.write(chunk, correlation)?;
         }
         Ok(())
     }
@@ -281,6 +296,18 @@ impl SpectraReader {
     /// When they can't be read.
     pub fn noise(&self, rows: Range<u64>) -> Result<Vec<f64>, LayoutError> {
         Ok(self.noise.read(rows)?)
+    }
+
+    /// The correlation of the noise of neighbouring channels in some rows, NaN where unknown; `None` for spectra on
+    /// which it wasn't measured.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn noise_correlation(&self, rows: Range<u64>) -> Result<Option<Vec<f64>>, LayoutError> {
+        if !self.group.has("noise_correlation") {
+            return Ok(None);
+        }
+        Ok(Some(self.group.array::<f64>("noise_correlation")?.read(rows)?))
     }
 
     /// The pixels (x, y) of some rows, for spectra of a cube.

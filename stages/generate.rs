@@ -42,9 +42,10 @@ pub struct Config {
     /// The rms of the noise. Not used with the input `like`, whose own noise rms values are drawn from instead.
     #[schemars(extend("unit" = "intensity_unit"))]
     pub noise_rms: [f64; 2],
-    /// The correlation of the noise of neighbouring channels; 0 is white noise.
+    /// The correlation of the noise of neighbouring channels; 0 is white noise. `null` for that of the input `like`,
+    /// and white noise without it.
     #[schemars(range(min = -0.5, max = 0.5))]
-    pub noise_correlation: f64,
+    pub noise_correlation: Option<f64>,
     /// The amplitudes of components. Not used where `amplitude_snr` is given.
     #[schemars(extend("unit" = "intensity_unit"))]
     pub amplitude: [f64; 2],
@@ -75,7 +76,7 @@ impl Default for Config {
             axis_unit: "km/s".to_owned(),
             intensity_unit: String::new(),
             noise_rms: [0.0007, 0.0008],
-            noise_correlation: 0.0,
+            noise_correlation: None,
             amplitude: [0.002, 0.05],
             amplitude_snr: None,
             mean: Some([1250.0, 1850.0]),
@@ -120,7 +121,7 @@ impl Config {
             mean: self.mean.map_or(whole_axis, range),
             sigma,
             noise,
-            correlation: self.noise_correlation,
+            correlation: self.noise_correlation.unwrap_or(0.0),
             axis,
         }
     }
@@ -154,15 +155,21 @@ impl Stage for Generate {
     }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
+        let mut observed = None;
         let (axis, unit, noise) = match work.optional("like") {
             None => (config.axis(), config.intensity_unit.clone(), config.noise()),
             Some(like) => {
                 let like = SpectraReader::open(like)?;
                 let levels = like.noise(0..like.rows())?;
+                observed = like.noise_correlation(0..like.rows())?.and_then(median);
                 (like.axis().clone(), like.head().unit.clone(), NoiseLevel::Observed(levels))
             }
         };
-        let recipe = config.recipe(axis, noise);
+        let mut recipe = config.recipe(axis, noise);
+        if config.noise_correlation.is_none() {
+            // A moving average of two channels, which is what is generated, reaches no further than one half.
+            recipe.correlation = observed.unwrap_or(0.0).clamp(-0.5, 0.5);
+        }
         recipe.check()?;
 
         let head = SpectraHead { axis: recipe.axis.clone(), unit, sky: None };
@@ -185,6 +192,13 @@ impl Stage for Generate {
             Ok(truth.write(chunk, &components)?)
         })
     }
+}
+
+/// The median of the values that are finite.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.retain(|value| value.is_finite());
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// The key that a recipe's error is about.
@@ -229,7 +243,7 @@ mod tests {
             (Config { amplitude_snr: Some([9.0, 3.0]), ..default() }, "amplitude_snr"),
             (Config { mean: Some([9.0, 3.0]), ..default() }, "mean"),
             (Config { noise_rms: [-1.0, 3.0], ..default() }, "noise_rms"),
-            (Config { noise_correlation: 0.7, ..default() }, "noise_correlation"),
+            (Config { noise_correlation: Some(0.7), ..default() }, "noise_correlation"),
         ];
         for (config, key) in cases {
             let faults = Generate::check(&config);

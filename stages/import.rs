@@ -75,7 +75,7 @@ impl Stage for Import {
 
     const KIND: &'static str = "import";
     const ABOUT: &'static str = "Reads the spectra of a FITS cube and measures the noise of each.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[InputPort::required(
         "cube",
@@ -127,17 +127,24 @@ impl Stage for Import {
         for_each_chunk_with(work, rows, open, |cube, chunk, rows| {
             let rows = rows.start as usize..rows.end as usize;
             let spectra = cube.rows(rows.clone())?;
-            let noise: Vec<f64> = spectra
+            let (noise, correlation): (Vec<f64>, Vec<f64>) = spectra
                 .chunks_exact(head.axis.channels)
-                .map(|spectrum| match config.noise_rms {
-                    Some(rms) => rms,
-                    None => rms(spectrum, line_free.as_deref()),
+                .map(|spectrum| {
+                    let measured = Noise::measure(spectrum);
+                    let rms = match (config.noise_rms, line_free.as_deref()) {
+                        (Some(rms), _) => rms,
+                        (None, Some(channels)) => rms(spectrum, channels),
+                        (None, None) => measured.map_or(f64::NAN, |noise| noise.rms),
+                    };
+                    // On no line-free channels the correlation isn't known.
+                    let known = measured.filter(|noise| noise.channels > 0);
+                    (rms, known.map_or(f64::NAN, |noise| noise.correlation))
                 })
-                .collect();
+                .unzip();
             let (x, y): (Vec<u32>, Vec<u32>) =
                 rows.map(|row| header.pixel(row)).map(|(x, y)| (x as u32, y as u32)).unzip();
             writer.write(chunk, &spectra, &noise)?;
-            Ok(writer.write_pixels(chunk, &x, &y)?)
+            Ok(writer.write_pixels(chunk, &x, &y, &correlation)?)
         })
     }
 }
@@ -149,11 +156,8 @@ fn sky(header: &CubeHeader) -> Sky {
     Sky { nx: header.nx, ny: header.ny, cards: header.sky.cards.iter().map(spelled).collect() }
 }
 
-/// The noise rms of a spectrum, NaN where there is nothing to measure it on.
-fn rms(spectrum: &[f32], line_free: Option<&[usize]>) -> f64 {
-    let Some(channels) = line_free else {
-        return Noise::measure(spectrum).map_or(f64::NAN, |noise| noise.rms);
-    };
+/// The noise rms of these channels of a spectrum, NaN where there is nothing to measure it on.
+fn rms(spectrum: &[f32], channels: &[usize]) -> f64 {
     let (mut squares, mut count) = (0.0, 0_u32);
     for value in
         channels.iter().map(|&channel| f64::from(spectrum[channel])).filter(|v| v.is_finite())
@@ -244,8 +248,8 @@ mod tests {
         for (channel, value) in free.iter().zip([3.0, -3.0, f32::NAN, 3.0]) {
             spectrum[*channel] = value;
         }
-        assert!((rms(&spectrum, Some(&free)) - 3.0).abs() < 1e-12);
-        assert!(rms(&[f32::NAN; 41], Some(&free)).is_nan());
+        assert!((rms(&spectrum, &free) - 3.0).abs() < 1e-12);
+        assert!(rms(&[f32::NAN; 41], &free).is_nan());
         assert!(line_free_channels(&axis(), &[[6000.0, 7000.0]]).is_err());
         assert_eq!(line_free_channels(&axis(), &[]).unwrap(), None);
     }

@@ -147,13 +147,10 @@ impl Ticks {
         widths.fold(0.0, f64::max)
     }
 
-    /// The ticks that are whole numbers.
+    /// The ticks that are whole numbers, labelled without decimals.
     pub(super) fn whole(mut self) -> Self {
-        let keep: Vec<bool> = self.values.iter().map(|v| v.fract() == 0.0).collect();
-        let mut flags = keep.iter();
-        self.values.retain(|_| *flags.next().unwrap_or(&true));
-        let mut flags = keep.iter();
-        self.labels.retain(|_| *flags.next().unwrap_or(&true));
+        self.values.retain(|value| value.fract() == 0.0);
+        self.labels = self.values.iter().map(|value| number(*value, 0)).collect();
         self
     }
 }
