@@ -1,11 +1,18 @@
 //! Why a result isn't the one that was there before.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cache::Recipe;
+use crate::{
+    cache::{Cache, Recipe},
+    digest::Fingerprint,
+    resolve::Resolved,
+};
 
 /// One difference between two recipes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -127,6 +134,52 @@ pub fn sentence(changes: &[Change]) -> String {
         parts.push(format!("{} more changes", changes.len() - MOST));
     }
     parts.join("; ")
+}
+
+/// Why a stage is reused.
+pub(crate) fn why_reused(
+    last: &BTreeMap<String, Fingerprint>,
+    name: &str,
+    fingerprint: Fingerprint,
+) -> String {
+    match last.get(name) {
+        Some(last) if *last == fingerprint => "nothing changed".to_owned(),
+        _ => "the result is known".to_owned(),
+    }
+}
+
+/// Why a stage isn't reused: what differs from its last recipe.
+pub(crate) fn why_executed(
+    cache: Option<&Cache>,
+    last: &BTreeMap<String, Fingerprint>,
+    name: &str,
+    resolved: &Resolved,
+) -> String {
+    let Some((cache, fingerprint)) = cache.zip(last.get(name)) else {
+        return "first run".to_owned();
+    };
+    if *fingerprint == resolved.fingerprint {
+        return "its last run left no result".to_owned();
+    }
+    let recipe = match cache.record(*fingerprint) {
+        Ok(Some(Ok(record))) => record.recipe,
+        _ => return "its last run left no result".to_owned(),
+    };
+    sentence(&changes(&recipe, &resolved.recipe))
+}
+
+/// An error and its causes, from the outermost, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

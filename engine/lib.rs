@@ -22,6 +22,7 @@ mod host;
 pub mod out;
 pub mod pipeline;
 mod place;
+mod plan;
 mod registry;
 mod report;
 mod resolve;
@@ -36,9 +37,10 @@ pub use digest::{Digest, Fingerprint, NotHex};
 pub use events::{Event, Observer};
 pub use explain::{Change, changes, sentence};
 pub use place::{Method, PlaceError, place};
+pub use plan::plan;
 pub use registry::Registry;
 pub use report::{Failure, Outcome, RunReport, StageReport};
-pub use schedule::{RunError, RunOptions, plan, run};
+pub use schedule::{RunError, RunOptions, run};
 pub use stage::{ArtifactType, Exactness, Fault, Format, InputPort, Kind, OutputPort, Stage};
 pub use work::{
     Artifact, ArtifactError, Interrupt, Interrupted, Output, OutputFile, StageError, Work,

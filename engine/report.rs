@@ -73,6 +73,21 @@ pub struct StageReport {
     pub error: Option<Failure>,
 }
 
+impl StageReport {
+    /// The report of a stage of which only the outcome is known.
+    pub(crate) fn new(name: &str, outcome: Outcome) -> Self {
+        Self {
+            name: name.to_owned(),
+            outcome,
+            fingerprint: None,
+            reason: String::new(),
+            seconds: 0.0,
+            outputs: BTreeMap::new(),
+            error: None,
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunReport {

@@ -18,7 +18,7 @@ use crate::{
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
     execute::{Attempt, execute},
-    explain,
+    explain::{chain, why_executed, why_reused},
     pipeline::{Input, Pipeline},
     report::{Failure, Outcome, RunReport, StageReport},
     resolve::{Known, ResolveError, Resolved, exactness, look_up, resolve},
@@ -61,7 +61,7 @@ pub enum RunError {
 }
 
 /// How many earlier runs are looked through for a stage's last recipe.
-const RUNS_BACK: usize = 20;
+pub(crate) const RUNS_BACK: usize = 20;
 
 /// Runs the stages wanted, and those that they need.
 ///
@@ -76,7 +76,7 @@ pub fn run(
 ) -> Result<RunReport, RunError> {
     let began = Instant::now();
     let started = jiff::Timestamp::now();
-    let wanted = closure(pipeline, &options.targets)?;
+    let wanted = needed(pipeline, &options.targets)?;
     Staging::sweep(cache);
     let runs = cache.runs(&pipeline.file);
     let last = runs.last_fingerprints(RUNS_BACK)?;
@@ -112,75 +112,8 @@ pub fn run(
     Ok(report)
 }
 
-/// Says what [`run`] would do, doing nothing. Without a cache, nothing is known.
-///
-/// # Errors
-/// When the cache can't be read.
-pub fn plan(
-    pipeline: &Pipeline,
-    cache: Option<&Cache>,
-    targets: &[String],
-) -> Result<RunReport, RunError> {
-    let began = Instant::now();
-    let wanted = closure(pipeline, targets)?;
-    let last = match cache {
-        Some(cache) => cache.runs(&pipeline.file).last_fingerprints(RUNS_BACK)?,
-        None => BTreeMap::new(),
-    };
-    let mut outputs: BTreeMap<usize, BTreeMap<String, Digest>> = BTreeMap::new();
-    let mut stages = Vec::new();
-    for &index in &wanted {
-        let node = &pipeline.stages[index];
-        let mut report = blank(&node.name, Outcome::Unknown);
-        let waits = node.inputs.values().find_map(|input| match input {
-            Input::Output { stage, .. } if !outputs.contains_key(stage) => Some(*stage),
-            _ => None,
-        });
-        if let Some(stage) = waits {
-            report.reason =
-                format!("depends on `{}`, which has no result yet", pipeline.stages[stage].name);
-            stages.push(report);
-            continue;
-        }
-        match resolve(node, |stage, output| outputs[&stage][output]) {
-            Err(ResolveError::Cache(error)) => return Err(error.into()),
-            Err(error) => {
-                report.outcome = Outcome::Failed;
-                let message = chain(&error);
-                report.error = Some(Failure { message, log: None, system: false });
-            }
-            Ok(resolved) => {
-                let known = match cache {
-                    Some(cache) => look_up(cache, resolved.fingerprint)?,
-                    None => Known::Nothing,
-                };
-                report.fingerprint = Some(resolved.fingerprint);
-                match known {
-                    Known::Complete(record) => {
-                        report.outcome = Outcome::WouldReuse;
-                        report.reason = why_reused(&last, &node.name, resolved.fingerprint);
-                        report.outputs = record.outputs.clone();
-                        outputs.insert(index, record.outputs);
-                    }
-                    Known::Nothing => {
-                        report.outcome = Outcome::WouldExecute;
-                        report.reason = why_executed(cache, &last, &node.name, &resolved);
-                    }
-                    Known::Broken(flaw) => {
-                        report.outcome = Outcome::WouldExecute;
-                        report.reason = format!("its result was damaged: {flaw}");
-                    }
-                }
-            }
-        }
-        stages.push(report);
-    }
-    let ok = stages.iter().all(|stage| stage.outcome != Outcome::Failed);
-    Ok(RunReport { ok, seconds: began.elapsed().as_secs_f64(), stages, interrupted: false })
-}
-
 /// The stages wanted and all that they need, in the pipeline's topological order.
-fn closure(pipeline: &Pipeline, targets: &[String]) -> Result<Vec<usize>, RunError> {
+pub(crate) fn needed(pipeline: &Pipeline, targets: &[String]) -> Result<Vec<usize>, RunError> {
     if targets.is_empty() {
         return Ok(pipeline.order.clone());
     }
@@ -199,61 +132,6 @@ fn closure(pipeline: &Pipeline, targets: &[String]) -> Result<Vec<usize>, RunErr
         }
     }
     Ok(pipeline.order.iter().copied().filter(|index| wanted.contains(index)).collect())
-}
-
-fn blank(name: &str, outcome: Outcome) -> StageReport {
-    StageReport {
-        name: name.to_owned(),
-        outcome,
-        fingerprint: None,
-        reason: String::new(),
-        seconds: 0.0,
-        outputs: BTreeMap::new(),
-        error: None,
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
-}
-
-fn why_reused(
-    last: &BTreeMap<String, Fingerprint>,
-    name: &str,
-    fingerprint: Fingerprint,
-) -> String {
-    match last.get(name) {
-        Some(last) if *last == fingerprint => "nothing changed".to_owned(),
-        _ => "the result is known".to_owned(),
-    }
-}
-
-fn why_executed(
-    cache: Option<&Cache>,
-    last: &BTreeMap<String, Fingerprint>,
-    name: &str,
-    resolved: &Resolved,
-) -> String {
-    let Some((cache, fingerprint)) = cache.zip(last.get(name)) else {
-        return "first run".to_owned();
-    };
-    if *fingerprint == resolved.fingerprint {
-        return "its last run left no result".to_owned();
-    }
-    let recipe = match cache.record(*fingerprint) {
-        Ok(Some(Ok(record))) => record.recipe,
-        _ => return "its last run left no result".to_owned(),
-    };
-    explain::sentence(&explain::changes(&recipe, &resolved.recipe))
 }
 
 fn remember(
@@ -367,7 +245,7 @@ impl State {
         let mut stages = Vec::with_capacity(wanted.len());
         for stage in wanted {
             let report = self.reports.remove(stage).unwrap_or_else(|| {
-                let mut report = blank(&pipeline.stages[*stage].name, Outcome::Skipped);
+                let mut report = StageReport::new(&pipeline.stages[*stage].name, Outcome::Skipped);
                 report.reason = match self.skipped.get(stage) {
                     Some(cause) => format!("`{}` did not succeed", pipeline.stages[*cause].name),
                     None => "the run was stopped".to_owned(),
@@ -442,7 +320,8 @@ impl Run<'_> {
             let tried =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stage(stage)));
             let report = tried.unwrap_or_else(|panic| {
-                let mut report = blank(&self.pipeline.stages[stage].name, Outcome::Failed);
+                let mut report =
+                    StageReport::new(&self.pipeline.stages[stage].name, Outcome::Failed);
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text =
                     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
@@ -466,7 +345,7 @@ impl Run<'_> {
             let stages = node.inputs.values().filter_map(Input::stage);
             stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
         };
-        let mut report = blank(&node.name, Outcome::Failed);
+        let mut report = StageReport::new(&node.name, Outcome::Failed);
         let end =
             match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
                 Ok(resolved) => {
