@@ -31,6 +31,7 @@ mod source;
 mod stage;
 mod work;
 mod zarr;
+mod zarr_store;
 
 pub use artifact::{ArtifactPath, BadPath, Entry, Tree, TreeError};
 pub use digest::{Digest, Fingerprint, NotHex};

@@ -4,20 +4,10 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::support::Folder;
+use crate::support::{Folder, SMALL};
 
 const CUBE: &str = include_str!("../../examples/cube/pipeline.yaml");
 const TINY: &[u8] = include_bytes!("../../examples/cube/tiny.fits");
-const SMALL: [&str; 8] = [
-    "--set",
-    "generate.count=1500",
-    "--set",
-    "train.epochs=1",
-    "--set",
-    "train.filters=4",
-    "--set",
-    "train.dense=[16]",
-];
 
 fn folder() -> Folder {
     let folder = Folder::new(CUBE);

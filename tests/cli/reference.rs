@@ -1,18 +1,8 @@
 //! The reference pipeline, small: what a change of one key runs again.
 
-use crate::support::Folder;
+use crate::support::{Folder, SMALL};
 
 const REFERENCE: &str = include_str!("../../pipeline.yaml");
-const SMALL: [&str; 8] = [
-    "--set",
-    "generate.count=2000",
-    "--set",
-    "train.epochs=1",
-    "--set",
-    "train.filters=4",
-    "--set",
-    "train.dense=[16]",
-];
 
 fn executed(folder: &Folder, more: &[&str]) -> Vec<String> {
     folder.executed(&[&SMALL[..], more].concat())
