@@ -171,8 +171,14 @@ fn publish(
     for (name, tree) in &trees {
         outputs.insert(name.clone(), cache.publish_tree(staging, tree)?);
     }
-    let record =
-        Record { format: FORMAT, recipe: resolved.recipe.clone(), outputs, log, provenance };
+    let record = Record {
+        format: FORMAT,
+        recipe: resolved.recipe.clone(),
+        outputs,
+        parts: Vec::new(),
+        log,
+        provenance,
+    };
     match cache.publish_record(staging, &record, attempt.exactness)? {
         Publication::First => Ok(record.outputs),
         Publication::Stands(there) => Ok(there.outputs),

@@ -191,7 +191,7 @@ mod tests {
 
     fn recipe(config: Value, input: &[u8]) -> Recipe {
         let inputs = [("spectra".to_owned(), Digest::of(input))].into();
-        Recipe { kind: "train".into(), revision: 1, config, inputs }
+        Recipe { kind: "train".into(), revision: 1, config, inputs, part: None }
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(crate) fn resolve(
             (command::KIND, command::REVISION, command::canonical(command, &files))
         }
     };
-    let recipe = Recipe { kind: kind.to_owned(), revision, config, inputs };
+    let recipe = Recipe { kind: kind.to_owned(), revision, config, inputs, part: None };
     let fingerprint = recipe.fingerprint();
     Ok(Resolved { recipe, fingerprint, sources, files })
 }

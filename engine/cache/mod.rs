@@ -33,7 +33,7 @@ pub(crate) use self::staging::{Staged, StagedWriter, Staging, hash_file};
 pub use self::{
     blob::Flaw,
     lease::{Lease, LeaseError},
-    record::{Provenance, Publication, Recipe, Record},
+    record::{Part, Provenance, Publication, Recipe, Record},
     run::{RunFile, Runs},
 };
 use crate::digest::Digest;

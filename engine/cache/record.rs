@@ -22,21 +22,54 @@ pub struct Recipe {
     pub revision: u32,
     /// The canonical config; for a command its line, files, variables and config.
     pub config: Value,
-    /// The content digest of each input, by the name that the stage has for it.
+    /// The content digest of each input, by the name that the stage has for it. For a part of a stage, of that part
+    /// of the input which it sees.
     pub inputs: BTreeMap<String, Digest>,
+    /// Which part of a stage's result this is; none for the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// A part of a stage's result that has a fingerprint and a record of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Part {
+    /// Some rows of a row-mapped stage.
+    Rows {
+        /// The first of them.
+        first: u64,
+        /// How many.
+        rows: u64,
+    },
+    /// The state of an iterated stage after so many steps.
+    Step(u64),
+    /// What was made of one entry of a folder or a table.
+    Entry(String),
 }
 
 const CONTEXT: &str = "pipe 2026-11 fingerprint v1";
 
 impl Recipe {
-    /// The fingerprint: the hash, in a domain of its own, of kind, revision, config and inputs in this order, encoded
-    /// as the crate's module `encoding` says.
+    /// The fingerprint: the hash, in a domain of its own, of kind, revision, config, inputs and part in this order,
+    /// encoded as the crate's module `encoding` says. A whole adds nothing for its part.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut encoder = Encoder::new(CONTEXT);
         encoder.text(&self.kind).number(self.revision.into()).value(&self.config);
         encoder.number(self.inputs.len() as u64);
         for (name, digest) in &self.inputs {
             encoder.text(name).fixed(digest.as_bytes());
+        }
+        match &self.part {
+            None => {}
+            Some(Part::Rows { first, rows }) => {
+                encoder.text("rows").number(*first).number(*rows);
+            }
+            Some(Part::Step(step)) => {
+                encoder.text("step").number(*step);
+            }
+            Some(Part::Entry(entry)) => {
+                encoder.text("entry").text(entry);
+            }
         }
         Fingerprint::from_bytes(encoder.finish())
     }
@@ -70,6 +103,9 @@ pub struct Record {
     pub recipe: Recipe,
     /// The content digest of each output.
     pub outputs: BTreeMap<String, Digest>,
+    /// The records that this one was put together from: chunks, entries, the last state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Fingerprint>,
     /// The blob with what a command printed, and its size.
     pub log: Option<(Digest, u64)>,
     /// How it came to be.
@@ -180,6 +216,7 @@ mod tests {
             config: json!({"count": 10, "rate": 0.001}),
             inputs: [("spectra".into(), Digest::of(b"a")), ("truth".into(), Digest::of(b"b"))]
                 .into(),
+            part: None,
         }
     }
 
@@ -194,18 +231,23 @@ mod tests {
     #[test]
     fn everything_in_a_recipe_counts() {
         let base = recipe().fingerprint();
-        let changes: [fn(&mut Recipe); 6] = [
+        let changes: [fn(&mut Recipe); 10] = [
             |r| r.kind.push('x'),
             |r| r.revision = 2,
             |r| r.config["rate"] = json!(0.002),
             |r| r.config["more"] = json!(null),
             |r| _ = r.inputs.insert("truth".into(), Digest::of(b"c")),
             |r| _ = r.inputs.remove("truth"),
+            |r| r.part = Some(Part::Rows { first: 0, rows: 10 }),
+            |r| r.part = Some(Part::Rows { first: 10, rows: 0 }),
+            |r| r.part = Some(Part::Step(10)),
+            |r| r.part = Some(Part::Entry("10".to_owned())),
         ];
+        let mut seen = std::collections::BTreeSet::from([base]);
         for change in changes {
             let mut recipe = recipe();
             change(&mut recipe);
-            assert_ne!(recipe.fingerprint(), base);
+            assert!(seen.insert(recipe.fingerprint()), "{recipe:?}");
         }
     }
 
