@@ -6,15 +6,19 @@ use std::{
     time::Instant,
 };
 
+use serde_json::Value;
+
 use crate::{
     artifact::Tree,
-    cache::{Cache, CacheError, FORMAT, Provenance, Publication, Record, Staged, Staging},
+    cache::{Bundle, Cache, CacheError, FORMAT, Provenance, Recipe, Record, Staged, Staging},
     command::{self, CommandError},
-    digest::Digest,
+    digest::{Digest, Fingerprint},
+    mapped,
     pipeline::{Input, StageNode, Task},
-    report::Failure,
+    report::{Failure, PartCount},
     resolve::Resolved,
-    stage::Exactness,
+    stage::{Exactness, Kind, OutputPort, Shape},
+    states::States,
     work::{Artifact, Interrupt, Output, Progress, StageError, Work},
 };
 
@@ -51,38 +55,70 @@ impl From<CacheError> for Failed {
 }
 
 /// What a stage made, before it is published.
-struct Made {
-    outputs: BTreeMap<String, (Tree, Vec<Staged>)>,
-    log: Option<Staged>,
-    notes: BTreeMap<String, String>,
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) outputs: BTreeMap<String, (Tree, Vec<Staged>)>,
+    pub(crate) log: Option<Staged>,
+    pub(crate) notes: BTreeMap<String, String>,
+    pub(crate) parts: Parts,
 }
 
-/// Executes the stage and publishes its outputs and record; gives the outputs' content digests.
-pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Digest>, Failed> {
+/// The parts that a result was put together from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parts {
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    pub(crate) count: Option<PartCount>,
+}
+
+/// What a stage made, as it is published.
+pub(crate) struct Executed {
+    pub(crate) outputs: BTreeMap<String, Digest>,
+    pub(crate) parts: Option<PartCount>,
+}
+
+impl Attempt<'_> {
+    /// How what is made now comes to be.
+    pub(crate) fn provenance(&self, started: jiff::Timestamp, seconds: f64) -> Provenance {
+        Provenance {
+            stage: self.node.name.clone(),
+            host: crate::host::name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: started.to_string(),
+            seconds,
+            notes: BTreeMap::new(),
+        }
+    }
+
+    /// The work of a built-in stage on these inputs, with all its outputs still to be written.
+    pub(crate) fn work<'a>(
+        &'a self,
+        kind: &dyn Kind,
+        inputs: BTreeMap<String, Artifact>,
+        progress: &'a Progress<'a>,
+    ) -> Work<'a> {
+        let output =
+            |port: &OutputPort| (port.name.to_owned(), Output::new(port.name, self.staging));
+        Work {
+            inputs,
+            outputs: kind.outputs().iter().map(output).collect(),
+            progress,
+            interrupt: self.interrupt,
+            notes: Mutex::default(),
+            rows: None,
+            states: None,
+        }
+    }
+}
+
+/// Executes the stage and publishes its outputs and record.
+pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<Executed, Failed> {
     let Attempt { node, resolved, cache, staging, .. } = attempt;
     let began = Instant::now();
     let started = jiff::Timestamp::now();
     let inputs = open_inputs(attempt)?;
     let made = match &node.task {
-        Task::Kind { kind, config } => {
-            let outputs = kind
-                .outputs()
-                .iter()
-                .map(|port| (port.name.to_owned(), Output::new(port.name, staging)))
-                .collect();
-            let work = Work {
-                inputs,
-                outputs,
-                progress: attempt.progress,
-                interrupt: attempt.interrupt,
-                notes: Mutex::default(),
-            };
-            attempt
-                .threads
-                .install(|| kind.run(config, &work))
-                .and_then(|()| finish(work))
-                .map_err(|error| Failed::stage(&error, None))?
-        }
+        Task::Kind { kind, config } => run_kind(attempt, &**kind, config, inputs, started)
+            .map_err(|error| Failed::stage(&error, None))?,
         Task::Command(line) => {
             let ran =
                 command::run(line, &inputs, &resolved.files, cache, staging, attempt.interrupt);
@@ -92,22 +128,53 @@ pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Digest>,
                 failed.interrupted = interrupted;
                 failed
             })?;
-            Made { outputs: made.outputs, log: Some(made.log), notes: BTreeMap::new() }
+            Made { outputs: made.outputs, log: Some(made.log), ..Made::default() }
         }
     };
     // What the user's files were when they were hashed must be what the stage has read.
     for source in resolved.sources.values().chain(resolved.files.values()) {
         source.check_unchanged().map_err(|error| Failed::stage(&error.into(), None))?;
     }
-    let provenance = Provenance {
-        stage: node.name.clone(),
-        host: crate::host::name().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: started.to_string(),
-        seconds: began.elapsed().as_secs_f64(),
-        notes: made.notes.clone(),
+    let mut provenance = attempt.provenance(started, began.elapsed().as_secs_f64());
+    provenance.notes.clone_from(&made.notes);
+    let parts = made.parts.count;
+    let outputs = publish(attempt, made, provenance)?;
+    Ok(Executed { outputs, parts })
+}
+
+/// Runs a built-in stage in the shape that its kind declares.
+fn run_kind(
+    attempt: &Attempt<'_>,
+    kind: &dyn Kind,
+    config: &Value,
+    inputs: BTreeMap<String, Artifact>,
+    started: jiff::Timestamp,
+) -> Result<Made, StageError> {
+    let shape = kind.shape(config)?;
+    if let Shape::Rows(map) = shape
+        && let Some(made) = mapped::run(attempt, kind, config, map, &inputs, started)?
+    {
+        return Ok(made);
+    }
+    let states = match shape {
+        Shape::Steps { extent } => Some(States::new(
+            attempt.cache,
+            attempt.staging,
+            &attempt.resolved.recipe,
+            extent,
+            attempt.provenance(started, 0.0),
+            attempt.exactness,
+        )),
+        _ => None,
     };
-    Ok(publish(attempt, made, provenance)?)
+    let mut work = attempt.work(kind, inputs, attempt.progress);
+    work.states = states.as_ref();
+    attempt
+        .threads
+        .install(|| kind.run(config, &work).and_then(|()| kind.finish(config, &work)))?;
+    let mut made = finish(work)?;
+    made.parts = states.map(States::into_parts).unwrap_or_default();
+    Ok(made)
 }
 
 fn open_inputs(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Artifact>, Failed> {
@@ -139,48 +206,47 @@ fn open_inputs(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Artifact>, Fail
     Ok(inputs)
 }
 
-fn finish(work: Work<'_>) -> Result<Made, StageError> {
+/// What was written, complete.
+pub(crate) fn finish(work: Work<'_>) -> Result<Made, StageError> {
     let mut outputs = BTreeMap::new();
     for (name, output) in &work.outputs {
         outputs.insert(name.clone(), output.finish()?);
     }
     let notes = work.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Made { outputs, log: None, notes })
+    Ok(Made { outputs, notes, ..Made::default() })
 }
 
-/// Blobs and trees first, the record last.
+/// Publishes what the stage as a whole made.
 fn publish(
     attempt: &Attempt<'_>,
     made: Made,
     provenance: Provenance,
 ) -> Result<BTreeMap<String, Digest>, CacheError> {
-    let Attempt { resolved, cache, staging, .. } = attempt;
-    let mut blobs = Vec::new();
-    let mut trees = BTreeMap::new();
+    let bundle = bundle(made, attempt.resolved.recipe.clone(), provenance, attempt.exactness);
+    let published =
+        attempt.threads.install(|| attempt.cache.publish(attempt.staging, vec![bundle]))?;
+    Ok(published.into_iter().next().unwrap_or_default())
+}
+
+/// What was made, ready to be published under `recipe`.
+pub(crate) fn bundle(
+    made: Made,
+    recipe: Recipe,
+    provenance: Provenance,
+    exactness: Exactness,
+) -> Bundle {
+    let (mut blobs, mut trees, mut outputs) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (name, (tree, staged)) in made.outputs {
         blobs.extend(staged);
-        trees.insert(name, tree);
+        outputs.insert(name, tree.digest());
+        trees.push(tree);
     }
     let log = made.log.map(|log| {
         let named = (log.blob, log.size);
         blobs.push(log);
         named
     });
-    attempt.threads.install(|| staging.publish(&blobs))?;
-    let mut outputs = BTreeMap::new();
-    for (name, tree) in &trees {
-        outputs.insert(name.clone(), cache.publish_tree(staging, tree)?);
-    }
-    let record = Record {
-        format: FORMAT,
-        recipe: resolved.recipe.clone(),
-        outputs,
-        parts: Vec::new(),
-        log,
-        provenance,
-    };
-    match cache.publish_record(staging, &record, attempt.exactness)? {
-        Publication::First => Ok(record.outputs),
-        Publication::Stands(there) => Ok(there.outputs),
-    }
+    let parts = made.parts.fingerprints;
+    let record = Record { format: FORMAT, recipe, outputs, parts, log, provenance };
+    Bundle { blobs, trees, record, exactness }
 }

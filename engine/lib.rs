@@ -19,6 +19,7 @@ mod events;
 mod execute;
 mod explain;
 mod host;
+mod mapped;
 pub mod out;
 pub mod pipeline;
 mod place;
@@ -26,9 +27,11 @@ mod plan;
 mod registry;
 mod report;
 mod resolve;
+mod rows;
 mod schedule;
 mod source;
 mod stage;
+mod states;
 mod work;
 mod zarr;
 mod zarr_store;
@@ -40,9 +43,12 @@ pub use explain::{Change, changes, sentence};
 pub use place::{Method, PlaceError, place};
 pub use plan::plan;
 pub use registry::Registry;
-pub use report::{Failure, Outcome, RunReport, StageReport};
+pub use report::{Failure, Outcome, PartCount, RunReport, StageReport};
 pub use schedule::{RunError, RunOptions, run};
-pub use stage::{ArtifactType, Exactness, Fault, Format, InputPort, Kind, OutputPort, Stage};
+pub use stage::{
+    ArtifactType, Exactness, Fault, Format, InputPort, Kind, OutputPort, RowMap, RowsFrom, Shape,
+    Stage,
+};
 pub use work::{
     Artifact, ArtifactError, Interrupt, Interrupted, Output, OutputFile, StageError, Work,
 };

@@ -53,6 +53,17 @@ pub struct Failure {
     pub system: bool,
 }
 
+/// Of how many parts a result was put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PartCount {
+    /// All of them.
+    pub all: u64,
+    /// Those that were known.
+    pub known: u64,
+    /// What they are: a plural, such as `chunks`.
+    pub unit: &'static str,
+}
+
 /// How one stage ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageReport {
@@ -68,6 +79,9 @@ pub struct StageReport {
     pub seconds: f64,
     /// The content digest of each output.
     pub outputs: BTreeMap<String, Digest>,
+    /// The parts that it was put together from, when it was executed in parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PartCount>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -83,6 +97,7 @@ impl StageReport {
             reason: String::new(),
             seconds: 0.0,
             outputs: BTreeMap::new(),
+            parts: None,
             error: None,
         }
     }

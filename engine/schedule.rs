@@ -17,7 +17,7 @@ use crate::{
     cache::{Cache, CacheError, Lease, LeaseError, Record, RunFile, Runs, Staging},
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
-    execute::{Attempt, execute},
+    execute::{Attempt, Executed, execute},
     explain::{chain, why_executed, why_reused},
     pipeline::{Input, Pipeline},
     report::{Failure, Outcome, RunReport, StageReport},
@@ -281,7 +281,7 @@ struct Run<'a> {
 /// What became of a stage, before it is put in a report.
 enum End {
     Known { record: Box<Record>, reason: String },
-    Executed { outputs: BTreeMap<String, Digest>, reason: String },
+    Executed { executed: Executed, reason: String },
     Failed { reason: String, failure: Failure },
     Interrupted,
 }
@@ -364,10 +364,11 @@ impl Run<'_> {
                 report.reason = reason;
                 report.outputs = record.outputs;
             }
-            End::Executed { outputs, reason } => {
+            End::Executed { executed, reason } => {
                 report.outcome = Outcome::Executed;
                 report.reason = reason;
-                report.outputs = outputs;
+                report.outputs = executed.outputs;
+                report.parts = executed.parts;
             }
             End::Failed { reason, failure } => {
                 report.reason = reason;
@@ -429,7 +430,7 @@ impl Run<'_> {
         });
         drop(lease);
         match attempt {
-            Ok(outputs) => Ok(End::Executed { outputs, reason }),
+            Ok(executed) => Ok(End::Executed { executed, reason }),
             Err(failed) if failed.interrupted => Err(End::Interrupted),
             Err(failed) => Err(End::Failed { reason, failure: failed.failure }),
         }

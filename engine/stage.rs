@@ -4,7 +4,7 @@
 //! needs no Rust and is declared as `kind: command` (see [`crate::command`]). A stage is a pure function of its
 //! inputs and its config: it sees no names, no cache, no clock and no thread count.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io::Write, ops::Range, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
@@ -140,6 +140,50 @@ impl Fault {
     }
 }
 
+/// Into which parts, with records of their own, the work of a stage divides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// None: it is known or executed as a whole.
+    Whole,
+    /// Chunks of rows, each a pure function of its rows.
+    Rows(RowMap),
+    /// A chain of steps, each a pure function of the state that the one before left.
+    Steps {
+        /// The config key that says only how many steps there are. `None` where a step depends on how many will follow.
+        extent: Option<&'static str>,
+    },
+}
+
+/// How a row-mapped kind divides: the engine calls [`Stage::run`] once for every chunk of rows, with inputs and outputs
+/// that have those rows and no others, and joins the outputs.
+///
+/// A kind that declares this reads and writes as any other does. What a chunk can't see can't enter its result: inputs
+/// that are not named here are withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowMap {
+    /// Where the rows come from.
+    pub rows: RowsFrom,
+    /// The inputs that every chunk sees whole.
+    pub broadcast: &'static [&'static str],
+    /// The number of rows in a chunk, and in a chunk of the outputs' arrays.
+    pub chunk_rows: u64,
+    /// What a row is: a plural.
+    pub unit: &'static str,
+}
+
+/// Where the rows of a row-mapped kind come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsFrom {
+    /// A config key says how many there are, and nothing else. A chunk finds its own number of rows under it.
+    Key(&'static str),
+    /// They are those of inputs: Zarr groups, cut along the dimension `row` of those arrays of each that are named, and
+    /// without its other arrays and groups. Inputs stored in other chunks than [`RowMap::chunk_rows`] are not cut.
+    Arrays(&'static [(&'static str, &'static [&'static str])]),
+    /// The kind says how many rows these inputs hold, and what a chunk of them depends on: see [`Stage::count_rows`]
+    /// and [`Stage::hash_rows`].
+    Inputs(&'static [&'static str]),
+}
+
 /// A kind of stage, in Rust: one file, and one line in the registry.
 ///
 /// The doc comments, defaults and ranges of `Config` (through [`JsonSchema`]) are what `pipe stages` prints and what
@@ -168,11 +212,52 @@ pub trait Stage: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Into which parts the work divides; by default, none.
+    fn shape(_config: &Self::Config) -> Shape {
+        Shape::Whole
+    }
+
     /// Reads the inputs, computes, and writes every declared output.
     ///
     /// # Errors
     /// An error fails the stage; nothing that it wrote is published.
     fn run(config: &Self::Config, work: &Work<'_>) -> Result<(), StageError>;
+
+    /// Writes those files of the outputs that depend on all rows, where there are any. Called once, after all of
+    /// [`Stage::run`].
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    fn finish(_config: &Self::Config, _work: &Work<'_>) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// How many rows there are, for [`RowsFrom::Inputs`].
+    ///
+    /// # Errors
+    /// When the inputs can't be read. By default, always.
+    fn count_rows(_config: &Self::Config, _work: &Work<'_>) -> Result<u64, StageError> {
+        Err(StageError::new(format!(
+            "the kind `{}` doesn't say how many rows there are",
+            Self::KIND
+        )))
+    }
+
+    /// Writes everything of the inputs that these rows of the result depend on, for [`RowsFrom::Inputs`].
+    ///
+    /// # Errors
+    /// When the inputs can't be read. By default, always.
+    fn hash_rows(
+        _config: &Self::Config,
+        _work: &Work<'_>,
+        _rows: Range<u64>,
+        _into: &mut dyn Write,
+    ) -> Result<(), StageError> {
+        Err(StageError::new(format!(
+            "the kind `{}` doesn't say what its rows depend on",
+            Self::KIND
+        )))
+    }
 }
 
 /// A kind with its types erased: what the engine keeps in a [`Registry`](crate::Registry).
@@ -196,11 +281,37 @@ pub trait Kind: Send + Sync {
     /// # Errors
     /// The faults of a config that can't be typed or that [`Stage::check`] refuses.
     fn canonical(&self, config: Value) -> Result<Value, Vec<Fault>>;
+    /// See [`Stage::shape`].
+    ///
+    /// # Errors
+    /// When the config isn't a canonical one.
+    fn shape(&self, config: &Value) -> Result<Shape, StageError>;
     /// Runs the stage on a canonical config.
     ///
     /// # Errors
     /// See [`Stage::run`].
     fn run(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError>;
+    /// See [`Stage::finish`].
+    ///
+    /// # Errors
+    /// See [`Stage::finish`].
+    fn finish(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError>;
+    /// See [`Stage::count_rows`].
+    ///
+    /// # Errors
+    /// See [`Stage::count_rows`].
+    fn count_rows(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError>;
+    /// See [`Stage::hash_rows`].
+    ///
+    /// # Errors
+    /// See [`Stage::hash_rows`].
+    fn hash_rows(
+        &self,
+        config: &Value,
+        work: &Work<'_>,
+        rows: Range<u64>,
+        into: &mut dyn Write,
+    ) -> Result<(), StageError>;
 }
 
 /// Erases the types of `S`.
@@ -209,6 +320,12 @@ pub(crate) fn erase<S: Stage>() -> Arc<dyn Kind> {
 }
 
 struct Erased<S>(std::marker::PhantomData<fn() -> S>);
+
+impl<S: Stage> Erased<S> {
+    fn typed(config: &Value) -> Result<S::Config, StageError> {
+        S::Config::deserialize(config).map_err(StageError::new)
+    }
+}
 
 impl<S: Stage> Kind for Erased<S> {
     fn name(&self) -> &'static str {
@@ -248,8 +365,29 @@ impl<S: Stage> Kind for Erased<S> {
         if faults.is_empty() { serde_json::to_value(typed).map_err(whole) } else { Err(faults) }
     }
 
+    fn shape(&self, config: &Value) -> Result<Shape, StageError> {
+        Ok(S::shape(&Self::typed(config)?))
+    }
+
     fn run(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError> {
-        let config = S::Config::deserialize(config).map_err(StageError::new)?;
-        S::run(&config, work)
+        S::run(&Self::typed(config)?, work)
+    }
+
+    fn finish(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError> {
+        S::finish(&Self::typed(config)?, work)
+    }
+
+    fn count_rows(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError> {
+        S::count_rows(&Self::typed(config)?, work)
+    }
+
+    fn hash_rows(
+        &self,
+        config: &Value,
+        work: &Work<'_>,
+        rows: Range<u64>,
+        into: &mut dyn Write,
+    ) -> Result<(), StageError> {
+        S::hash_rows(&Self::typed(config)?, work, rows, into)
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     io::{self, Write},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,6 +18,8 @@ use thiserror::Error;
 use crate::{
     artifact::{ArtifactPath, Entry, Tree, TreeError},
     cache::{Cache, CacheError, Staged, StagedWriter, Staging},
+    digest::Digest,
+    states::States,
     zarr::{GroupReader, GroupWriter, ZarrError},
 };
 
@@ -195,8 +198,22 @@ pub struct Artifact {
 
 #[derive(Debug, Clone)]
 enum Place {
-    Cache { cache: Cache, label: String },
+    Cache {
+        cache: Cache,
+        label: String,
+    },
     Outside(PathBuf),
+    /// A part of another artifact: where each of its files is.
+    Part(Arc<BTreeMap<ArtifactPath, Held>>),
+}
+
+/// A file of an artifact that is a part of another.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// It is this one.
+    File(PathBuf),
+    /// It holds these bytes.
+    Bytes(Vec<u8>),
 }
 
 impl Artifact {
@@ -209,6 +226,17 @@ impl Artifact {
     /// A file or folder of the user's, at `path`.
     pub(crate) fn outside(name: &str, tree: Arc<Tree>, path: &Path) -> Self {
         Self { name: name.to_owned(), tree, place: Place::Outside(path.to_owned()) }
+    }
+
+    /// A part of this artifact, or what is made of it in memory, under the same name.
+    pub(crate) fn part(&self, files: Vec<(Entry, Held)>) -> Result<Self, TreeError> {
+        let tree = Tree::new(files.iter().map(|(entry, _)| entry.clone()).collect())?;
+        let files = files.into_iter().map(|(entry, held)| (entry.path, held)).collect();
+        Ok(Self {
+            name: self.name.clone(),
+            tree: Arc::new(tree),
+            place: Place::Part(Arc::new(files)),
+        })
     }
 
     /// The name that the stage has for it.
@@ -227,7 +255,7 @@ impl Artifact {
     /// When the artifact has no such file.
     pub fn path(&self, path: &str) -> Result<PathBuf, ArtifactError> {
         let missing = || ArtifactError::NoFile { input: self.name.clone(), path: path.to_owned() };
-        self.tree.get(path).map(|entry| self.locate(entry)).ok_or_else(missing)
+        self.tree.get(path).and_then(|entry| self.locate(entry)).ok_or_else(missing)
     }
 
     /// Where the bytes of the one file lie that this artifact is.
@@ -235,10 +263,8 @@ impl Artifact {
     /// # Errors
     /// When it is a folder of files.
     pub fn file(&self) -> Result<PathBuf, ArtifactError> {
-        match self.tree.get(ArtifactPath::ITSELF) {
-            Some(entry) => Ok(self.locate(entry)),
-            None => Err(ArtifactError::NotAFile(self.name.clone())),
-        }
+        let itself = self.tree.get(ArtifactPath::ITSELF).and_then(|entry| self.locate(entry));
+        itself.ok_or_else(|| ArtifactError::NotAFile(self.name.clone()))
     }
 
     /// The bytes of the file `path`.
@@ -246,6 +272,11 @@ impl Artifact {
     /// # Errors
     /// When there is no such file, or it can't be read.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, ArtifactError> {
+        if let (Place::Part(files), Some(entry)) = (&self.place, self.tree.get(path))
+            && let Some(Held::Bytes(bytes)) = files.get(&entry.path)
+        {
+            return Ok(bytes.clone());
+        }
         let path = self.path(path)?;
         fs::read(&path).map_err(|source| ArtifactError::Read { path, source })
     }
@@ -270,10 +301,15 @@ impl Artifact {
         GroupReader::open(self)
     }
 
-    pub(crate) fn locate(&self, entry: &Entry) -> PathBuf {
+    /// Where a file of it lies; nowhere for what is only in memory.
+    pub(crate) fn locate(&self, entry: &Entry) -> Option<PathBuf> {
         match &self.place {
-            Place::Cache { cache, .. } => cache.blob_path(entry.blob),
-            Place::Outside(base) => entry.path.under(base),
+            Place::Cache { cache, .. } => Some(cache.blob_path(entry.blob)),
+            Place::Outside(base) => Some(entry.path.under(base)),
+            Place::Part(files) => match files.get(&entry.path) {
+                Some(Held::File(path)) => Some(path.clone()),
+                _ => None,
+            },
         }
     }
 
@@ -281,14 +317,14 @@ impl Artifact {
     pub(crate) fn label(&self) -> &str {
         match &self.place {
             Place::Cache { label, .. } => label,
-            Place::Outside(_) => &self.name,
+            Place::Outside(_) | Place::Part(_) => &self.name,
         }
     }
 
     /// The user's own path, when the artifact is a file or folder of the user's.
     pub(crate) fn outside_path(&self) -> Option<&Path> {
         match &self.place {
-            Place::Cache { .. } => None,
+            Place::Cache { .. } | Place::Part(_) => None,
             Place::Outside(path) => Some(path),
         }
     }
@@ -299,6 +335,8 @@ pub struct Output {
     name: String,
     staging: Arc<Staging>,
     files: Mutex<BTreeMap<ArtifactPath, Staged>>,
+    /// Files whose blobs are in the cache already.
+    linked: Mutex<BTreeMap<ArtifactPath, (Digest, u64)>>,
     /// Why the cache didn't take a file, where a library in between passes on no more than a text.
     failure: Mutex<Option<CacheError>>,
 }
@@ -316,6 +354,7 @@ impl Output {
             name: name.to_owned(),
             staging,
             files: Mutex::default(),
+            linked: Mutex::default(),
             failure: Mutex::default(),
         })
     }
@@ -362,8 +401,25 @@ impl Output {
         GroupWriter::create(self, attributes)
     }
 
+    /// Makes a group within the Zarr v3 group that this artifact is.
+    ///
+    /// # Errors
+    /// When its metadata can't be written.
+    pub fn zarr_subgroup(
+        self: &Arc<Self>,
+        name: &str,
+        attributes: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), ZarrError> {
+        GroupWriter::create_at(self, &format!("/{name}"), attributes).map(|_| ())
+    }
+
     pub(crate) fn put(&self, path: ArtifactPath, staged: Staged) {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path, staged);
+    }
+
+    /// Makes a blob that is in the cache a file of the artifact.
+    pub(crate) fn link(&self, path: ArtifactPath, blob: Digest, size: u64) {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert(path, (blob, size));
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -386,7 +442,9 @@ impl Output {
     /// The manifest of what was written, and the files that it names.
     pub(crate) fn finish(&self) -> Result<(Tree, Vec<Staged>), ArtifactError> {
         let files = std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner));
-        if files.is_empty() {
+        let linked =
+            std::mem::take(&mut *self.linked.lock().unwrap_or_else(PoisonError::into_inner));
+        if files.is_empty() && linked.is_empty() {
             return Err(ArtifactError::NotWritten(self.name.clone()));
         }
         let entry = |(path, staged): (&ArtifactPath, &Staged)| Entry {
@@ -394,7 +452,8 @@ impl Output {
             blob: staged.blob,
             size: staged.size,
         };
-        let tree = Tree::new(files.iter().map(entry).collect())
+        let linked = linked.into_iter().map(|(path, (blob, size))| Entry { path, blob, size });
+        let tree = Tree::new(files.iter().map(entry).chain(linked).collect())
             .map_err(|source| ArtifactError::Output { output: self.name.clone(), source })?;
         Ok((tree, files.into_values().collect()))
     }
@@ -439,6 +498,8 @@ pub struct Work<'a> {
     pub(crate) progress: &'a Progress<'a>,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) notes: Mutex<BTreeMap<String, String>>,
+    pub(crate) rows: Option<Range<u64>>,
+    pub(crate) states: Option<&'a States<'a>>,
 }
 
 impl Work<'_> {
@@ -461,6 +522,32 @@ impl Work<'_> {
     /// When the kind doesn't declare it.
     pub fn output(&self, name: &str) -> Result<&Arc<Output>, ArtifactError> {
         self.outputs.get(name).ok_or_else(|| ArtifactError::NoOutput(name.to_owned()))
+    }
+
+    /// The rows, of the whole, that a row-mapped stage makes here. `None` when it makes the whole.
+    pub fn rows(&self) -> Option<Range<u64>> {
+        self.rows.clone()
+    }
+
+    /// The number, within the whole, of the first row that a row-mapped stage makes here.
+    pub fn first_row(&self) -> u64 {
+        self.rows.as_ref().map_or(0, |rows| rows.start)
+    }
+
+    /// The last state that an iterated stage left of this very computation at or before step `most`, if there is one.
+    ///
+    /// # Errors
+    /// When the cache can't be read.
+    pub fn last_state(&self, most: u64) -> Result<Option<Vec<u8>>, ArtifactError> {
+        Ok(self.states.map(|states| states.last(most)).transpose()?.flatten())
+    }
+
+    /// Keeps the state of an iterated stage after `step` steps, to go on from when it is interrupted or extended.
+    ///
+    /// # Errors
+    /// When the cache doesn't take it.
+    pub fn keep_state(&self, step: u64, state: &[u8]) -> Result<(), ArtifactError> {
+        Ok(self.states.map_or(Ok(()), |states| states.keep(step, state))?)
     }
 
     /// Reports how far the stage is: `done` of `total`, counted in `unit` (a plural: `spectra`, `epochs`).

@@ -100,13 +100,22 @@ impl GroupWriter {
         output: &Arc<Output>,
         attributes: Map<String, Value>,
     ) -> Result<Self, ZarrError> {
+        Self::create_at(output, "/", attributes)
+    }
+
+    /// Makes the group at `path`.
+    pub(crate) fn create_at(
+        output: &Arc<Output>,
+        path: &str,
+        attributes: Map<String, Value>,
+    ) -> Result<Self, ZarrError> {
         let why = |error: &dyn std::fmt::Display| ZarrError::Group {
             artifact: output.name().to_owned(),
             why: error.to_string(),
         };
         let store = Arc::new(OutputStore(Arc::clone(output)));
         let group =
-            GroupBuilder::new().attributes(attributes).build(store, "/").map_err(|e| why(&e))?;
+            GroupBuilder::new().attributes(attributes).build(store, path).map_err(|e| why(&e))?;
         group.store_metadata().map_err(|e| stored(output, why(&e)))?;
         Ok(Self { output: Arc::clone(output) })
     }
@@ -265,7 +274,23 @@ impl GroupReader {
         &self.attributes
     }
 
-    /// Whether the group has an array called `name`.
+    /// The attributes of the group `name` within this one, if there is one.
+    ///
+    /// # Errors
+    /// When it is no Zarr v3 group.
+    pub fn subgroup(&self, name: &str) -> Result<Option<Map<String, Value>>, ZarrError> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let store = Arc::new(ArtifactStore(self.artifact.clone()));
+        let group = Group::open(store, &format!("/{name}")).map_err(|error| ZarrError::Group {
+            artifact: format!("{}/{name}", self.artifact.name()),
+            why: error.to_string(),
+        })?;
+        Ok(Some(group.attributes().clone()))
+    }
+
+    /// Whether the group has an array or a group called `name`.
     pub fn has(&self, name: &str) -> bool {
         self.artifact.tree().get(&format!("{name}/zarr.json")).is_some()
     }

@@ -1,11 +1,15 @@
 //! The stage `generate`: synthetic spectra with their truth.
 
-use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{
+    Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifacts::{ComponentsWriter, SPECTRA, SpectraHead, SpectraReader, SpectraWriter, TRUTH},
+    artifacts::{
+        CHUNK_ROWS, ComponentsWriter, SPECTRA, SpectraHead, SpectraReader, SpectraWriter, TRUTH,
+    },
     row_chunks::for_each_chunk,
     spectra::{Amplitudes, Axis, NoiseLevel, Range, Recipe, RecipeError},
 };
@@ -154,6 +158,15 @@ impl Stage for Generate {
         recipe.check().err().map(|error| fault(config, &error)).into_iter().collect()
     }
 
+    fn shape(_: &Config) -> Shape {
+        Shape::Rows(RowMap {
+            rows: RowsFrom::Key("count"),
+            broadcast: &["like"],
+            chunk_rows: CHUNK_ROWS,
+            unit: "spectra",
+        })
+    }
+
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let mut observed = None;
         let (axis, unit, noise) = match work.optional("like") {
@@ -183,7 +196,7 @@ impl Stage for Generate {
             let (mut noise, mut components) =
                 (Vec::with_capacity(count), Vec::with_capacity(count));
             for row in rows {
-                let spectrum = recipe.row(config.seed, row);
+                let spectrum = recipe.row(config.seed, work.first_row() + row);
                 values.extend(spectrum.values);
                 noise.push(spectrum.rms);
                 components.push(spectrum.components);

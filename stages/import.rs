@@ -1,13 +1,19 @@
 //! The stage `import`: the spectra of a FITS cube.
 
-use std::{fs::File, io::BufReader};
+use std::{
+    fs::File,
+    io::{BufReader, Write},
+};
 
-use pipe_engine::{ArtifactType, Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{
+    ArtifactType, Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage,
+    StageError, Work,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifacts::{SPECTRA, Sky, SpectraHead, SpectraWriter},
+    artifacts::{CHUNK_ROWS, SPECTRA, Sky, SpectraHead, SpectraWriter},
     row_chunks::for_each_chunk_with,
     spectra::{Axis, CubeHeader, CubeReader, Noise},
 };
@@ -75,7 +81,7 @@ impl Stage for Import {
 
     const KIND: &'static str = "import";
     const ABOUT: &'static str = "Reads the spectra of a FITS cube and measures the noise of each.";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[InputPort::required(
         "cube",
@@ -103,14 +109,37 @@ impl Stage for Import {
         faults
     }
 
+    fn shape(_: &Config) -> Shape {
+        Shape::Rows(RowMap {
+            rows: RowsFrom::Inputs(&["cube"]),
+            broadcast: &[],
+            chunk_rows: CHUNK_ROWS,
+            unit: "spectra",
+        })
+    }
+
+    fn count_rows(_: &Config, work: &Work<'_>) -> Result<u64, StageError> {
+        Ok(open(work)?.header().rows() as u64)
+    }
+
+    fn hash_rows(
+        _: &Config,
+        work: &Work<'_>,
+        rows: std::ops::Range<u64>,
+        into: &mut dyn Write,
+    ) -> Result<(), StageError> {
+        let mut cube = open(work)?;
+        // Of the header, this and no more is seen in a spectrum.
+        let CubeHeader { axis, unit, nx, .. } = cube.header();
+        serde_json::to_writer(&mut *into, &(axis, unit, nx))?;
+        for value in cube.rows(rows.start as usize..rows.end as usize)? {
+            into.write_all(&value.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let path = work.input("cube")?.file()?;
-        let open = || -> Result<CubeReader<BufReader<File>>, StageError> {
-            let file = File::open(&path)
-                .map_err(|source| ImportError::Open { path: path.clone(), source })?;
-            Ok(CubeReader::open(BufReader::new(file))?)
-        };
-        let header = open()?.header().clone();
+        let header = open(work)?.header().clone();
         if let Some(found) = [header.nx, header.ny].into_iter().find(|&n| u32::try_from(n).is_err())
         {
             return Err(ImportError::Pixels { found }.into());
@@ -118,14 +147,16 @@ impl Stage for Import {
         let head = SpectraHead {
             axis: in_unit(&header.axis, config.axis_unit)?,
             unit: header.unit.clone(),
-            sky: Some(sky(&header)),
+            sky: None,
         };
         let line_free = line_free_channels(&head.axis, &config.line_free)?;
 
-        let rows = header.rows() as u64;
-        let writer = SpectraWriter::create(work.output("spectra")?, rows, &head)?;
-        for_each_chunk_with(work, rows, open, |cube, chunk, rows| {
-            let rows = rows.start as usize..rows.end as usize;
+        let made = work.rows().unwrap_or(0..header.rows() as u64);
+        let count = made.end - made.start;
+        let writer = SpectraWriter::of_cube(work.output("spectra")?, count, &head)?;
+        let open = || open(work);
+        for_each_chunk_with(work, count, open, |cube, chunk, rows| {
+            let rows = (made.start + rows.start) as usize..(made.start + rows.end) as usize;
             let spectra = cube.rows(rows.clone())?;
             let (noise, correlation): (Vec<f64>, Vec<f64>) = spectra
                 .chunks_exact(head.axis.channels)
@@ -147,6 +178,17 @@ impl Stage for Import {
             Ok(writer.write_pixels(chunk, &x, &y, &correlation)?)
         })
     }
+
+    fn finish(_: &Config, work: &Work<'_>) -> Result<(), StageError> {
+        Ok(sky(open(work)?.header()).write(work.output("spectra")?)?)
+    }
+}
+
+fn open(work: &Work<'_>) -> Result<CubeReader<BufReader<File>>, StageError> {
+    let path = work.input("cube")?.file()?;
+    let file =
+        File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
+    Ok(CubeReader::open(BufReader::new(file))?)
 }
 
 fn sky(header: &CubeHeader) -> Sky {

@@ -1,6 +1,8 @@
 //! `predict`: tells the components of spectra by a trained network.
 
-use pipe_engine::{ArraySpec, Exactness, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{
+    ArraySpec, Exactness, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
+};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,6 +99,15 @@ impl Stage for Predict {
         OutputPort::new("table", TABLE, "the same as CSV, a row for each component"),
     ];
 
+    fn shape(_: &Config) -> Shape {
+        Shape::Rows(RowMap {
+            rows: RowsFrom::Arrays(&[("spectra", &["axis", "spectra", "noise_rms", "x", "y"])]),
+            broadcast: &["checkpoint"],
+            chunk_rows: CHUNK_ROWS,
+            unit: "spectra",
+        })
+    }
+
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let stored = work.input("checkpoint")?;
@@ -110,6 +121,7 @@ impl Stage for Predict {
             scaler,
             slots,
             min_snr: config.min_snr,
+            first_row: work.first_row(),
         };
         work.note("device", "cpu");
 
@@ -165,6 +177,8 @@ struct Network {
     scaler: Scaler,
     slots: usize,
     min_snr: f64,
+    /// The number, within the whole, of the first row of the spectra.
+    first_row: u64,
 }
 
 impl Network {
@@ -193,7 +207,7 @@ impl Network {
                 .map(|p| Component { amplitude: p[0], mean: p[1], sigma: p[2] })
                 .collect();
             found.retain(|component| component.amplitude >= self.min_snr * noise[index]);
-            let row = rows.start + index as u64;
+            let row = self.first_row + rows.start + index as u64;
             let pixel = pixels
                 .as_ref()
                 .map(|pixels| (u64::from(pixels[index].0), u64::from(pixels[index].1)));

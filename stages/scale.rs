@@ -1,6 +1,8 @@
 //! The stage `scale`: spectra as a network sees them.
 
-use pipe_engine::{ArraySpec, Exactness, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{
+    ArraySpec, Exactness, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +65,19 @@ impl Stage for Scale {
         OutputPort::new("spectra", SCALED, "the scaled spectra; 0 where a channel is missing"),
         OutputPort::new("scaler", SCALER, "how they were scaled"),
     ];
+
+    fn shape(config: &Config) -> Shape {
+        match config.method {
+            Method::Rms => Shape::Rows(RowMap {
+                rows: RowsFrom::Arrays(&[("spectra", &["axis", "spectra", "noise_rms"])]),
+                broadcast: &[],
+                chunk_rows: CHUNK_ROWS,
+                unit: "spectra",
+            }),
+            // Every row depends on all training rows.
+            Method::Standard => Shape::Whole,
+        }
+    }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;

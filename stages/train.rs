@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Shape, Stage, StageError, Work};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -181,6 +181,16 @@ impl Stage for Train {
         faults
     }
 
+    fn shape(config: &Config) -> Shape {
+        Shape::Steps {
+            extent: match config.schedule {
+                Schedule::Constant => Some("epochs"),
+                // Each step's length depends on where the end is.
+                Schedule::Cosine => None,
+            },
+        }
+    }
+
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let scaled = ScaledReader::open(work.input("scaled")?)?;
@@ -214,8 +224,13 @@ impl Stage for Train {
         };
         let training: Vec<usize> = rows.training.iter().map(|row| *row as usize).collect();
         let validation: Vec<usize> = rows.validation.iter().map(|row| *row as usize).collect();
-        let shape = config.architecture(axis.channels, truth.slots());
-        let mut state = Training::start(shape, config.hyperparameters(), &examples, &training)?;
+        let mut state = match work.last_state(config.epochs as u64)? {
+            Some(state) => Training::from_bytes(&state)?.until(config.epochs),
+            None => {
+                let shape = config.architecture(axis.channels, truth.slots());
+                Training::start(shape, config.hyperparameters(), &examples, &training)?
+            }
+        };
         while !state.is_finished() {
             let advanced = state.advance(&examples, &training, &validation, &mut |progress| {
                 let (batch, batches) = (progress.batch as u64, progress.batches as u64);
@@ -233,6 +248,7 @@ impl Stage for Train {
                 }
                 other => other?,
             };
+            work.keep_state(state.epochs_done() as u64, &state.to_bytes()?)?;
         }
         let checkpoint = state.checkpoint(serde_json::to_value(&scaler)?, DEVICE);
         work.note("device", DEVICE);

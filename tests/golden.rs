@@ -16,7 +16,7 @@ const PINNED: &[(&str, &str)] = &[
     ("generate.spectra", "4a2e32d74883"),
     ("generate.truth", "8af3135b9dc2"),
     ("import-truth.truth", "3fa7126ba49a"),
-    ("import.spectra", "6e67d9350b68"),
+    ("import.spectra", "a940ed9414ec"),
     ("like-scale.scaler", "03da1afc1933"),
     ("like-scale.spectra", "ca3a8e19add3"),
     ("like-split.rows", "56f7a6cb3ea8"),

@@ -113,6 +113,14 @@ impl Cache {
         Ok(Ok(tree))
     }
 
+    pub(super) fn remove_blob(&self, blob: Digest) -> Result<(), CacheError> {
+        Self::remove(&self.blob_path(blob))
+    }
+
+    pub(super) fn remove_tree(&self, tree: Digest) -> Result<(), CacheError> {
+        Self::remove(&self.tree_path(tree))
+    }
+
     /// Publishes a tree whose blobs are published.
     pub(crate) fn publish_tree(
         &self,

@@ -17,6 +17,7 @@
 
 mod blob;
 mod lease;
+mod publish;
 mod record;
 mod run;
 mod staging;
@@ -29,12 +30,15 @@ use std::{
 
 use thiserror::Error;
 
-pub(crate) use self::staging::{Staged, StagedWriter, Staging, hash_file};
 pub use self::{
     blob::Flaw,
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Publication, Recipe, Record},
     run::{RunFile, Runs},
+};
+pub(crate) use self::{
+    publish::Bundle,
+    staging::{Staged, StagedWriter, Staging, hash_file},
 };
 use crate::digest::Digest;
 
@@ -176,6 +180,16 @@ impl Cache {
     /// The path at which `kind` keeps the thing called `hex`.
     fn bucket(&self, kind: &str, hex: &str, suffix: &str) -> PathBuf {
         self.root.join(kind).join(&hex[..2]).join(format!("{}{suffix}", &hex[2..]))
+    }
+
+    /// Removes a file that may be gone already.
+    fn remove(path: &Path) -> Result<(), CacheError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(CacheError::io("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Moves what was found broken out of the way, so that it is looked at but never used.

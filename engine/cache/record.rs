@@ -161,6 +161,10 @@ impl Cache {
         self.quarantine(&self.record_path(fingerprint))
     }
 
+    pub(super) fn remove_record(&self, fingerprint: Fingerprint) -> Result<(), CacheError> {
+        Self::remove(&self.record_path(fingerprint))
+    }
+
     /// Publishes a record, the last act of a computation. A record that is there already stands.
     ///
     /// # Errors

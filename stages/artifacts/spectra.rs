@@ -20,6 +20,24 @@ pub struct Sky {
     pub cards: Vec<(String, String)>,
 }
 
+/// The name of the group whose attributes are the sky. It depends on how many spectra there are, so it stands apart from
+/// what describes each.
+const SKY: &str = "sky";
+
+impl Sky {
+    /// Adds the sky to a `spectra` artifact.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write(&self, output: &Arc<Output>) -> Result<(), LayoutError> {
+        let mut attributes = Map::new();
+        attributes.insert("nx".into(), json!(self.nx));
+        attributes.insert("ny".into(), json!(self.ny));
+        attributes.insert("cards".into(), json!(self.cards));
+        Ok(output.zarr_subgroup(SKY, attributes)?)
+    }
+}
+
 /// What describes all spectra of an artifact.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpectraHead {
@@ -40,7 +58,7 @@ pub struct SpectraWriter {
 }
 
 impl SpectraWriter {
-    /// Starts an artifact of `rows` spectra.
+    /// Starts an artifact of `rows` spectra that have no place on the sky.
     ///
     /// # Errors
     /// When its metadata can't be written.
@@ -49,15 +67,33 @@ impl SpectraWriter {
         rows: u64,
         head: &SpectraHead,
     ) -> Result<Self, LayoutError> {
+        Self::start(output, rows, head, false)
+    }
+
+    /// Starts an artifact of `rows` spectra of a cube. Its sky is written by [`Sky::write`].
+    ///
+    /// # Errors
+    /// When its metadata can't be written.
+    pub fn of_cube(
+        output: &Arc<Output>,
+        rows: u64,
+        head: &SpectraHead,
+    ) -> Result<Self, LayoutError> {
+        Self::start(output, rows, head, true)
+    }
+
+    fn start(
+        output: &Arc<Output>,
+        rows: u64,
+        head: &SpectraHead,
+        of_cube: bool,
+    ) -> Result<Self, LayoutError> {
         let mut attributes = Map::new();
         attributes.insert(
             "axis".into(),
             json!({"start": head.axis.start, "step": head.axis.step, "channels": head.axis.channels, "unit": head.axis.unit}),
         );
         attributes.insert("intensity_unit".into(), json!(head.unit));
-        if let Some(sky) = &head.sky {
-            attributes.insert("sky".into(), json!(sky));
-        }
         let group = output.zarr(attributes)?;
         let channels = head.axis.channels as u64;
         let axis = ArraySpec {
@@ -85,7 +121,7 @@ impl SpectraWriter {
         let noise = ArraySpec { unit: &head.unit, ..per_row("rms of the noise") };
         let mut pixels = None;
         let mut correlation = None;
-        if head.sky.is_some() {
+        if of_cube {
             pixels = Some([
                 group.array("x", &per_row("pixel along FITS axis 1, from 0"))?,
                 group.array("y", &per_row("pixel along FITS axis 2, from 0"))?,
@@ -169,8 +205,9 @@ impl SpectraReader {
         let attribute = |name: &str| group.attributes().get(name).cloned().unwrap_or(Value::Null);
         let axis: AxisAttribute = serde_json::from_value(attribute("axis"))
             .map_err(|error| wrong(artifact, SPECTRA, format!("attribute `axis`: {error}")))?;
-        let sky: Option<Sky> = serde_json::from_value(attribute("sky"))
-            .map_err(|error| wrong(artifact, SPECTRA, format!("attribute `sky`: {error}")))?;
+        let sky = group.subgroup(SKY)?.map(Value::Object).unwrap_or_default();
+        let sky: Option<Sky> = serde_json::from_value(sky)
+            .map_err(|error| wrong(artifact, SPECTRA, format!("group `{SKY}`: {error}")))?;
         let AxisAttribute { start, step, channels, unit } = axis;
         let unit_of_intensity = attribute("intensity_unit").as_str().unwrap_or_default().to_owned();
         let head = SpectraHead {
@@ -234,7 +271,7 @@ impl SpectraReader {
     /// # Errors
     /// When they can't be read.
     pub fn pixels(&self, rows: Range<u64>) -> Result<Option<Vec<(u32, u32)>>, LayoutError> {
-        if self.head.sky.is_none() {
+        if !self.group.has("x") {
             return Ok(None);
         }
         let x = self.group.array::<u32>("x")?.read(rows.clone())?;

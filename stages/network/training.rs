@@ -238,6 +238,14 @@ impl Training {
         self.history.push(record);
     }
 
+    /// The same training, to go on until `epochs` are done. With a constant learning rate that is as if it had been so
+    /// from the start.
+    #[must_use]
+    pub fn until(mut self, epochs: usize) -> Self {
+        self.hyperparameters.epochs = epochs;
+        self
+    }
+
     /// How many epochs have been done.
     pub fn epochs_done(&self) -> usize {
         self.history.len()

@@ -75,6 +75,7 @@ fn file(
         reason: String::new(),
         seconds: 0.0,
         outputs: BTreeMap::from([(output.name.clone(), output.digest)]),
+        parts: None,
         error: None,
     };
     let report = RunReport { ok: true, seconds: 0.0, stages: vec![stage], interrupted: false };

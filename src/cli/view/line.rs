@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pipe_engine::{Failure, Outcome, RunReport, StageReport};
+use pipe_engine::{Failure, Outcome, PartCount, RunReport, StageReport};
 
 use crate::cli::printer::{ERROR, GOOD, QUIET, WARNING, styled};
 
@@ -30,17 +30,20 @@ pub(crate) fn stage(report: &StageReport, width: usize, all_reasons: bool) -> St
         Outcome::Executed | Outcome::Failed => seconds(report.seconds),
         _ => String::new(),
     };
-    let reason = match report.outcome {
-        Outcome::Reused | Outcome::WouldReuse if !all_reasons => "",
-        _ => report.reason.as_str(),
+    let mut reason = match report.outcome {
+        Outcome::Reused | Outcome::WouldReuse if !all_reasons => String::new(),
+        _ => report.reason.clone(),
     };
+    if let Some(PartCount { all, known, unit }) = report.parts.filter(|parts| parts.known > 0) {
+        let _ = write!(reason, "; {known} of {all} {unit} known");
+    }
     let word = styled(style, format_args!("{word:8}"));
     let planned =
         matches!(report.outcome, Outcome::WouldExecute | Outcome::WouldReuse | Outcome::Unknown);
     let line = if planned {
-        format!("{word}  {:width$}  {}", report.name, styled(QUIET, reason))
+        format!("{word}  {:width$}  {}", report.name, styled(QUIET, &reason))
     } else {
-        format!("{word}  {:width$}  {time:>9}  {}", report.name, styled(QUIET, reason))
+        format!("{word}  {:width$}  {time:>9}  {}", report.name, styled(QUIET, &reason))
     };
     if reason.is_empty() {
         let empty = styled(QUIET, "");

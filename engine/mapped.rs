@@ -1,0 +1,318 @@
+//! Runs a row-mapped stage chunk by chunk: every chunk is looked up, or executed and published, for itself.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    ops::Range,
+    panic,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    artifact::Tree,
+    cache::{Bundle, Part, Recipe},
+    digest::{Digest, Fingerprint},
+    execute::{Attempt, Made, Parts, bundle, finish},
+    report::PartCount,
+    resolve::{Known, look_up},
+    rows::{Cuttable, chunks, join},
+    stage::{Kind, RowMap, RowsFrom},
+    work::{Artifact, StageError},
+};
+
+/// What is done is published when so much time has passed since the last publication: a killed run loses no more.
+const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs the stage in chunks. `None` if its inputs can't be cut: then it has to be run as a whole.
+pub(crate) fn run(
+    attempt: &Attempt<'_>,
+    kind: &dyn Kind,
+    config: &Value,
+    map: RowMap,
+    inputs: &BTreeMap<String, Artifact>,
+    started: jiff::Timestamp,
+) -> Result<Option<Made>, StageError> {
+    let Some(mapping) = Mapping::open(attempt, kind, config, map, inputs, started)? else {
+        return Ok(None);
+    };
+    let chunks = chunks(mapping.rows, map.chunk_rows);
+    mapping.report(0);
+    let workers = attempt.threads.current_num_threads().min(chunks.len());
+    // The chunks are taken by threads of their own, which hand the work itself to the shared ones: so no more than a few
+    // chunks are ever in memory, and a stage that is parallel within a chunk finds threads, too.
+    let panicked = thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(|| mapping.work(&chunks))).collect();
+        let mut panicked = None;
+        for handle in handles {
+            if let Err(panic) = handle.join() {
+                panicked = Some(panic);
+            }
+        }
+        panicked
+    });
+    let published = mapping.publish(true);
+    if let Some(panic) = panicked {
+        panic::resume_unwind(panic);
+    }
+    if let Some(error) = mapping.lock().failed.take() {
+        return Err(error);
+    }
+    published?;
+    attempt.interrupt.check()?;
+    mapping.join().map(Some)
+}
+
+/// A chunk whose result is in the cache.
+struct Done {
+    fingerprint: Fingerprint,
+    outputs: BTreeMap<String, Digest>,
+    notes: BTreeMap<String, String>,
+    known: bool,
+}
+
+#[derive(Default)]
+struct State {
+    done: BTreeMap<usize, Done>,
+    /// What is made and not published yet, by the number of the chunk.
+    pending: Vec<(usize, Bundle)>,
+    published: Option<Instant>,
+    failed: Option<StageError>,
+}
+
+struct Mapping<'a> {
+    attempt: &'a Attempt<'a>,
+    kind: &'a dyn Kind,
+    config: &'a Value,
+    /// What the recipes of all chunks share.
+    recipe: Recipe,
+    map: RowMap,
+    inputs: &'a BTreeMap<String, Artifact>,
+    cut: BTreeMap<String, Cuttable>,
+    rows: u64,
+    started: jiff::Timestamp,
+    next: AtomicUsize,
+    rows_done: AtomicU64,
+    stopped: AtomicBool,
+    state: Mutex<State>,
+}
+
+impl<'a> Mapping<'a> {
+    fn open(
+        attempt: &'a Attempt<'a>,
+        kind: &'a dyn Kind,
+        config: &'a Value,
+        map: RowMap,
+        inputs: &'a BTreeMap<String, Artifact>,
+        started: jiff::Timestamp,
+    ) -> Result<Option<Self>, StageError> {
+        let mut recipe = attempt.resolved.recipe.clone();
+        recipe.inputs.retain(|name, _| map.broadcast.contains(&name.as_str()));
+        let mut cut = BTreeMap::new();
+        let rows = match map.rows {
+            RowsFrom::Key(key) => {
+                if let Value::Object(config) = &mut recipe.config {
+                    config.remove(key);
+                }
+                config[key].as_u64().ok_or_else(|| {
+                    StageError::new(format!("`{key}` counts rows and must be a whole number"))
+                })?
+            }
+            RowsFrom::Arrays(arrays) => {
+                for (name, arrays) in arrays {
+                    let Some(artifact) = inputs.get(*name) else { continue };
+                    match Cuttable::open(artifact, arrays, map.chunk_rows)? {
+                        Some(cuttable) => _ = cut.insert((*name).to_owned(), cuttable),
+                        None => return Ok(None),
+                    }
+                }
+                let mut rows = cut.values().map(Cuttable::rows);
+                match rows.next() {
+                    Some(first) if rows.all(|rows| rows == first) => first,
+                    // The stage itself says best what is wrong with inputs that don't fit each other.
+                    _ => return Ok(None),
+                }
+            }
+            RowsFrom::Inputs(_) => {
+                let quiet = |_: u64, _: u64, _: &str| {};
+                let work = attempt.work(kind, inputs.clone(), &quiet);
+                attempt.threads.install(|| kind.count_rows(config, &work))?
+            }
+        };
+        Ok(Some(Self {
+            attempt,
+            kind,
+            config,
+            recipe,
+            map,
+            inputs,
+            cut,
+            rows,
+            started,
+            next: AtomicUsize::new(0),
+            rows_done: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            state: Mutex::default(),
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, more: u64) {
+        let done = self.rows_done.fetch_add(more, Ordering::Relaxed) + more;
+        (self.attempt.progress)(done, self.rows, self.map.unit);
+    }
+
+    /// Takes chunks until there are none, or one has failed.
+    fn work(&self, chunks: &[Range<u64>]) {
+        loop {
+            let chunk = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(rows) = chunks.get(chunk) else { return };
+            if self.stopped.load(Ordering::Relaxed) || self.attempt.interrupt.is_requested() {
+                return;
+            }
+            if let Err(error) = self.chunk(chunk, rows.clone()).and_then(|()| self.publish(false)) {
+                self.stopped.store(true, Ordering::Relaxed);
+                self.lock().failed.get_or_insert(error);
+                return;
+            }
+            self.report(rows.end - rows.start);
+        }
+    }
+
+    /// Finds the result of a chunk, or makes it.
+    fn chunk(&self, chunk: usize, rows: Range<u64>) -> Result<(), StageError> {
+        let Self { attempt, kind, .. } = *self;
+        let count = rows.end - rows.start;
+        let mut recipe = self.recipe.clone();
+        recipe.part = Some(Part::Rows { first: rows.start, rows: count });
+        let mut inputs: BTreeMap<String, Artifact> = self.inputs.clone();
+        inputs.retain(|name, _| self.map.broadcast.contains(&name.as_str()));
+        for (name, cuttable) in &self.cut {
+            let part = cuttable.chunk(chunk as u64, count)?;
+            recipe.inputs.insert(name.clone(), part.tree().digest());
+            inputs.insert(name.clone(), part);
+        }
+        if let RowsFrom::Inputs(names) = self.map.rows {
+            for name in names {
+                if let Some(artifact) = self.inputs.get(*name) {
+                    inputs.insert((*name).to_owned(), artifact.clone());
+                }
+            }
+        }
+        let quiet = |_: u64, _: u64, _: &str| {};
+        let mut work = attempt.work(kind, inputs, &quiet);
+        work.rows = Some(rows.clone());
+        if let RowsFrom::Inputs(names) = self.map.rows {
+            let mut hasher = blake3::Hasher::new_derive_key("pipe 2026-11 rows v1");
+            attempt
+                .threads
+                .install(|| kind.hash_rows(self.config, &work, rows.clone(), &mut hasher))?;
+            let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+            for name in names.iter().filter(|name| self.inputs.contains_key(**name)) {
+                recipe.inputs.insert((*name).to_owned(), digest);
+            }
+        }
+        let fingerprint = recipe.fingerprint();
+        if let Known::Complete(record) = look_up(attempt.cache, fingerprint)? {
+            let notes = record.provenance.notes;
+            let done = Done { fingerprint, outputs: record.outputs, notes, known: true };
+            self.lock().done.insert(chunk, done);
+            return Ok(());
+        }
+        let config = match self.map.rows {
+            RowsFrom::Key(key) => {
+                let mut config = self.config.clone();
+                config[key] = json!(count);
+                Cow::Owned(config)
+            }
+            RowsFrom::Arrays(_) | RowsFrom::Inputs(_) => Cow::Borrowed(self.config),
+        };
+        let began = Instant::now();
+        attempt.threads.install(|| kind.run(&config, &work))?;
+        let made = finish(work)?;
+        let mut provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
+        provenance.notes.clone_from(&made.notes);
+        let bundle = bundle(made, recipe, provenance, attempt.exactness);
+        self.lock().pending.push((chunk, bundle));
+        Ok(())
+    }
+
+    /// Publishes what is made, if it is time to; whatever the time, if `all`.
+    fn publish(&self, all: bool) -> Result<(), StageError> {
+        let pending = {
+            let mut state = self.lock();
+            let last = *state.published.get_or_insert_with(Instant::now);
+            if !all && last.elapsed() < PUBLISH_EVERY {
+                return Ok(());
+            }
+            state.published = Some(Instant::now());
+            std::mem::take(&mut state.pending)
+        };
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let (chunks, bundles): (Vec<usize>, Vec<Bundle>) = pending.into_iter().unzip();
+        let about: Vec<_> = bundles
+            .iter()
+            .map(|bundle| {
+                (bundle.record.recipe.fingerprint(), bundle.record.provenance.notes.clone())
+            })
+            .collect();
+        let published = self
+            .attempt
+            .threads
+            .install(|| self.attempt.cache.publish(self.attempt.staging, bundles))?;
+        let mut state = self.lock();
+        for ((chunk, (fingerprint, notes)), outputs) in chunks.into_iter().zip(about).zip(published)
+        {
+            state.done.insert(chunk, Done { fingerprint, outputs, notes, known: false });
+        }
+        Ok(())
+    }
+
+    /// Puts the chunks together.
+    fn join(self) -> Result<Made, StageError> {
+        let Self { attempt, kind, .. } = self;
+        let done = std::mem::take(&mut self.lock().done);
+        let quiet = |_: u64, _: u64, _: &str| {};
+        let work = attempt.work(kind, self.inputs.clone(), &quiet);
+        for port in kind.outputs() {
+            let parts = done
+                .values()
+                .map(|done| self.tree(&done.outputs, port.name))
+                .collect::<Result<Vec<_>, _>>()?;
+            let output = work.output(port.name)?;
+            join(output, port.artifact.format, &parts, self.rows, attempt.cache)?;
+        }
+        attempt.threads.install(|| kind.finish(self.config, &work))?;
+        let mut made = finish(work)?;
+        for done in done.values() {
+            made.notes.extend(done.notes.clone());
+        }
+        let known = done.values().filter(|done| done.known).count() as u64;
+        let count = PartCount { all: done.len() as u64, known, unit: "chunks" };
+        made.parts = Parts {
+            fingerprints: done.into_values().map(|done| done.fingerprint).collect(),
+            count: Some(count),
+        };
+        Ok(made)
+    }
+
+    fn tree(&self, outputs: &BTreeMap<String, Digest>, name: &str) -> Result<Tree, StageError> {
+        let lost = || {
+            let message = format!("output `{name}` of a chunk was lost while the run went on");
+            StageError::new(format!("{message}; run again"))
+        };
+        let digest = outputs.get(name).ok_or_else(lost)?;
+        self.attempt.cache.tree(*digest)?.map_err(|_| lost())
+    }
+}

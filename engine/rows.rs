@@ -1,0 +1,414 @@
+//! Artifacts cut into chunks of rows, and joined from them.
+//!
+//! What is cut is a Zarr v3 group: of every array whose first dimension is called `row`, a chunk keeps the files of one
+//! chunk of rows, numbered from 0, and its metadata counts those rows. So a chunk is a group like any other, and its
+//! content digest names all that it holds. What is joined may also be CSV tables: their rows follow each other.
+
+use std::{io::Write as _, ops::Range, sync::Arc};
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::{
+    artifact::{ArtifactPath, BadPath, Entry, Tree, TreeError},
+    cache::{Cache, CacheError},
+    digest::Digest,
+    stage::Format,
+    work::{Artifact, ArtifactError, Held, Output},
+};
+
+/// The name of the dimension that is cut.
+const ROW: &str = "row";
+/// The name of the file that describes a Zarr array or group.
+const METADATA: &str = "zarr.json";
+
+/// What keeps an artifact from being cut or joined.
+#[derive(Debug, Error)]
+pub(crate) enum RowsError {
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Path(#[from] BadPath),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error("`{path}` of `{artifact}` is not Zarr metadata")]
+    Metadata { artifact: String, path: String, source: serde_json::Error },
+    #[error(
+        "`{path}` of output `{output}` differs between chunks of rows: what depends on all rows is written once, when all \
+         are done"
+    )]
+    Differs { output: String, path: String },
+}
+
+/// An artifact that can be cut into chunks of rows.
+#[derive(Debug)]
+pub(crate) struct Cuttable {
+    artifact: Artifact,
+    arrays: Vec<RowArray>,
+    /// The files that every chunk has.
+    fixed: Vec<Entry>,
+    rows: u64,
+}
+
+#[derive(Debug)]
+struct RowArray {
+    name: String,
+    metadata: Value,
+}
+
+impl Cuttable {
+    /// Opens an artifact of which a chunk sees the arrays `names`. `None` if it isn't stored in chunks of `chunk_rows`
+    /// rows.
+    pub(crate) fn open(
+        artifact: &Artifact,
+        names: &[&str],
+        chunk_rows: u64,
+    ) -> Result<Option<Self>, RowsError> {
+        let tree = artifact.tree();
+        let mut arrays = Vec::new();
+        let mut fixed: Vec<Entry> = tree.get(METADATA).cloned().into_iter().collect();
+        let mut rows = None;
+        for name in names {
+            let path = format!("{name}/{METADATA}");
+            if tree.get(&path).is_none() {
+                continue;
+            }
+            let metadata: Value =
+                serde_json::from_slice(&artifact.read(&path)?).map_err(|source| {
+                    RowsError::Metadata { artifact: artifact.name().to_owned(), path, source }
+                })?;
+            if !has_rows(&metadata) {
+                fixed.extend(under(tree, name).iter().cloned());
+                continue;
+            }
+            let count = metadata["shape"][0].as_u64();
+            let aligned = metadata["chunk_grid"]["configuration"]["chunk_shape"][0] == chunk_rows
+                && metadata["chunk_key_encoding"]["name"] == "default"
+                && metadata["chunk_key_encoding"]["configuration"]["separator"] != ".";
+            match (count, rows) {
+                (Some(count), None) if aligned => rows = Some(count),
+                (Some(count), Some(rows)) if aligned && count == rows => {}
+                _ => return Ok(None),
+            }
+            arrays.push(RowArray { name: (*name).to_owned(), metadata });
+        }
+        Ok(rows.map(|rows| Self { artifact: artifact.clone(), arrays, fixed, rows }))
+    }
+
+    /// The number of rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The chunk of the number `chunk`, which has `rows` rows.
+    pub(crate) fn chunk(&self, chunk: u64, rows: u64) -> Result<Artifact, RowsError> {
+        let mut files = Vec::with_capacity(self.fixed.len() + 2 * self.arrays.len());
+        for entry in &self.fixed {
+            files.push((entry.clone(), self.hold(entry)?));
+        }
+        for array in &self.arrays {
+            let bytes = with_rows(&array.metadata, rows);
+            let path = ArtifactPath::new(format!("{}/{METADATA}", array.name))?;
+            let (blob, size) = (Digest::of(&bytes), bytes.len() as u64);
+            files.push((Entry { path, blob, size }, Held::Bytes(bytes)));
+            let from = format!("{}/c/{chunk}", array.name);
+            for entry in under(self.artifact.tree(), &from) {
+                let rest = &entry.path.as_str()[from.len()..];
+                let path = ArtifactPath::new(format!("{}/c/0{rest}", array.name))?;
+                files.push((Entry { path, ..entry.clone() }, self.hold(entry)?));
+            }
+        }
+        Ok(self.artifact.part(files)?)
+    }
+
+    fn hold(&self, entry: &Entry) -> Result<Held, RowsError> {
+        Ok(Held::File(self.artifact.path(entry.path.as_str())?))
+    }
+}
+
+/// Whether this is the metadata of an array whose first dimension is that of rows.
+fn has_rows(metadata: &Value) -> bool {
+    metadata["node_type"] == "array" && metadata["dimension_names"][0] == ROW
+}
+
+/// The metadata of an array with another number of rows.
+fn with_rows(metadata: &Value, rows: u64) -> Vec<u8> {
+    let mut metadata = metadata.clone();
+    metadata["shape"][0] = json!(rows);
+    serde_json::to_vec_pretty(&metadata).unwrap_or_else(|_| unreachable!("a JSON value is JSON"))
+}
+
+/// The file at `path` and the files below it.
+fn under<'a>(tree: &'a Tree, path: &str) -> &'a [Entry] {
+    let files = tree.files();
+    if let Ok(at) = files.binary_search_by(|entry| entry.path.as_str().cmp(path)) {
+        return &files[at..=at];
+    }
+    let folder = format!("{path}/");
+    let start = files.partition_point(|entry| entry.path.as_str() < folder.as_str());
+    let count = files[start..].iter().take_while(|entry| entry.path.as_str().starts_with(&folder));
+    &files[start..start + count.count()]
+}
+
+/// The ranges of the chunks of `rows` rows; one, which is empty, of none.
+pub(crate) fn chunks(rows: u64, chunk_rows: u64) -> Vec<Range<u64>> {
+    let chunk_rows = chunk_rows.max(1);
+    let count = rows.div_ceil(chunk_rows).max(1);
+    (0..count).map(|i| i * chunk_rows..((i + 1) * chunk_rows).min(rows)).collect()
+}
+
+/// Makes `output` the artifact of which `parts`, published in `cache`, are the chunks; it has `rows` rows.
+pub(crate) fn join(
+    output: &Arc<Output>,
+    format: Format,
+    parts: &[Tree],
+    rows: u64,
+    cache: &Cache,
+) -> Result<(), RowsError> {
+    let Some(first) = parts.first() else { return Ok(()) };
+    for entry in first.files() {
+        let path = entry.path.as_str();
+        match path.strip_suffix(METADATA).and_then(|folder| folder.strip_suffix('/')) {
+            Some(array) if format == Format::Zarr => {
+                let metadata = metadata_of(cache, output, entry)?;
+                if has_rows(&metadata) {
+                    join_array(output, array, &metadata, parts, rows, cache)?;
+                } else {
+                    for entry in under(first, array) {
+                        link_same(output, entry, parts)?;
+                    }
+                }
+            }
+            None if format == Format::Table && path.ends_with(".csv") => {
+                join_tables(output, entry, parts, cache)?;
+            }
+            None if format == Format::Zarr && path != METADATA => {}
+            _ => link_same(output, entry, parts)?,
+        }
+    }
+    Ok(())
+}
+
+/// Links a file that every part must have alike.
+fn link_same(output: &Output, entry: &Entry, parts: &[Tree]) -> Result<(), RowsError> {
+    if parts.iter().any(|part| part.get(entry.path.as_str()) != Some(entry)) {
+        return Err(differs(output, entry.path.as_str()));
+    }
+    output.link(entry.path.clone(), entry.blob, entry.size);
+    Ok(())
+}
+
+fn differs(output: &Output, path: &str) -> RowsError {
+    RowsError::Differs { output: output.name().to_owned(), path: path.to_owned() }
+}
+
+fn metadata_of(cache: &Cache, output: &Output, entry: &Entry) -> Result<Value, RowsError> {
+    let file = cache.blob_path(entry.blob);
+    let bytes = std::fs::read(&file).map_err(CacheError::io("read", &file))?;
+    serde_json::from_slice(&bytes).map_err(|source| RowsError::Metadata {
+        artifact: output.name().to_owned(),
+        path: entry.path.to_string(),
+        source,
+    })
+}
+
+fn join_array(
+    output: &Output,
+    array: &str,
+    metadata: &Value,
+    parts: &[Tree],
+    rows: u64,
+    cache: &Cache,
+) -> Result<(), RowsError> {
+    let path = format!("{array}/{METADATA}");
+    let whole = with_rows(metadata, rows);
+    let from = format!("{array}/c/0");
+    let mut same = None;
+    for (chunk, part) in parts.iter().enumerate() {
+        let entry = part.get(&path).ok_or_else(|| differs(output, &path))?;
+        // Most parts have the same number of rows, and so the same metadata.
+        if same != Some(entry.blob) {
+            if with_rows(&metadata_of(cache, output, entry)?, rows) != whole {
+                return Err(differs(output, &path));
+            }
+            same = Some(entry.blob);
+        }
+        for entry in under(part, &from) {
+            let rest = &entry.path.as_str()[from.len()..];
+            let path = ArtifactPath::new(format!("{array}/c/{chunk}{rest}"))?;
+            output.link(path, entry.blob, entry.size);
+        }
+    }
+    Ok(output.write(&path, &whole)?)
+}
+
+/// Puts the rows of a table's parts after each other, under the header that all of them have.
+fn join_tables(
+    output: &Output,
+    entry: &Entry,
+    parts: &[Tree],
+    cache: &Cache,
+) -> Result<(), RowsError> {
+    let path = entry.path.as_str();
+    let mut joined = output.create(path)?;
+    let mut header: Option<Vec<u8>> = None;
+    for part in parts {
+        let entry = part.get(path).ok_or_else(|| differs(output, path))?;
+        let file = cache.blob_path(entry.blob);
+        let bytes = std::fs::read(&file).map_err(CacheError::io("read", &file))?;
+        let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+        let rows = match &header {
+            None => &bytes[..],
+            Some(header) if *header == bytes[..end] => &bytes[end..],
+            Some(_) => return Err(differs(output, path)),
+        };
+        joined.write_all(rows).map_err(CacheError::io("write", cache.root()))?;
+        if header.is_none() {
+            header = Some(bytes[..end].to_vec());
+        }
+    }
+    Ok(joined.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+    use crate::{cache::Staging, zarr::ArraySpec};
+
+    const CHUNK: u64 = 4;
+
+    fn group(cache: &Cache, name: &str, values: &[f32]) -> Artifact {
+        let staging = Arc::new(Staging::new(cache).unwrap());
+        let output = Output::new(name, &staging);
+        let group = output.zarr(Map::from_iter([("unit".to_owned(), json!("K"))])).unwrap();
+        let spec = |dimensions, shape| ArraySpec {
+            shape,
+            dimensions,
+            chunk_rows: CHUNK,
+            unit: "",
+            about: "",
+        };
+        group.write("axis", &spec(&["channel"], vec![2]), &[1.0_f64, 2.0]).unwrap();
+        let rows = values.len() as u64 / 2;
+        group.write("spectra", &spec(&["row", "channel"], vec![rows, 2]), values).unwrap();
+        let numbers: Vec<u32> = (0..rows as u32).collect();
+        group.write("number", &spec(&["row"], vec![rows]), &numbers).unwrap();
+        let (tree, staged) = output.finish().unwrap();
+        staging.publish(&staged).unwrap();
+        Artifact::cached(name, name, Arc::new(tree), cache)
+    }
+
+    fn values(rows: u64) -> Vec<f32> {
+        (0..rows * 2).map(|i| i as f32).collect()
+    }
+
+    #[test]
+    fn a_chunk_is_the_group_of_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let whole = group(&cache, "spectra", &values(10));
+        let cut = Cuttable::open(&whole, &["axis", "spectra", "missing"], CHUNK).unwrap().unwrap();
+        assert_eq!(cut.rows(), 10);
+        let last = cut.chunk(2, 2).unwrap();
+        let read = last.zarr().unwrap();
+        assert_eq!(read.array::<f32>("spectra").unwrap().read_all().unwrap(), values(10)[16..]);
+        assert_eq!(read.array::<f64>("axis").unwrap().read_all().unwrap(), [1.0, 2.0]);
+        assert!(!read.has("number"), "only what is named is seen");
+        // A chunk is named by its rows, whatever comes after them.
+        let longer = group(&cache, "spectra", &values(20));
+        let longer = Cuttable::open(&longer, &["axis", "spectra"], CHUNK).unwrap().unwrap();
+        assert_eq!(longer.chunk(1, 4).unwrap().tree(), cut.chunk(1, 4).unwrap().tree());
+        assert_ne!(longer.chunk(1, 4).unwrap().tree(), cut.chunk(0, 4).unwrap().tree());
+    }
+
+    #[test]
+    fn what_is_stored_in_other_chunks_is_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let whole = group(&cache, "spectra", &values(10));
+        assert!(Cuttable::open(&whole, &["spectra"], CHUNK + 1).unwrap().is_none());
+        assert!(Cuttable::open(&whole, &["axis"], CHUNK).unwrap().is_none(), "it has no rows");
+    }
+
+    #[test]
+    fn chunks_join_to_what_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        for rows in [0, 1, 4, 7, 8, 9] {
+            let whole = group(&cache, "spectra", &values(rows));
+            let arrays = ["axis", "number", "spectra"];
+            let cut = Cuttable::open(&whole, &arrays, CHUNK).unwrap().unwrap();
+            let staging = Arc::new(Staging::new(&cache).unwrap());
+            let parts: Vec<Tree> = chunks(rows, CHUNK)
+                .iter()
+                .enumerate()
+                .map(|(i, range)| {
+                    // As a stage would: read the chunk, and write it anew.
+                    let chunk = cut.chunk(i as u64, range.end - range.start).unwrap();
+                    let output = Output::new("spectra", &staging);
+                    for entry in chunk.tree().files() {
+                        let path = entry.path.as_str();
+                        output.write(path, &chunk.read(path).unwrap()).unwrap();
+                    }
+                    let (tree, staged) = output.finish().unwrap();
+                    staging.publish(&staged).unwrap();
+                    tree
+                })
+                .collect();
+            let output = Output::new("spectra", &staging);
+            join(&output, Format::Zarr, &parts, rows, &cache).unwrap();
+            let (joined, _) = output.finish().unwrap();
+            assert_eq!(joined, **whole.tree(), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn tables_join_under_one_header() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let staging = Arc::new(Staging::new(&cache).unwrap());
+        let part = |text: &str| {
+            let output = Output::new("table", &staging);
+            output.write("catalogue.csv", text.as_bytes()).unwrap();
+            let (tree, staged) = output.finish().unwrap();
+            staging.publish(&staged).unwrap();
+            tree
+        };
+        let joined = |parts: &[Tree]| {
+            let output = Output::new("table", &staging);
+            join(&output, Format::Table, parts, 0, &cache).map(|()| {
+                let (tree, staged) = output.finish().unwrap();
+                staging.publish(&staged).unwrap();
+                Artifact::cached("table", "table", Arc::new(tree), &cache)
+                    .read("catalogue.csv")
+                    .unwrap()
+            })
+        };
+        let parts = [part("row,x\n0,1\n"), part("row,x\n"), part("row,x\n9,8\n")];
+        assert_eq!(joined(&parts).unwrap(), b"row,x\n0,1\n9,8\n");
+        let other = [part("row,x\n0,1\n"), part("row,y\n1,1\n")];
+        assert!(matches!(joined(&other), Err(RowsError::Differs { .. })));
+    }
+
+    #[test]
+    fn what_differs_between_chunks_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let staging = Arc::new(Staging::new(&cache).unwrap());
+        let part = |text: &str| {
+            let output = Output::new("scaler", &staging);
+            output.write("scaler.json", text.as_bytes()).unwrap();
+            let (tree, staged) = output.finish().unwrap();
+            staging.publish(&staged).unwrap();
+            tree
+        };
+        let output = Output::new("scaler", &staging);
+        let parts = [part("{}"), part("[]")];
+        let error = join(&output, Format::Document, &parts, 0, &cache).unwrap_err();
+        assert!(error.to_string().contains("scaler.json"), "{error}");
+    }
+}
