@@ -6,6 +6,7 @@ mod complaints;
 mod cube;
 mod graph;
 mod help;
+mod increments;
 mod interrupt;
 mod json;
 mod out;
