@@ -22,7 +22,7 @@ use crate::{
     execute::{Attempt, Made, Parts, bundle, finish},
     report::PartCount,
     resolve::{Known, look_up},
-    rows::{Cuttable, chunks, join},
+    rows::{Cuttable, chunks, is_read, join},
     stage::{Kind, RowMap, RowsFrom},
     work::{Artifact, StageError},
 };
@@ -222,7 +222,9 @@ impl<'a> Mapping<'a> {
             }
         }
         let fingerprint = recipe.fingerprint();
-        if let Known::Complete(record) = look_up(attempt.cache, fingerprint)? {
+        if let Known::Complete(record) = look_up(attempt.cache, fingerprint)?
+            && self.is_sound(&record.outputs)?
+        {
             let notes = record.provenance.notes;
             let done = Done { fingerprint, outputs: record.outputs, notes, known: true };
             self.lock().done.insert(chunk, done);
@@ -244,6 +246,19 @@ impl<'a> Mapping<'a> {
         let bundle = bundle(made, recipe, provenance, attempt.exactness);
         self.lock().pending.push((chunk, bundle));
         Ok(())
+    }
+
+    /// Whether those files of a chunk that joining reads, rather than refers to, are what their names say.
+    fn is_sound(&self, outputs: &BTreeMap<String, Digest>) -> Result<bool, StageError> {
+        for digest in outputs.values() {
+            let Ok(tree) = self.attempt.cache.tree(*digest)? else { return Ok(false) };
+            for entry in tree.files().iter().filter(|entry| is_read(entry.path.as_str())) {
+                if self.attempt.cache.verify_blob(entry.blob)?.is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Publishes what is made, if it is time to; whatever the time, if `all`.

@@ -21,6 +21,8 @@ use crate::{
 const ROW: &str = "row";
 /// The name of the file that describes a Zarr array or group.
 const METADATA: &str = "zarr.json";
+/// How the name of a table ends.
+const TABLE: &str = ".csv";
 
 /// What keeps an artifact from being cut or joined.
 #[derive(Debug, Error)]
@@ -159,6 +161,11 @@ pub(crate) fn chunks(rows: u64, chunk_rows: u64) -> Vec<Range<u64>> {
     (0..count).map(|i| i * chunk_rows..((i + 1) * chunk_rows).min(rows)).collect()
 }
 
+/// Whether [`join`] reads the file `path` of a part. All others it only refers to.
+pub(crate) fn is_read(path: &str) -> bool {
+    path.ends_with(METADATA) || path.ends_with(TABLE)
+}
+
 /// Makes `output` the artifact of which `parts`, published in `cache`, are the chunks; it has `rows` rows.
 pub(crate) fn join(
     output: &Arc<Output>,
@@ -181,7 +188,7 @@ pub(crate) fn join(
                     }
                 }
             }
-            None if format == Format::Table && path.ends_with(".csv") => {
+            None if format == Format::Table && path.ends_with(TABLE) => {
                 join_tables(output, entry, parts, cache)?;
             }
             None if format == Format::Zarr && path != METADATA => {}
