@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     artifact::Tree,
-    cache::{Cache, CacheError, FORMAT, Provenance, Publication, Record, Staged, Staging},
+    cache::{Bundle, Cache, CacheError, FORMAT, Lease, Provenance, Record, Staged, Staging},
     command::{self, CommandError},
     digest::Digest,
     pipeline::{Input, StageNode, Task},
@@ -57,8 +57,11 @@ struct Made {
     notes: BTreeMap<String, String>,
 }
 
-/// Executes the stage and publishes its outputs and record; gives the outputs' content digests.
-pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Digest>, Failed> {
+/// Executes the stage; gives what is to be published, and the outputs' content digests.
+pub(crate) fn execute(
+    attempt: &Attempt<'_>,
+    lease: Lease,
+) -> Result<(Bundle, BTreeMap<String, Digest>), Failed> {
     let Attempt { node, resolved, cache, staging, .. } = attempt;
     let began = Instant::now();
     let started = jiff::Timestamp::now();
@@ -107,7 +110,7 @@ pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Digest>,
         seconds: began.elapsed().as_secs_f64(),
         notes: made.notes.clone(),
     };
-    Ok(publish(attempt, made, provenance)?)
+    Ok(bundle(attempt, made, lease, provenance))
 }
 
 fn open_inputs(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Artifact>, Failed> {
@@ -148,39 +151,35 @@ fn finish(work: Work<'_>) -> Result<Made, StageError> {
     Ok(Made { outputs, log: None, notes })
 }
 
-/// Blobs and trees first, the record last.
-fn publish(
+/// Everything that is to be published, and the content digests of the outputs.
+fn bundle(
     attempt: &Attempt<'_>,
     made: Made,
+    lease: Lease,
     provenance: Provenance,
-) -> Result<BTreeMap<String, Digest>, CacheError> {
-    let Attempt { resolved, cache, staging, .. } = attempt;
+) -> (Bundle, BTreeMap<String, Digest>) {
     let mut blobs = Vec::new();
-    let mut trees = BTreeMap::new();
+    let mut trees = Vec::with_capacity(made.outputs.len());
+    let mut outputs = BTreeMap::new();
     for (name, (tree, staged)) in made.outputs {
         blobs.extend(staged);
-        trees.insert(name, tree);
+        outputs.insert(name, tree.digest());
+        trees.push(tree);
     }
     let log = made.log.map(|log| {
         let named = (log.blob, log.size);
         blobs.push(log);
         named
     });
-    attempt.threads.install(|| staging.publish(&blobs))?;
-    let mut outputs = BTreeMap::new();
-    for (name, tree) in &trees {
-        outputs.insert(name.clone(), cache.publish_tree(staging, tree)?);
-    }
     let record = Record {
         format: FORMAT,
-        recipe: resolved.recipe.clone(),
-        outputs,
+        recipe: attempt.resolved.recipe.clone(),
+        outputs: outputs.clone(),
         parts: Vec::new(),
         log,
         provenance,
     };
-    match cache.publish_record(staging, &record, attempt.exactness)? {
-        Publication::First => Ok(record.outputs),
-        Publication::Stands(there) => Ok(there.outputs),
-    }
+    let staging = Arc::clone(attempt.staging);
+    let exactness = attempt.exactness;
+    (Bundle { staging, blobs, trees, record, exactness, lease: Some(lease) }, outputs)
 }

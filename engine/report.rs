@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, Fingerprint};
+use crate::{
+    digest::{Digest, Fingerprint},
+    explain::chain,
+};
 
 /// How a stage ended, or would end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,13 @@ pub struct Failure {
     pub log: Option<String>,
     /// Whether the cache or the system failed rather than the stage.
     pub system: bool,
+}
+
+impl Failure {
+    /// The cache or the system failed.
+    pub(crate) fn of_the_system(error: &dyn std::error::Error) -> Self {
+        Self { message: chain(error), log: None, system: true }
+    }
 }
 
 /// How one stage ended.
