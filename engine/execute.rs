@@ -10,24 +10,28 @@ use serde_json::Value;
 
 use crate::{
     artifact::Tree,
-    cache::{Bundle, Cache, CacheError, FORMAT, Provenance, Recipe, Record, Staged, Staging},
+    cache::{
+        Bundle, Cache, CacheError, FORMAT, Lease, Provenance, Publisher, Recipe, Record, Staged,
+        Staging,
+    },
     command::{self, CommandError},
-    digest::{Digest, Fingerprint},
+    digest::Fingerprint,
     mapped,
     pipeline::{Input, StageNode, Task},
     report::{Failure, PartCount},
     resolve::Resolved,
     stage::{Exactness, Kind, OutputPort, Shape},
-    states::States,
+    states::{StateStore, States},
     work::{Artifact, Interrupt, Output, Progress, StageError, Work},
 };
 
 /// Everything that it takes to execute a stage whose result isn't known.
-pub(crate) struct Attempt<'a> {
+pub(crate) struct Attempt<'a, 'p> {
     pub(crate) node: &'a StageNode,
     pub(crate) resolved: &'a Resolved,
     pub(crate) cache: &'a Cache,
     pub(crate) staging: &'a Arc<Staging>,
+    pub(crate) publisher: &'a Publisher<'p>,
     pub(crate) threads: &'a rayon::ThreadPool,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) exactness: Exactness,
@@ -70,13 +74,7 @@ pub(crate) struct Parts {
     pub(crate) count: Option<PartCount>,
 }
 
-/// What a stage made, as it is published.
-pub(crate) struct Executed {
-    pub(crate) outputs: BTreeMap<String, Digest>,
-    pub(crate) parts: Option<PartCount>,
-}
-
-impl Attempt<'_> {
+impl Attempt<'_, '_> {
     /// How what is made now comes to be.
     pub(crate) fn provenance(&self, started: jiff::Timestamp, seconds: f64) -> Provenance {
         Provenance {
@@ -92,12 +90,12 @@ impl Attempt<'_> {
     /// The work of a built-in stage on these inputs, with all its outputs still to be written.
     pub(crate) fn work<'a>(
         &'a self,
+        staging: &Arc<Staging>,
         kind: &dyn Kind,
         inputs: BTreeMap<String, Artifact>,
         progress: &'a Progress<'a>,
     ) -> Work<'a> {
-        let output =
-            |port: &OutputPort| (port.name.to_owned(), Output::new(port.name, self.staging));
+        let output = |port: &OutputPort| (port.name.to_owned(), Output::new(port.name, staging));
         Work {
             inputs,
             outputs: kind.outputs().iter().map(output).collect(),
@@ -108,10 +106,39 @@ impl Attempt<'_> {
             states: None,
         }
     }
+
+    /// What was made, ready to be published under `recipe`.
+    pub(crate) fn bundle(
+        &self,
+        staging: &Arc<Staging>,
+        made: Made,
+        recipe: Recipe,
+        provenance: Provenance,
+        lease: Option<Lease>,
+    ) -> Bundle {
+        let (mut blobs, mut trees, mut outputs) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (name, (tree, staged)) in made.outputs {
+            blobs.extend(staged);
+            outputs.insert(name, tree.digest());
+            trees.push(tree);
+        }
+        let log = made.log.map(|log| {
+            let named = (log.blob, log.size);
+            blobs.push(log);
+            named
+        });
+        let parts = made.parts.fingerprints;
+        let record = Record { format: FORMAT, recipe, outputs, parts, log, provenance };
+        let (staging, exactness) = (Arc::clone(staging), self.exactness);
+        Bundle { staging, blobs, trees, record, exactness, lease }
+    }
 }
 
-/// Executes the stage and publishes its outputs and record.
-pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<Executed, Failed> {
+/// Executes the stage; gives what is to be published, and the parts that it was put together from.
+pub(crate) fn execute(
+    attempt: &Attempt<'_, '_>,
+    lease: Lease,
+) -> Result<(Bundle, Option<PartCount>), Failed> {
     let Attempt { node, resolved, cache, staging, .. } = attempt;
     let began = Instant::now();
     let started = jiff::Timestamp::now();
@@ -138,13 +165,14 @@ pub(crate) fn execute(attempt: &Attempt<'_>) -> Result<Executed, Failed> {
     let mut provenance = attempt.provenance(started, began.elapsed().as_secs_f64());
     provenance.notes.clone_from(&made.notes);
     let parts = made.parts.count;
-    let outputs = publish(attempt, made, provenance)?;
-    Ok(Executed { outputs, parts })
+    let recipe = attempt.resolved.recipe.clone();
+    let bundle = attempt.bundle(attempt.staging, made, recipe, provenance, Some(lease));
+    Ok((bundle, parts))
 }
 
 /// Runs a built-in stage in the shape that its kind declares.
 fn run_kind(
-    attempt: &Attempt<'_>,
+    attempt: &Attempt<'_, '_>,
     kind: &dyn Kind,
     config: &Value,
     inputs: BTreeMap<String, Artifact>,
@@ -157,18 +185,11 @@ fn run_kind(
         return Ok(made);
     }
     let states = match shape {
-        Shape::Steps { extent } => Some(States::new(
-            attempt.cache,
-            attempt.staging,
-            &attempt.resolved.recipe,
-            extent,
-            attempt.provenance(started, 0.0),
-            attempt.exactness,
-        )),
+        Shape::Steps { extent } => Some(States::new(attempt, extent, started)),
         _ => None,
     };
-    let mut work = attempt.work(kind, inputs, attempt.progress);
-    work.states = states.as_ref();
+    let mut work = attempt.work(attempt.staging, kind, inputs, attempt.progress);
+    work.states = states.as_ref().map(|states| states as &dyn StateStore);
     attempt
         .threads
         .install(|| kind.run(config, &work).and_then(|()| kind.finish(config, &work)))?;
@@ -177,7 +198,7 @@ fn run_kind(
     Ok(made)
 }
 
-fn open_inputs(attempt: &Attempt<'_>) -> Result<BTreeMap<String, Artifact>, Failed> {
+fn open_inputs(attempt: &Attempt<'_, '_>) -> Result<BTreeMap<String, Artifact>, Failed> {
     let mut inputs = BTreeMap::new();
     for (name, input) in &attempt.node.inputs {
         let artifact = match input {
@@ -214,39 +235,4 @@ pub(crate) fn finish(work: Work<'_>) -> Result<Made, StageError> {
     }
     let notes = work.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Made { outputs, notes, ..Made::default() })
-}
-
-/// Publishes what the stage as a whole made.
-fn publish(
-    attempt: &Attempt<'_>,
-    made: Made,
-    provenance: Provenance,
-) -> Result<BTreeMap<String, Digest>, CacheError> {
-    let bundle = bundle(made, attempt.resolved.recipe.clone(), provenance, attempt.exactness);
-    let published =
-        attempt.threads.install(|| attempt.cache.publish(attempt.staging, vec![bundle]))?;
-    Ok(published.into_iter().next().unwrap_or_default())
-}
-
-/// What was made, ready to be published under `recipe`.
-pub(crate) fn bundle(
-    made: Made,
-    recipe: Recipe,
-    provenance: Provenance,
-    exactness: Exactness,
-) -> Bundle {
-    let (mut blobs, mut trees, mut outputs) = (Vec::new(), Vec::new(), BTreeMap::new());
-    for (name, (tree, staged)) in made.outputs {
-        blobs.extend(staged);
-        outputs.insert(name, tree.digest());
-        trees.push(tree);
-    }
-    let log = made.log.map(|log| {
-        let named = (log.blob, log.size);
-        blobs.push(log);
-        named
-    });
-    let parts = made.parts.fingerprints;
-    let record = Record { format: FORMAT, recipe, outputs, parts, log, provenance };
-    Bundle { blobs, trees, record, exactness }
 }

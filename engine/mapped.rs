@@ -6,20 +6,20 @@ use std::{
     ops::Range,
     panic,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     artifact::Tree,
-    cache::{Bundle, Part, Recipe},
+    cache::{CacheError, Part, Recipe, Staging},
     digest::{Digest, Fingerprint},
-    execute::{Attempt, Made, Parts, bundle, finish},
+    execute::{Attempt, Made, Parts, finish},
     report::PartCount,
     resolve::{Known, look_up},
     rows::{Cuttable, chunks, is_read, join},
@@ -27,12 +27,9 @@ use crate::{
     work::{Artifact, StageError},
 };
 
-/// What is done is published when so much time has passed since the last publication: a killed run loses no more.
-const PUBLISH_EVERY: Duration = Duration::from_millis(500);
-
 /// Runs the stage in chunks. `None` if its inputs can't be cut: then it has to be run as a whole.
 pub(crate) fn run(
-    attempt: &Attempt<'_>,
+    attempt: &Attempt<'_, '_>,
     kind: &dyn Kind,
     config: &Value,
     map: RowMap,
@@ -57,15 +54,20 @@ pub(crate) fn run(
         }
         panicked
     });
-    let published = mapping.publish(true);
     if let Some(panic) = panicked {
         panic::resume_unwind(panic);
     }
     if let Some(error) = mapping.lock().failed.take() {
         return Err(error);
     }
-    published?;
     attempt.interrupt.check()?;
+    if chunks.len() > 1 {
+        // What the cache doesn't take is told here, rather than of the whole.
+        attempt.publisher.flush();
+        if let Some(error) = mapping.refused() {
+            return Err(error.into());
+        }
+    }
     mapping.join().map(Some)
 }
 
@@ -80,14 +82,11 @@ struct Done {
 #[derive(Default)]
 struct State {
     done: BTreeMap<usize, Done>,
-    /// What is made and not published yet, by the number of the chunk.
-    pending: Vec<(usize, Bundle)>,
-    published: Option<Instant>,
     failed: Option<StageError>,
 }
 
-struct Mapping<'a> {
-    attempt: &'a Attempt<'a>,
+struct Mapping<'a, 'p> {
+    attempt: &'a Attempt<'a, 'p>,
     kind: &'a dyn Kind,
     config: &'a Value,
     /// What the recipes of all chunks share.
@@ -101,11 +100,13 @@ struct Mapping<'a> {
     rows_done: AtomicU64,
     stopped: AtomicBool,
     state: Mutex<State>,
+    /// Why a chunk couldn't be published, which whoever commits tells at any later time.
+    refused: Arc<Mutex<Option<CacheError>>>,
 }
 
-impl<'a> Mapping<'a> {
+impl<'a, 'p> Mapping<'a, 'p> {
     fn open(
-        attempt: &'a Attempt<'a>,
+        attempt: &'a Attempt<'a, 'p>,
         kind: &'a dyn Kind,
         config: &'a Value,
         map: RowMap,
@@ -141,7 +142,7 @@ impl<'a> Mapping<'a> {
             }
             RowsFrom::Inputs(_) => {
                 let quiet = |_: u64, _: u64, _: &str| {};
-                let work = attempt.work(kind, inputs.clone(), &quiet);
+                let work = attempt.work(attempt.staging, kind, inputs.clone(), &quiet);
                 attempt.threads.install(|| kind.count_rows(config, &work))?
             }
         };
@@ -159,11 +160,16 @@ impl<'a> Mapping<'a> {
             rows_done: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             state: Mutex::default(),
+            refused: Arc::default(),
         }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> Option<CacheError> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn report(&self, more: u64) {
@@ -179,7 +185,8 @@ impl<'a> Mapping<'a> {
             if self.stopped.load(Ordering::Relaxed) || self.attempt.interrupt.is_requested() {
                 return;
             }
-            if let Err(error) = self.chunk(chunk, rows.clone()).and_then(|()| self.publish(false)) {
+            let refused = self.refused().map_or(Ok(()), |error| Err(error.into()));
+            if let Err(error) = refused.and_then(|()| self.chunk(chunk, rows.clone())) {
                 self.stopped.store(true, Ordering::Relaxed);
                 self.lock().failed.get_or_insert(error);
                 return;
@@ -209,7 +216,8 @@ impl<'a> Mapping<'a> {
             }
         }
         let quiet = |_: u64, _: u64, _: &str| {};
-        let mut work = attempt.work(kind, inputs, &quiet);
+        let staging = Arc::new(Staging::new(attempt.cache)?);
+        let mut work = attempt.work(&staging, kind, inputs, &quiet);
         work.rows = Some(rows.clone());
         if let RowsFrom::Inputs(names) = self.map.rows {
             let mut hasher = blake3::Hasher::new_derive_key("pipe 2026-11 rows v1");
@@ -243,8 +251,21 @@ impl<'a> Mapping<'a> {
         let made = finish(work)?;
         let mut provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
         provenance.notes.clone_from(&made.notes);
-        let bundle = bundle(made, recipe, provenance, attempt.exactness);
-        self.lock().pending.push((chunk, bundle));
+        let notes = made.notes.clone();
+        let bundle = attempt.bundle(&staging, made, recipe, provenance, None);
+        let done =
+            Done { fingerprint, outputs: bundle.record.outputs.clone(), notes, known: false };
+        let refused = Arc::clone(&self.refused);
+        attempt.publisher.submit(
+            bundle,
+            || (),
+            move |published| {
+                if let Err(error) = published {
+                    refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            },
+        )?;
+        self.lock().done.insert(chunk, done);
         Ok(())
     }
 
@@ -261,45 +282,12 @@ impl<'a> Mapping<'a> {
         Ok(true)
     }
 
-    /// Publishes what is made, if it is time to; whatever the time, if `all`.
-    fn publish(&self, all: bool) -> Result<(), StageError> {
-        let pending = {
-            let mut state = self.lock();
-            let last = *state.published.get_or_insert_with(Instant::now);
-            if !all && last.elapsed() < PUBLISH_EVERY {
-                return Ok(());
-            }
-            state.published = Some(Instant::now());
-            std::mem::take(&mut state.pending)
-        };
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let (chunks, bundles): (Vec<usize>, Vec<Bundle>) = pending.into_iter().unzip();
-        let about: Vec<_> = bundles
-            .iter()
-            .map(|bundle| {
-                (bundle.record.recipe.fingerprint(), bundle.record.provenance.notes.clone())
-            })
-            .collect();
-        let published = self
-            .attempt
-            .threads
-            .install(|| self.attempt.cache.publish(self.attempt.staging, bundles))?;
-        let mut state = self.lock();
-        for ((chunk, (fingerprint, notes)), outputs) in chunks.into_iter().zip(about).zip(published)
-        {
-            state.done.insert(chunk, Done { fingerprint, outputs, notes, known: false });
-        }
-        Ok(())
-    }
-
     /// Puts the chunks together.
     fn join(self) -> Result<Made, StageError> {
         let Self { attempt, kind, .. } = self;
         let done = std::mem::take(&mut self.lock().done);
         let quiet = |_: u64, _: u64, _: &str| {};
-        let work = attempt.work(kind, self.inputs.clone(), &quiet);
+        let work = attempt.work(attempt.staging, kind, self.inputs.clone(), &quiet);
         for port in kind.outputs() {
             let parts = done
                 .values()

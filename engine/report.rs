@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, Fingerprint};
+use crate::{
+    digest::{Digest, Fingerprint},
+    explain::chain,
+};
 
 /// How a stage ended, or would end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,13 @@ pub struct PartCount {
     pub known: u64,
     /// What they are: a plural, such as `chunks`.
     pub unit: &'static str,
+}
+
+impl Failure {
+    /// The cache or the system failed.
+    pub(crate) fn of_the_system(error: &dyn std::error::Error) -> Self {
+        Self { message: chain(error), log: None, system: true }
+    }
 }
 
 /// How one stage ended.

@@ -284,7 +284,10 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
-    use crate::{cache::Staging, zarr::ArraySpec};
+    use crate::{
+        cache::{Staging, publish},
+        zarr::ArraySpec,
+    };
 
     const CHUNK: u64 = 4;
 
@@ -305,7 +308,7 @@ mod tests {
         let numbers: Vec<u32> = (0..rows as u32).collect();
         group.write("number", &spec(&["row"], vec![rows]), &numbers).unwrap();
         let (tree, staged) = output.finish().unwrap();
-        staging.publish(&staged).unwrap();
+        let tree = publish(cache, staging, staged, tree);
         Artifact::cached(name, name, Arc::new(tree), cache)
     }
 
@@ -362,8 +365,7 @@ mod tests {
                         output.write(path, &chunk.read(path).unwrap()).unwrap();
                     }
                     let (tree, staged) = output.finish().unwrap();
-                    staging.publish(&staged).unwrap();
-                    tree
+                    publish(&cache, Arc::clone(&staging), staged, tree)
                 })
                 .collect();
             let output = Output::new("spectra", &staging);
@@ -382,14 +384,13 @@ mod tests {
             let output = Output::new("table", &staging);
             output.write("catalogue.csv", text.as_bytes()).unwrap();
             let (tree, staged) = output.finish().unwrap();
-            staging.publish(&staged).unwrap();
-            tree
+            publish(&cache, Arc::clone(&staging), staged, tree)
         };
         let joined = |parts: &[Tree]| {
             let output = Output::new("table", &staging);
             join(&output, Format::Table, parts, 0, &cache).map(|()| {
                 let (tree, staged) = output.finish().unwrap();
-                staging.publish(&staged).unwrap();
+                let tree = publish(&cache, Arc::clone(&staging), staged, tree);
                 Artifact::cached("table", "table", Arc::new(tree), &cache)
                     .read("catalogue.csv")
                     .unwrap()
@@ -410,8 +411,7 @@ mod tests {
             let output = Output::new("scaler", &staging);
             output.write("scaler.json", text.as_bytes()).unwrap();
             let (tree, staged) = output.finish().unwrap();
-            staging.publish(&staged).unwrap();
-            tree
+            publish(&cache, Arc::clone(&staging), staged, tree)
         };
         let output = Output::new("scaler", &staging);
         let parts = [part("{}"), part("[]")];

@@ -14,13 +14,16 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    cache::{Cache, CacheError, Lease, LeaseError, Record, RunFile, Runs, Staging},
+    cache::{
+        Bundle, Cache, CacheError, Lease, LeaseError, Publication, Publisher, Record, RunFile,
+        Runs, Staging,
+    },
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
-    execute::{Attempt, Executed, execute},
+    execute::{Attempt, execute},
     explain::{chain, why_executed, why_reused},
     pipeline::{Input, Pipeline},
-    report::{Failure, Outcome, RunReport, StageReport},
+    report::{Failure, Outcome, PartCount, RunReport, StageReport},
     resolve::{Known, ResolveError, Resolved, exactness, look_up, resolve},
     work::Interrupt,
 };
@@ -97,11 +100,18 @@ pub fn run(
         state: Mutex::new(State::new(pipeline, &wanted)),
         changed: Condvar::new(),
     };
+    let publisher = Publisher::new(cache);
     thread::scope(|scope| {
-        for _ in 0..jobs.min(wanted.len()) {
-            scope.spawn(|| run.work());
-        }
+        scope.spawn(|| publisher.serve());
+        thread::scope(|scope| {
+            for _ in 0..jobs.min(wanted.len()) {
+                scope.spawn(|| run.work(&publisher));
+            }
+        });
+        publisher.close();
     });
+    // It keeps what was read while it was published.
+    drop(publisher);
     let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let report = state.report(pipeline, &wanted, observer, began, interrupt.is_requested());
     if let Err(error) = remember(&runs, pipeline, &report, started) {
@@ -201,21 +211,30 @@ impl State {
         state
     }
 
-    /// Notes how a stage ended, and what follows from it.
-    fn end(&mut self, stage: usize, report: StageReport, keep_going: bool) {
+    /// Lets the readers of a stage begin.
+    fn release(&mut self, stage: usize, outputs: &BTreeMap<String, Digest>) {
         self.running -= 1;
-        let well = matches!(report.outcome, Outcome::Executed | Outcome::Reused);
-        if well {
-            self.outputs.insert(stage, Arc::new(report.outputs.clone()));
-            for place in self.readers.get(&stage).cloned().unwrap_or_default() {
-                if let Some(waits) = self.waits.get_mut(&place) {
-                    *waits -= 1;
-                    if *waits == 0 {
-                        self.ready.insert(place);
-                    }
+        self.outputs.insert(stage, Arc::new(outputs.clone()));
+        for place in self.readers.get(&stage).cloned().unwrap_or_default() {
+            if let Some(waits) = self.waits.get_mut(&place) {
+                *waits -= 1;
+                if *waits == 0 {
+                    self.ready.insert(place);
                 }
             }
-        } else {
+        }
+    }
+
+    /// Notes how a stage ended, and what follows from it.
+    fn end(&mut self, stage: usize, report: StageReport, keep_going: bool) {
+        let well = matches!(report.outcome, Outcome::Executed | Outcome::Reused);
+        let released = self.outputs.contains_key(&stage);
+        if well && !released {
+            self.release(stage, &report.outputs);
+        } else if !well {
+            if !released {
+                self.running -= 1;
+            }
             self.skip_readers(stage);
             self.stopped |= !keep_going;
         }
@@ -227,6 +246,7 @@ impl State {
         while let Some(stage) = open.pop() {
             for place in self.readers.get(&stage).cloned().unwrap_or_default() {
                 let reader = self.order[place];
+                self.ready.remove(&place);
                 if self.skipped.insert(reader, cause).is_none() {
                     open.push(reader);
                 }
@@ -281,25 +301,24 @@ struct Run<'a> {
 /// What became of a stage, before it is put in a report.
 enum End {
     Known { record: Box<Record>, reason: String },
-    Executed { executed: Executed, reason: String },
+    Made { bundle: Box<Bundle>, parts: Option<PartCount>, reason: String },
     Failed { reason: String, failure: Failure },
     Interrupted,
 }
 
 impl From<CacheError> for End {
     fn from(error: CacheError) -> Self {
-        let failure = Failure { message: chain(&error), log: None, system: true };
-        Self::Failed { reason: String::new(), failure }
+        Self::Failed { reason: String::new(), failure: Failure::of_the_system(&error) }
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes ready stages until there are none and none will come.
-    fn work(&self) {
+    fn work<'r>(&'r self, publisher: &Publisher<'r>) {
         loop {
             let mut state = self.lock();
             let stage = loop {
@@ -317,9 +336,10 @@ impl Run<'_> {
             state.running += 1;
             drop(state);
             // A stage that panics must end like one that fails: the others wait for its end.
-            let tried =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stage(stage)));
-            let report = tried.unwrap_or_else(|panic| {
+            let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                self.stage(stage, publisher)
+            }));
+            let (report, bundle) = tried.unwrap_or_else(|panic| {
                 let mut report =
                     StageReport::new(&self.pipeline.stages[stage].name, Outcome::Failed);
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -327,17 +347,57 @@ impl Run<'_> {
                     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
                 let message = format!("the stage panicked, which is a fault of the stage: {text}");
                 report.error = Some(Failure { message, log: None, system: false });
-                report
+                (report, None)
             });
-            self.observer.event(&Event::Ended(&report));
-            let mut state = self.lock();
-            state.end(stage, report, self.keep_going);
-            drop(state);
-            self.changed.notify_all();
+            match bundle {
+                Some(bundle) => self.publish(publisher, stage, report, *bundle),
+                None => self.end(stage, report),
+            }
         }
     }
 
-    fn stage(&self, index: usize) -> StageReport {
+    fn end(&self, stage: usize, report: StageReport) {
+        self.observer.event(&Event::Ended(&report));
+        self.lock().end(stage, report, self.keep_going);
+        self.changed.notify_all();
+    }
+
+    /// Lets the readers of an executed stage begin while what it made becomes durable. The stage ends thereafter.
+    fn publish<'r>(
+        &'r self,
+        publisher: &Publisher<'r>,
+        stage: usize,
+        report: StageReport,
+        bundle: Bundle,
+    ) {
+        let outputs = report.outputs.clone();
+        let failed = report.clone();
+        let fail = |mut report: StageReport, error: CacheError| {
+            report.outcome = Outcome::Failed;
+            report.outputs.clear();
+            report.error = Some(Failure::of_the_system(&error));
+            report
+        };
+        let done = move |published: Result<Publication, CacheError>| {
+            let report = match published {
+                Ok(Publication::First) => report,
+                Ok(Publication::Stands(there)) => StageReport { outputs: there.outputs, ..report },
+                Err(error) => fail(report, error),
+            };
+            self.end(stage, report);
+        };
+        let readable = || {
+            self.lock().release(stage, &outputs);
+            self.changed.notify_all();
+        };
+        let submitted = self.threads.install(|| publisher.submit(bundle, readable, done));
+        if let Err(error) = submitted {
+            self.end(stage, fail(failed, error));
+        }
+    }
+
+    /// What became of a stage; what is to be published before it has ended comes with it.
+    fn stage(&self, index: usize, publisher: &Publisher<'_>) -> (StageReport, Option<Box<Bundle>>) {
         let began = Instant::now();
         let node = &self.pipeline.stages[index];
         let before: BTreeMap<usize, _> = {
@@ -346,11 +406,12 @@ impl Run<'_> {
             stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
         };
         let mut report = StageReport::new(&node.name, Outcome::Failed);
+        let mut made = None;
         let end =
             match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
                 Ok(resolved) => {
                     report.fingerprint = Some(resolved.fingerprint);
-                    self.settle(index, &resolved).unwrap_or_else(|end| end)
+                    self.settle(index, &resolved, publisher).unwrap_or_else(|end| end)
                 }
                 Err(ResolveError::Cache(error)) => error.into(),
                 Err(error) => End::Failed {
@@ -364,11 +425,12 @@ impl Run<'_> {
                 report.reason = reason;
                 report.outputs = record.outputs;
             }
-            End::Executed { executed, reason } => {
+            End::Made { bundle, parts, reason } => {
                 report.outcome = Outcome::Executed;
                 report.reason = reason;
-                report.outputs = executed.outputs;
-                report.parts = executed.parts;
+                report.outputs.clone_from(&bundle.record.outputs);
+                report.parts = parts;
+                made = Some(bundle);
             }
             End::Failed { reason, failure } => {
                 report.reason = reason;
@@ -380,11 +442,16 @@ impl Run<'_> {
             }
         }
         report.seconds = began.elapsed().as_secs_f64();
-        report
+        (report, made)
     }
 
     /// Finds the result of a stage, or makes it. The error is an end, too.
-    fn settle(&self, index: usize, resolved: &Resolved) -> Result<End, End> {
+    fn settle(
+        &self,
+        index: usize,
+        resolved: &Resolved,
+        publisher: &Publisher<'_>,
+    ) -> Result<End, End> {
         let node = &self.pipeline.stages[index];
         let warn =
             |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
@@ -416,21 +483,21 @@ impl Run<'_> {
         };
         self.observer.event(&Event::Started { stage: &node.name, reason: &reason });
         let staging = Arc::new(Staging::new(self.cache)?);
-        let attempt = execute(&Attempt {
+        let attempt = Attempt {
             node,
             resolved,
             cache: self.cache,
             staging: &staging,
+            publisher,
             threads: &self.threads,
             interrupt: self.interrupt,
             exactness: exactness(node),
             progress: &|done, total, unit| {
                 self.observer.event(&Event::Progress { stage: &node.name, done, total, unit });
             },
-        });
-        drop(lease);
-        match attempt {
-            Ok(executed) => Ok(End::Executed { executed, reason }),
+        };
+        match execute(&attempt, lease) {
+            Ok((bundle, parts)) => Ok(End::Made { bundle: Box::new(bundle), parts, reason }),
             Err(failed) if failed.interrupted => Err(End::Interrupted),
             Err(failed) => Err(End::Failed { reason, failure: failed.failure }),
         }

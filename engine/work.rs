@@ -19,7 +19,7 @@ use crate::{
     artifact::{ArtifactPath, Entry, Tree, TreeError},
     cache::{Cache, CacheError, Staged, StagedWriter, Staging},
     digest::Digest,
-    states::States,
+    states::StateStore,
     zarr::{GroupReader, GroupWriter, ZarrError},
 };
 
@@ -499,7 +499,7 @@ pub struct Work<'a> {
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) notes: Mutex<BTreeMap<String, String>>,
     pub(crate) rows: Option<Range<u64>>,
-    pub(crate) states: Option<&'a States<'a>>,
+    pub(crate) states: Option<&'a dyn StateStore>,
 }
 
 impl Work<'_> {

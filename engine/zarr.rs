@@ -393,7 +393,7 @@ impl<T: Scalar> ArrayReader<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{Cache, Staging};
+    use crate::cache::{Cache, Staging, publish};
 
     fn group(cache: &Cache, rows: u64) -> Artifact {
         let staging = Arc::new(Staging::new(cache).unwrap());
@@ -414,7 +414,7 @@ mod tests {
             array.write(chunk, &elements).unwrap();
         }
         let (tree, staged) = output.finish().unwrap();
-        staging.publish(&staged).unwrap();
+        let tree = publish(cache, staging, staged, tree);
         Artifact::cached("spectra", "spectra", Arc::new(tree), cache)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use super::{Cache, CacheError, Staging, staging::hash_file};
+use super::{Cache, CacheError, staging::hash_file};
 use crate::{artifact::Tree, digest::Digest};
 
 /// What is wrong with something that the cache should have.
@@ -35,7 +35,18 @@ impl std::fmt::Display for Flaw {
 impl Cache {
     /// Where the bytes of `blob` lie.
     pub fn blob_path(&self, blob: Digest) -> PathBuf {
+        self.pending.blob(blob).unwrap_or_else(|| self.published_path(blob))
+    }
+
+    /// Where the bytes of `blob` lie once they are published.
+    pub(super) fn published_path(&self, blob: Digest) -> PathBuf {
         self.bucket("blobs", &blob.hex(), "")
+    }
+
+    /// Quarantines `blob`, which is broken.
+    fn quarantine_blob(&self, blob: Digest) -> Result<(), CacheError> {
+        self.pending.settle(blob);
+        self.quarantine(&self.published_path(blob))
     }
 
     /// Whether `blob` is there with `size` bytes.
@@ -56,7 +67,7 @@ impl Cache {
         match hash_file(&path) {
             Ok((found, _)) if found == blob => Ok(Ok(())),
             Ok(_) => {
-                self.quarantine(&path)?;
+                self.quarantine_blob(blob)?;
                 Ok(Err(Flaw::BlobCorrupt(blob)))
             }
             Err(CacheError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -66,7 +77,7 @@ impl Cache {
         }
     }
 
-    fn tree_path(&self, tree: Digest) -> PathBuf {
+    pub(super) fn tree_path(&self, tree: Digest) -> PathBuf {
         self.bucket("trees", &tree.hex(), ".json")
     }
 
@@ -75,6 +86,9 @@ impl Cache {
     /// # Errors
     /// When the file is there but can't be read.
     pub fn tree(&self, digest: Digest) -> Result<Result<Tree, Flaw>, CacheError> {
+        if let Some(tree) = self.pending.tree(digest) {
+            return Ok(Ok(Tree::clone(&tree)));
+        }
         let path = self.tree_path(digest);
         let json = match fs::read(&path) {
             Ok(json) => json,
@@ -105,7 +119,7 @@ impl Cache {
         for entry in tree.files() {
             if let Err(flaw) = self.has_blob(entry.blob, entry.size) {
                 if matches!(flaw, Flaw::BlobCorrupt(_)) {
-                    self.quarantine(&self.blob_path(entry.blob))?;
+                    self.quarantine_blob(entry.blob)?;
                 }
                 return Ok(Err(flaw));
             }
@@ -114,21 +128,10 @@ impl Cache {
     }
 
     pub(super) fn remove_blob(&self, blob: Digest) -> Result<(), CacheError> {
-        Self::remove(&self.blob_path(blob))
+        Self::remove(&self.published_path(blob))
     }
 
     pub(super) fn remove_tree(&self, tree: Digest) -> Result<(), CacheError> {
         Self::remove(&self.tree_path(tree))
-    }
-
-    /// Publishes a tree whose blobs are published.
-    pub(crate) fn publish_tree(
-        &self,
-        staging: &Staging,
-        tree: &Tree,
-    ) -> Result<Digest, CacheError> {
-        let digest = tree.digest();
-        staging.publish_once(&self.tree_path(digest), &tree.to_json())?;
-        Ok(digest)
     }
 }

@@ -17,7 +17,8 @@
 
 mod blob;
 mod lease;
-mod publish;
+mod pending;
+mod publisher;
 mod record;
 mod run;
 mod staging;
@@ -26,18 +27,22 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use thiserror::Error;
 
+#[cfg(test)]
+pub(crate) use self::publisher::publish;
 pub use self::{
     blob::Flaw,
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Publication, Recipe, Record},
     run::{RunFile, Runs},
 };
+use self::{pending::Pending, staging::Writer};
 pub(crate) use self::{
-    publish::Bundle,
+    publisher::{Bundle, Publisher},
     staging::{Staged, StagedWriter, Staging, hash_file},
 };
 use crate::digest::Digest;
@@ -106,6 +111,10 @@ impl CacheError {
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    /// Where this process stages what it writes, once it writes.
+    writer: Arc<Mutex<Option<Arc<Writer>>>>,
+    /// What this process has made and not yet published.
+    pending: Arc<Pending>,
 }
 
 impl Cache {
@@ -114,7 +123,7 @@ impl Cache {
     /// # Errors
     /// When the folder can't be made or read, holds something else, or was written by a newer version.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
-        let cache = Self { root: root.to_owned() };
+        let cache = Self { root: root.to_owned(), writer: Arc::default(), pending: Arc::default() };
         let format = root.join("format");
         match fs::read_to_string(&format) {
             Ok(text) => match text.trim().parse() {

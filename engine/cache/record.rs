@@ -1,11 +1,15 @@
 //! Records: what the cache holds under a fingerprint.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cache, CacheError, Conflict, Flaw, Staging};
+use super::{Cache, CacheError, Conflict, Flaw, staging::link_once};
 use crate::{
     digest::{Digest, Fingerprint},
     encoding::Encoder,
@@ -122,7 +126,7 @@ pub enum Publication {
 }
 
 impl Cache {
-    fn record_path(&self, fingerprint: Fingerprint) -> std::path::PathBuf {
+    pub(super) fn record_path(&self, fingerprint: Fingerprint) -> PathBuf {
         self.bucket("records", &fingerprint.hex(), ".json")
     }
 
@@ -131,6 +135,16 @@ impl Cache {
     /// # Errors
     /// When the cache can't be read.
     pub fn record(
+        &self,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Result<Record, Flaw>>, CacheError> {
+        match self.pending.record(fingerprint) {
+            Some(record) => Ok(Some(Ok(Record::clone(&record)))),
+            None => self.published_record(fingerprint),
+        }
+    }
+
+    fn published_record(
         &self,
         fingerprint: Fingerprint,
     ) -> Result<Option<Result<Record, Flaw>>, CacheError> {
@@ -161,31 +175,44 @@ impl Cache {
         self.quarantine(&self.record_path(fingerprint))
     }
 
-    pub(super) fn remove_record(&self, fingerprint: Fingerprint) -> Result<(), CacheError> {
-        Self::remove(&self.record_path(fingerprint))
+    /// Removes the record of a part that is no more needed, with its outputs.
+    ///
+    /// # Errors
+    /// When something is there and can't be removed.
+    pub(crate) fn remove_part(&self, fingerprint: Fingerprint) -> Result<(), CacheError> {
+        let Some(Ok(record)) = self.record(fingerprint)? else { return Ok(()) };
+        Self::remove(&self.record_path(fingerprint))?;
+        for digest in record.outputs.values() {
+            if let Ok(tree) = self.tree(*digest)? {
+                self.remove_tree(*digest)?;
+                for entry in tree.files() {
+                    self.remove_blob(entry.blob)?;
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// Publishes a record, the last act of a computation. A record that is there already stands.
+    /// Gives a record, staged at `file`, its place, which is the last act of a computation. A record that is there
+    /// already stands.
     ///
     /// # Errors
     /// When it can't be written, or the one that is there differs though the stage is exact.
-    pub(crate) fn publish_record(
+    pub(super) fn place_record(
         &self,
-        staging: &Staging,
+        file: &Path,
         record: &Record,
         exactness: Exactness,
     ) -> Result<Publication, CacheError> {
         let fingerprint = record.recipe.fingerprint();
-        let json = serde_json::to_vec_pretty(record)
-            .unwrap_or_else(|_| unreachable!("a record has text keys only"));
         let path = self.record_path(fingerprint);
-        if staging.publish_once(&path, &json)? {
+        if link_once(file, &path)? {
             return Ok(Publication::First);
         }
-        let Some(Ok(there)) = self.record(fingerprint)? else {
+        let Some(Ok(there)) = self.published_record(fingerprint)? else {
             // It broke or went since: ours takes its place.
             self.quarantine(&path)?;
-            staging.publish_once(&path, &json)?;
+            link_once(file, &path)?;
             return Ok(Publication::First);
         };
         if exactness == Exactness::Exact {

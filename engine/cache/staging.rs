@@ -1,28 +1,37 @@
 //! Where a writer keeps its unpublished files.
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Read as _, Write},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-
-use rayon::prelude::*;
 
 use super::{Cache, CacheError, create_folder, sync_folder, write_synced};
 use crate::digest::Digest;
 
-/// A folder under `tmp` that one writer owns, and locks for as long as it lives.
+/// The folder under `tmp` that a process owns for one cache, and locks for as long as it uses it.
 ///
 /// What a dead writer left behind is removed by the next one.
 #[derive(Debug)]
-pub(crate) struct Staging {
-    cache: Cache,
+pub(crate) struct Writer {
     folder: PathBuf,
     next: AtomicU64,
-    _lock: File,
+    /// Opened before anything is written, so that it is told of every failed write-back.
+    lock: File,
+}
+
+/// Where one computation keeps its unpublished files; they are gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    cache: Cache,
+    writer: Arc<Writer>,
+    number: u64,
+    next: AtomicU64,
 }
 
 /// A file that is written and hashed, and not yet published.
@@ -35,9 +44,9 @@ pub(crate) struct Staged {
 
 const LOCK: &str = "lock";
 
-impl Staging {
-    pub(crate) fn new(cache: &Cache) -> Result<Self, CacheError> {
-        let parent = cache.root.join("tmp");
+impl Writer {
+    fn new(root: &Path) -> Result<Self, CacheError> {
+        let parent = root.join("tmp");
         create_folder(&parent)?;
         let folder = tempfile::Builder::new()
             .prefix(&format!("{}-", std::process::id()))
@@ -45,10 +54,32 @@ impl Staging {
             .tempdir_in(&parent)
             .map_err(CacheError::io("make a folder in", &parent))?
             .keep();
+        // A command may change its folder, so every path that it is told is absolute.
+        let folder = fs::canonicalize(&folder).map_err(CacheError::io("find", &folder))?;
         let path = folder.join(LOCK);
         let lock = File::create(&path).map_err(CacheError::io("create", &path))?;
         lock.lock().map_err(CacheError::io("lock", &path))?;
-        Ok(Self { cache: cache.clone(), folder, next: AtomicU64::new(0), _lock: lock })
+        Ok(Self { folder, next: AtomicU64::new(0), lock })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Nothing here was published; what can't be removed now is swept later.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Staging {
+    pub(crate) fn new(cache: &Cache) -> Result<Self, CacheError> {
+        let mut shared = cache.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = match &*shared {
+            Some(writer) => Arc::clone(writer),
+            None => Arc::clone(shared.insert(Arc::new(Writer::new(&cache.root)?))),
+        };
+        drop(shared);
+        let number = writer.next.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { cache: cache.clone(), writer, number, next: AtomicU64::new(0) })
     }
 
     /// Removes the folders of writers that are no more.
@@ -73,7 +104,19 @@ impl Staging {
 
     /// A path for a new file or folder of the writer's own.
     pub(crate) fn fresh(&self) -> PathBuf {
-        self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+        self.path(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.writer.folder.join(format!("{}-{number}", self.number))
+    }
+
+    /// Makes everything durable that was written to the file system of the cache.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::fs::syncfs(&self.writer.lock)?);
+        #[cfg(not(target_os = "linux"))]
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Stages `bytes`.
@@ -91,55 +134,13 @@ impl Staging {
         Ok(StagedWriter { file, out, hasher: blake3::Hasher::new(), size: 0 })
     }
 
-    /// Publishes staged files as blobs: durable and complete when this returns.
-    pub(crate) fn publish(&self, staged: &[Staged]) -> Result<(), CacheError> {
-        let folders: Vec<PathBuf> = staged
-            .par_iter()
-            .map(|staged| {
-                let target = self.cache.blob_path(staged.blob);
-                let folder = target.parent().unwrap_or(&self.cache.root).to_owned();
-                create_folder(&folder)?;
-                if fs::metadata(&target).is_ok_and(|meta| meta.len() == staged.size) {
-                    fs::remove_file(&staged.file)
-                        .map_err(CacheError::io("remove", &staged.file))?;
-                    return Ok(folder);
-                }
-                let file =
-                    File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
-                let mode = file
-                    .metadata()
-                    .map_err(CacheError::io("inspect", &staged.file))?
-                    .permissions()
-                    .mode();
-                file.set_permissions(Permissions::from_mode(mode & 0o444))
-                    .map_err(CacheError::io("protect", &staged.file))?;
-                file.sync_all().map_err(CacheError::io("sync", &staged.file))?;
-                fs::rename(&staged.file, &target).map_err(CacheError::io("publish", &target))?;
-                Ok(folder)
-            })
-            .collect::<Result<_, CacheError>>()?;
-        let folders: BTreeSet<_> = folders.into_iter().collect();
-        folders.par_iter().try_for_each(|folder| sync_folder(folder))
-    }
-
     /// Publishes `bytes` at `target` unless something stands there; says whether it did.
     pub(crate) fn publish_once(&self, target: &Path, bytes: &[u8]) -> Result<bool, CacheError> {
         let folder = target.parent().unwrap_or(&self.cache.root);
         create_folder(folder)?;
         let file = self.fresh();
         write_synced(&file, bytes)?;
-        // A hard link fails when the target is there, on every file system that has hard links.
-        let published = match fs::hard_link(&file, target) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(_) if target.exists() => false,
-            Err(_) => {
-                fs::rename(&file, target).map_err(CacheError::io("publish", target))?;
-                sync_folder(folder)?;
-                return Ok(true);
-            }
-        };
-        fs::remove_file(&file).map_err(CacheError::io("remove", &file))?;
+        let published = link_once(&file, target)?;
         sync_folder(folder)?;
         Ok(published)
     }
@@ -165,8 +166,13 @@ impl Staged {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Nothing here was published; what can't be removed now is swept later.
-        let _ = fs::remove_dir_all(&self.folder);
+        for number in 0..self.next.load(Ordering::Relaxed) {
+            let path = self.path(number);
+            // Most are gone already. What can't be removed now goes with the writer's folder.
+            if fs::remove_file(&path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
     }
 }
 
@@ -196,6 +202,20 @@ impl Write for StagedWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Gives the staged `file` its place at `target` unless something stands there; says whether it did.
+pub(super) fn link_once(file: &Path, target: &Path) -> Result<bool, CacheError> {
+    // A hard link fails when the target is there, on every file system that has hard links.
+    match fs::hard_link(file, target) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(_) if target.exists() => Ok(false),
+        Err(_) => {
+            fs::rename(file, target).map_err(CacheError::io("publish", target))?;
+            Ok(true)
+        }
     }
 }
 

@@ -64,6 +64,12 @@ fn a_killed_run_leaves_nothing_but_what_was_finished() {
     folder.write("pipeline.yaml", slow(&folder));
     let child = start(&folder);
     wait_for(&folder.path("runs"));
+    // A result is told, and kept, once it is durable: that is a few milliseconds after it is there to go on with.
+    let began = Instant::now();
+    while folder.cached("records").is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is ever published");
+        thread::sleep(Duration::from_millis(5));
+    }
     signal(&child, "-KILL");
     assert_eq!(folder.ended(child.wait_with_output().unwrap()).code, None);
     folder.write("go", "");
