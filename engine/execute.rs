@@ -222,9 +222,17 @@ fn publish(
     made: Made,
     provenance: Provenance,
 ) -> Result<BTreeMap<String, Digest>, CacheError> {
-    let bundle = bundle(made, attempt.resolved.recipe.clone(), provenance, attempt.exactness);
+    let Attempt { resolved, staging, .. } = attempt;
+    let mut bundle = bundle(made, resolved.recipe.clone(), provenance, attempt.exactness);
+    let inputs = resolved.sources.iter().map(|(name, source)| (format!("inputs.{name}"), source));
+    let files = resolved.files.iter().map(|(path, source)| (format!("files.{path}"), source));
+    for (name, source) in inputs.chain(files).filter(|(_, source)| !source.tree.is_file()) {
+        let manifest = staging.write(&source.tree.to_json())?;
+        bundle.record.sources.insert(name, (manifest.blob, manifest.size));
+        bundle.blobs.push(manifest);
+    }
     let published =
-        attempt.threads.install(|| attempt.cache.publish(attempt.staging, vec![bundle]))?;
+        attempt.threads.install(|| attempt.cache.publish(staging, vec![bundle]))?;
     Ok(published.into_iter().next().unwrap_or_default())
 }
 
@@ -247,6 +255,7 @@ pub(crate) fn bundle(
         named
     });
     let parts = made.parts.fingerprints;
-    let record = Record { format: FORMAT, recipe, outputs, parts, log, provenance };
+    let sources = BTreeMap::new();
+    let record = Record { format: FORMAT, recipe, outputs, parts, log, sources, provenance };
     Bundle { blobs, trees, record, exactness }
 }

@@ -91,6 +91,7 @@ impl<'a> States<'a> {
             outputs: BTreeMap::from([(STATE.to_owned(), tree.digest())]),
             parts: Vec::new(),
             log: None,
+            sources: BTreeMap::new(),
             provenance: self.provenance.clone(),
         };
         let fingerprint = record.recipe.fingerprint();

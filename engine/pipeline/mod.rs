@@ -38,6 +38,7 @@ pub use self::{
     suggestion::closest,
     template::{Piece, Template},
 };
+pub(crate) use self::name::{RUN_RULE, is_run_name};
 use crate::stage::{ArtifactType, Kind};
 
 /// The name of the file that [`find`] looks for.

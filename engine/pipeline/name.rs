@@ -14,6 +14,15 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// What the name of a run must look like, for messages.
+pub(crate) const RUN_RULE: &str = "a name has letters, digits, `_` and `-`, doesn't begin with `-`, is at most 64 \
+     characters long, and isn't `last`";
+
+/// Whether `text` may be the name of a run: it stands in file names, and is told from a file's path by having no dot.
+pub(crate) fn is_run_name(text: &str) -> bool {
+    is_name(text) && text != "last"
+}
+
 /// The longest name of an output, in bytes.
 const LONGEST_OUTPUT: usize = 128;
 
