@@ -203,8 +203,9 @@ impl fmt::Display for FileChanges {
 /// A value in few characters.
 fn brief(value: &Value) -> String {
     const LONGEST: usize = 48;
+    // Text may hold anything; in a sentence it stays on its line, and controls no terminal.
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.replace(char::is_control, " "),
         other => other.to_string(),
     };
     if text.chars().count() <= LONGEST {
@@ -260,7 +261,8 @@ fn readable(recipe: &Recipe) -> (Value, BTreeMap<String, Digest>) {
         return (config, BTreeMap::new());
     };
     let mut files = BTreeMap::new();
-    for (path, digest) in keys.remove("files").as_ref().and_then(Value::as_object).into_iter().flatten()
+    for (path, digest) in
+        keys.remove("files").as_ref().and_then(Value::as_object).into_iter().flatten()
     {
         if let Some(digest) = digest.as_str().and_then(|digest| digest.parse().ok()) {
             files.insert(path.clone(), digest);
@@ -377,8 +379,10 @@ mod tests {
             };
             Tree::new(files.iter().map(entry).collect()).unwrap()
         };
-        let old = tree(&[("f/zarr.json", b"1"), ("f/c/0/0", b"a"), ("f/c/1/0", b"b"), ("x/c/0", b"1")]);
-        let new = tree(&[("f/zarr.json", b"1"), ("f/c/0/0", b"b"), ("f/c/2/0", b"b"), ("x/c/0", b"2")]);
+        let old =
+            tree(&[("f/zarr.json", b"1"), ("f/c/0/0", b"a"), ("f/c/1/0", b"b"), ("x/c/0", b"1")]);
+        let new =
+            tree(&[("f/zarr.json", b"1"), ("f/c/0/0", b"b"), ("f/c/2/0", b"b"), ("x/c/0", b"2")]);
         let changes = FileChanges::between(&old, &new).unwrap();
         assert_eq!(changes.to_string(), "chunk 0/0 of f, x/c/0, chunk 2/0 of f added and 1 more");
         assert_eq!((changes.count(), changes.removed.as_slice()), (4, &["f/c/1/0".to_owned()][..]));

@@ -198,9 +198,15 @@ mod tests {
             let found = find_run(&entries, word).unwrap();
             entries.iter().position(|entry| entry == found).unwrap()
         };
-        for (word, expected) in
-            [("last", 0), ("~0", 0), ("last~0", 0), ("~1", 1), ("last~2", 2), ("abc", 0), ("first", 2)]
-        {
+        for (word, expected) in [
+            ("last", 0),
+            ("~0", 0),
+            ("last~0", 0),
+            ("~1", 1),
+            ("last~2", 2),
+            ("abc", 0),
+            ("first", 2),
+        ] {
             assert_eq!(place(word), expected, "{word}");
         }
         assert_eq!(place(&entries[1].id), 1);

@@ -18,7 +18,7 @@ use walkdir::WalkDir;
 use crate::{
     cache::{Cache, CacheError, Flaw},
     digest::Digest,
-    pipeline::Pipeline,
+    pipeline::{Pipeline, is_name, is_output_name},
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
     stage::Format,
@@ -43,6 +43,9 @@ pub enum OutError {
     /// The cache can't be read.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// What is to stand in the folder has a name that no stage or output can have.
+    #[error("`{0}` is no name of a stage's output")]
+    Name(String),
     /// An output is no longer in the cache.
     #[error("`{stage}.{output}` is no longer in the cache: {flaw}")]
     Gone {
@@ -148,19 +151,20 @@ impl OutFolder {
     /// Makes the folder show `wanted`, all of it or nothing. Gives what had been edited, and was kept aside.
     ///
     /// # Errors
-    /// When an output isn't in the cache, or can't be placed; then the folder is as it was.
+    /// When an output isn't in the cache, or can't be placed; then the folder is as it was. Also when a name would lead
+    /// out of it: what was read from a cache may hold anything.
     pub fn restore(&self, cache: &Cache, wanted: &[Wanted]) -> Result<Vec<Kept>, OutError> {
+        for Wanted { stage, output, .. } in wanted {
+            if !is_name(stage) || !is_output_name(output) {
+                return Err(OutError::Name(format!("{stage}.{output}")));
+            }
+        }
         self.show(cache, wanted, true)
     }
 
     /// Puts the outputs that don't stand there yet in a fresh folder first, and then each in its place. Unless `strict`,
     /// one that isn't in the cache only goes from its place.
-    fn show(
-        &self,
-        cache: &Cache,
-        wanted: &[Wanted],
-        strict: bool,
-    ) -> Result<Vec<Kept>, OutError> {
+    fn show(&self, cache: &Cache, wanted: &[Wanted], strict: bool) -> Result<Vec<Kept>, OutError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -177,7 +181,8 @@ impl OutFolder {
             let path = self.path(&wanted.stage, &wanted.output);
             let found = look(&path)?;
             let before = placed.0.get(&key);
-            let is = |before: &PlacedOutput| before.digest == wanted.digest && before.files == found;
+            let is =
+                |before: &PlacedOutput| before.digest == wanted.digest && before.files == found;
             if before.is_some_and(is) {
                 continue;
             }

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::{
     cache::{
-        Cache, CacheError, Lease, LeaseError, Record, RunFailure, RunFile, Runs, Staging, StageRun,
+        Cache, CacheError, Lease, LeaseError, Record, RunFailure, RunFile, Runs, StageRun, Staging,
     },
     digest::{Digest, Fingerprint},
     events::{Event, Observer},

@@ -9,14 +9,12 @@ use crate::cache::RunFile;
 /// The trace of the run called `label`: an event for each stage that a worker took, on that worker's line.
 pub fn trace(label: &str, run: &RunFile) -> Value {
     const PROCESS: u32 = 1;
-    let meta = |name: &str, worker: usize, value: String| {
-        json!({ "name": name, "ph": "M", "pid": PROCESS, "tid": worker, "args": { "name": value } })
-    };
+    let meta = |name: &str, worker: usize, value: String| json!({ "name": name, "ph": "M", "pid": PROCESS, "tid": worker, "args": { "name": value } });
     let mut events = vec![meta("process_name", 0, format!("run {label} on {}", run.host))];
     let workers: BTreeSet<usize> = run.stages.iter().filter_map(|stage| stage.worker).collect();
-    events.extend(workers.iter().map(|worker| {
-        meta("thread_name", *worker, format!("worker {worker}"))
-    }));
+    events.extend(
+        workers.iter().map(|worker| meta("thread_name", *worker, format!("worker {worker}"))),
+    );
     for stage in &run.stages {
         let Some(worker) = stage.worker else { continue };
         let mut arguments = json!({

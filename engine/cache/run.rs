@@ -212,7 +212,7 @@ impl Runs {
             entries.push(RunEntry {
                 id: id.to_owned(),
                 name,
-                ended: ended.to_string(),
+                ended: ended.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
                 pinned: pins.contains(&file),
                 file,
             });

@@ -31,6 +31,7 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) use self::name::{RUN_RULE, is_name, is_output_name, is_run_name};
 pub use self::{
     complaint::{Complaint, Complaints, Label, Source, Span},
     keys::{ConfigKey, config_keys},
@@ -38,7 +39,6 @@ pub use self::{
     suggestion::closest,
     template::{Piece, Template},
 };
-pub(crate) use self::name::{RUN_RULE, is_run_name};
 use crate::stage::{ArtifactType, Kind};
 
 /// The name of the file that [`find`] looks for.
