@@ -128,7 +128,8 @@ impl Attempt<'_, '_> {
             named
         });
         let parts = made.parts.fingerprints;
-        let record = Record { format: FORMAT, recipe, outputs, parts, log, provenance };
+        let sources = BTreeMap::new();
+        let record = Record { format: FORMAT, recipe, outputs, parts, log, sources, provenance };
         let (staging, exactness) = (Arc::clone(staging), self.exactness);
         Bundle { staging, blobs, trees, record, exactness, lease }
     }
@@ -166,8 +167,22 @@ pub(crate) fn execute(
     provenance.notes.clone_from(&made.notes);
     let parts = made.parts.count;
     let recipe = attempt.resolved.recipe.clone();
-    let bundle = attempt.bundle(attempt.staging, made, recipe, provenance, Some(lease));
+    let mut bundle = attempt.bundle(staging, made, recipe, provenance, Some(lease));
+    keep_sources(attempt, &mut bundle)?;
     Ok((bundle, parts))
+}
+
+/// Adds the manifests of the user's folders, so that it can be told later which of their files changed.
+fn keep_sources(attempt: &Attempt<'_, '_>, bundle: &mut Bundle) -> Result<(), CacheError> {
+    let Attempt { resolved, staging, .. } = attempt;
+    let inputs = resolved.sources.iter().map(|(name, source)| (format!("inputs.{name}"), source));
+    let files = resolved.files.iter().map(|(path, source)| (format!("files.{path}"), source));
+    for (name, source) in inputs.chain(files).filter(|(_, source)| !source.tree.is_file()) {
+        let manifest = staging.write(&source.tree.to_json())?;
+        bundle.record.sources.insert(name, (manifest.blob, manifest.size));
+        bundle.blobs.push(manifest);
+    }
+    Ok(())
 }
 
 /// Runs a built-in stage in the shape that its kind declares.

@@ -1,171 +1,198 @@
-//! Why a result isn't the one that was there before.
+//! Why a stage is executed or reused.
+//!
+//! A stage that must be executed is compared with the nearest of its earlier results: the one whose recipe has the
+//! fewest differences.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt, fs};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
-    cache::{Cache, Recipe},
-    digest::Fingerprint,
+    artifact::Tree,
+    cache::{Cache, Recipe, Record},
+    change::{Change, FileChanges, changes, sentence},
+    command,
+    digest::{Digest, Fingerprint},
+    history::{History, Past},
+    report::Outcome,
     resolve::Resolved,
 };
 
-/// One difference between two recipes.
+/// Why a stage is executed, reused, or neither yet.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "what")]
-pub enum Change {
-    /// The stage is of another kind.
-    Kind {
-        /// The kind before.
-        old: String,
-        /// The kind now.
-        new: String,
+#[serde(rename_all = "kebab-case", tag = "why")]
+pub enum Why {
+    /// The result is that of the last run.
+    Unchanged,
+    /// Another run than the last one, or somebody else, made the result.
+    Known,
+    /// The stage has no past in this workspace.
+    FirstRun {
+        /// How many runs are remembered that were not looked through, since they are too long ago.
+        unread: usize,
     },
-    /// The kind's code has another revision.
-    Revision {
-        /// The revision before.
-        old: u32,
-        /// The revision now.
-        new: u32,
+    /// The stage has results, and none for what it would be made of now.
+    Changed {
+        /// The differences from the nearest one.
+        changes: Vec<Change>,
+        /// The name or id of the newest run that had the nearest one.
+        since: String,
+        /// How the last try to make just this ended, if there was one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last: Option<Outcome>,
     },
-    /// A key of the config has another value.
-    Config {
-        /// The key, with dots between its parts.
-        key: String,
-        /// The value before, if there was one.
-        old: Option<Value>,
-        /// The value now, if there is one.
-        new: Option<Value>,
+    /// It was tried before and came to nothing.
+    Tried {
+        /// How the last try ended.
+        last: Outcome,
     },
-    /// An input has other content.
-    Input {
-        /// The input's name.
-        name: String,
+    /// It was known once.
+    Lost,
+    /// The cache's copy of the result can't be used.
+    Damaged {
+        /// What is wrong with it.
+        flaw: String,
     },
-    /// An input is new.
-    InputAdded {
-        /// The input's name.
-        name: String,
-    },
-    /// An input is no more.
-    InputRemoved {
-        /// The input's name.
-        name: String,
+    /// It depends on the outputs of a stage that must be executed first.
+    Waits {
+        /// The stage.
+        stage: String,
     },
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kind { old, new } => write!(f, "kind {old} → {new}"),
-            Self::Revision { old, new } => write!(f, "revision {old} → {new}"),
-            Self::Config { key, old, new } => match (old, new) {
-                (Some(old), Some(new)) => write!(f, "{key} {} → {}", brief(old), brief(new)),
-                (None, Some(new)) => write!(f, "{key} added: {}", brief(new)),
-                (_, None) => write!(f, "{key} removed"),
-            },
-            Self::Input { name } => write!(f, "input {name} changed"),
-            Self::InputAdded { name } => write!(f, "input {name} added"),
-            Self::InputRemoved { name } => write!(f, "input {name} removed"),
+            Self::Unchanged => f.write_str("nothing changed"),
+            Self::Known => f.write_str("the result is known"),
+            Self::FirstRun { unread: 0 } => f.write_str("first run"),
+            Self::FirstRun { .. } => f.write_str("first run for a long time"),
+            Self::Changed { changes, last, .. } => {
+                f.write_str(&sentence(changes))?;
+                last.map_or(Ok(()), |last| write!(f, "; {}", tried(last)))
+            }
+            Self::Tried { last } => f.write_str(tried(*last)),
+            Self::Lost => f.write_str("its result is no longer in the cache"),
+            Self::Damaged { flaw } => write!(f, "its result was damaged: {flaw}"),
+            Self::Waits { stage } => write!(f, "depends on `{stage}`, which has no result yet"),
         }
     }
 }
 
-/// A value in few characters.
-fn brief(value: &Value) -> String {
-    const LONGEST: usize = 48;
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    if text.chars().count() <= LONGEST {
-        return text;
-    }
-    text.chars().take(LONGEST - 1).chain(['…']).collect()
-}
-
-/// What differs between two recipes, in a fixed order.
-pub fn changes(old: &Recipe, new: &Recipe) -> Vec<Change> {
-    if old.kind != new.kind {
-        return vec![Change::Kind { old: old.kind.clone(), new: new.kind.clone() }];
-    }
-    let mut changes = Vec::new();
-    if old.revision != new.revision {
-        changes.push(Change::Revision { old: old.revision, new: new.revision });
-    }
-    compare("", Some(&old.config), Some(&new.config), &mut changes);
-    let names: BTreeSet<_> = old.inputs.keys().chain(new.inputs.keys()).collect();
-    for name in names {
-        let name = name.clone();
-        match (old.inputs.get(&name), new.inputs.get(&name)) {
-            (Some(old), Some(new)) if old == new => {}
-            (Some(_), Some(_)) => changes.push(Change::Input { name }),
-            (None, _) => changes.push(Change::InputAdded { name }),
-            (_, None) => changes.push(Change::InputRemoved { name }),
-        }
-    }
-    changes
-}
-
-fn compare(key: &str, old: Option<&Value>, new: Option<&Value>, changes: &mut Vec<Change>) {
-    if old == new {
-        return;
-    }
-    if let (Some(Value::Object(old)), Some(Value::Object(new))) = (old, new) {
-        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-        for part in keys {
-            let key = if key.is_empty() { part.clone() } else { format!("{key}.{part}") };
-            compare(&key, old.get(part), new.get(part), changes);
-        }
-        return;
-    }
-    changes.push(Change::Config { key: key.to_owned(), old: old.cloned(), new: new.cloned() });
-}
-
-/// The changes as one line.
-pub fn sentence(changes: &[Change]) -> String {
-    const MOST: usize = 4;
-    let mut parts: Vec<_> = changes.iter().take(MOST).map(ToString::to_string).collect();
-    if changes.len() > MOST {
-        parts.push(format!("{} more changes", changes.len() - MOST));
-    }
-    parts.join("; ")
+fn tried(last: Outcome) -> &'static str {
+    if last == Outcome::Failed { "its last run failed" } else { "its last run was interrupted" }
 }
 
 /// Why a stage is reused.
-pub(crate) fn why_reused(
-    last: &BTreeMap<String, Fingerprint>,
+pub(crate) fn why_reused(history: &History, name: &str, fingerprint: Fingerprint) -> Why {
+    if history.last(name) == Some(fingerprint) { Why::Unchanged } else { Why::Known }
+}
+
+/// Why a stage isn't reused: what differs from the nearest of its earlier results.
+pub(crate) fn why_executed(
+    cache: Option<&Cache>,
+    history: &History,
     name: &str,
-    fingerprint: Fingerprint,
-) -> String {
-    match last.get(name) {
-        Some(last) if *last == fingerprint => "nothing changed".to_owned(),
-        _ => "the result is known".to_owned(),
+    resolved: &Resolved,
+) -> Why {
+    let past = history.past(name);
+    let Some((cache, newest)) = cache.zip(past.first()) else {
+        return Why::FirstRun { unread: history.unread() };
+    };
+    let same = past.iter().find(|past| past.fingerprint == resolved.fingerprint);
+    let last = same.map(|past| past.outcome);
+    if matches!(last, Some(Outcome::Executed | Outcome::Reused)) {
+        return Why::Lost;
+    }
+    match nearest(cache, past, &resolved.recipe) {
+        Some((past, record, mut changes)) => {
+            let old = Trees::of_record(cache, &record);
+            let new = Trees { cache, sources: Sources::Resolved(resolved) };
+            name_files(&mut changes, &old, &new);
+            Why::Changed { changes, since: past.run.clone(), last }
+        }
+        None => match last.unwrap_or(newest.outcome) {
+            Outcome::Executed | Outcome::Reused => Why::Lost,
+            last => Why::Tried { last },
+        },
     }
 }
 
-/// Why a stage isn't reused: what differs from its last recipe.
-pub(crate) fn why_executed(
-    cache: Option<&Cache>,
-    last: &BTreeMap<String, Fingerprint>,
-    name: &str,
-    resolved: &Resolved,
-) -> String {
-    let Some((cache, fingerprint)) = cache.zip(last.get(name)) else {
-        return "first run".to_owned();
-    };
-    if *fingerprint == resolved.fingerprint {
-        return "its last run left no result".to_owned();
+/// The result among `past` whose recipe differs least from `recipe`, the newest of those that differ as little.
+fn nearest<'p>(
+    cache: &Cache,
+    past: &'p [Past],
+    recipe: &Recipe,
+) -> Option<(&'p Past, Record, Vec<Change>)> {
+    let mut best: Option<(&Past, Record, Vec<Change>)> = None;
+    for past in past {
+        // A result that was collected, or never came to be, has nothing to compare with.
+        let Ok(Some(Ok(record))) = cache.record(past.fingerprint) else { continue };
+        let changes = changes(&record.recipe, recipe);
+        if best.as_ref().is_none_or(|(_, _, least)| changes.len() < least.len()) {
+            best = Some((past, record, changes));
+        }
     }
-    let recipe = match cache.record(*fingerprint) {
-        Ok(Some(Ok(record))) => record.recipe,
-        _ => return "its last run left no result".to_owned(),
-    };
-    sentence(&changes(&recipe, &resolved.recipe))
+    best
+}
+
+/// Where the manifests of a result's inputs are.
+pub(crate) struct Trees<'a> {
+    cache: &'a Cache,
+    sources: Sources<'a>,
+}
+
+enum Sources<'a> {
+    /// A result in the cache keeps those of the user's folders.
+    Recorded(&'a BTreeMap<String, (Digest, u64)>),
+    /// The user's files were just read.
+    Resolved(&'a Resolved),
+}
+
+impl<'a> Trees<'a> {
+    pub(crate) fn of_record(cache: &'a Cache, record: &'a Record) -> Self {
+        Self { cache, sources: Sources::Recorded(&record.sources) }
+    }
+
+    /// The manifest whose content digest is `digest`: of the input or the declared file that `source` names.
+    fn tree(&self, source: &str, digest: Digest) -> Option<Tree> {
+        let from_source = match &self.sources {
+            Sources::Recorded(sources) => {
+                let manifest = |(blob, _): &(Digest, u64)| fs::read(self.cache.blob_path(*blob));
+                let json = sources.get(source).and_then(|source| manifest(source).ok());
+                json.and_then(|json| Tree::from_json(&json).ok())
+            }
+            Sources::Resolved(resolved) => {
+                let found = match source.split_once('.') {
+                    Some(("inputs", name)) => resolved.sources.get(name),
+                    Some((_, path)) => resolved.files.get(path),
+                    None => None,
+                };
+                found.map(|source| source.tree.clone())
+            }
+        };
+        from_source
+            .filter(|tree| tree.digest() == digest)
+            .or_else(|| self.cache.tree(digest).ok().and_then(Result::ok))
+    }
+}
+
+/// Adds to the changes of inputs and files which files of them changed, where both manifests are there.
+pub(crate) fn name_files(changes: &mut [Change], old_trees: &Trees<'_>, new_trees: &Trees<'_>) {
+    for change in changes {
+        let (source, old, new, files) = match change {
+            Change::Input { name, old, new, files } => (format!("inputs.{name}"), old, new, files),
+            Change::File { path, old, new, files } => (format!("files.{path}"), old, new, files),
+            _ => continue,
+        };
+        let trees = old_trees.tree(&source, *old).zip(new_trees.tree(&source, *new));
+        *files = trees.and_then(|(old, new)| FileChanges::between(&old, &new));
+    }
+}
+
+/// Whether `kind` is that of the user's programs.
+pub(crate) fn is_command(kind: &str) -> bool {
+    kind == command::KIND
 }
 
 /// An error and its causes, from the outermost, in one line.
@@ -180,26 +207,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::digest::Digest;
-
-    fn recipe(config: Value, input: &[u8]) -> Recipe {
-        let inputs = [("spectra".to_owned(), Digest::of(input))].into();
-        Recipe { kind: "train".into(), revision: 1, config, inputs, part: None }
-    }
-
-    #[test]
-    fn the_change_is_named() {
-        let old = recipe(json!({"rate": 0.001, "loss": {"count": 1.0}}), b"a");
-        let new = recipe(json!({"rate": 0.002, "loss": {"count": 2.0, "other": true}}), b"b");
-        let line = "loss.count 1.0 → 2.0; loss.other added: true; rate 0.001 → 0.002; input spectra changed";
-        assert_eq!(sentence(&changes(&old, &new)), line);
-        assert!(changes(&old, &old).is_empty());
-    }
 }

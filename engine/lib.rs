@@ -6,20 +6,25 @@
 //! * To add a kind of stage: [`Stage`], [`Work`] and [`Registry`].
 //! * To read a pipeline: [`pipeline::load`].
 //! * To run it, or to see what would run: [`run`] and [`plan`], told by [`Event`]s.
-//! * To look at what is known: [`cache::Cache`].
+//! * To look at what is known: [`cache::Cache`], and [`cache::Runs`] for what earlier runs did.
+//! * To compare: [`compare`].
 //!
 //! The engine knows no spectra, prints nothing, and never exits.
 
 mod artifact;
 pub mod cache;
+mod change;
 mod command;
+pub mod compare;
 mod digest;
 mod encoding;
 mod events;
 mod execute;
 mod explain;
+mod history;
 mod host;
 mod mapped;
+mod numbers;
 pub mod out;
 pub mod pipeline;
 mod place;
@@ -32,14 +37,18 @@ mod schedule;
 mod source;
 mod stage;
 mod states;
+mod trace;
 mod work;
 mod zarr;
 mod zarr_store;
 
 pub use artifact::{ArtifactPath, BadPath, Entry, Tree, TreeError};
+pub use change::{Change, FileChanges, changes, sentence};
 pub use digest::{Digest, Fingerprint, NotHex};
 pub use events::{Event, Observer};
-pub use explain::{Change, changes, sentence};
+pub use explain::Why;
+pub use history::{NoRun, find_run};
+pub use numbers::{Numbers, numbers_of_run};
 pub use place::{Method, PlaceError, place};
 pub use plan::plan;
 pub use registry::Registry;
@@ -49,6 +58,7 @@ pub use stage::{
     ArtifactType, Exactness, Fault, Format, InputPort, Kind, OutputPort, RowMap, RowsFrom, Shape,
     Stage,
 };
+pub use trace::trace;
 pub use work::{
     Artifact, ArtifactError, Interrupt, Interrupted, Output, OutputFile, StageError, Work,
 };

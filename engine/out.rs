@@ -16,10 +16,9 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use crate::{
-    artifact::Tree,
-    cache::{Cache, CacheError},
+    cache::{Cache, CacheError, Flaw},
     digest::Digest,
-    pipeline::Pipeline,
+    pipeline::{Pipeline, is_name, is_output_name},
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
     stage::Format,
@@ -44,6 +43,19 @@ pub enum OutError {
     /// The cache can't be read.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// What is to stand in the folder has a name that no stage or output can have.
+    #[error("`{0}` is no name of a stage's output")]
+    Name(String),
+    /// An output is no longer in the cache.
+    #[error("`{stage}.{output}` is no longer in the cache: {flaw}")]
+    Gone {
+        /// The stage.
+        stage: String,
+        /// The output.
+        output: String,
+        /// What is wrong.
+        flaw: Flaw,
+    },
 }
 
 impl OutError {
@@ -51,6 +63,17 @@ impl OutError {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// An output that is to stand in the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The stage.
+    pub stage: String,
+    /// The output.
+    pub output: String,
+    /// Its content digest.
+    pub digest: Digest,
 }
 
 /// An output that someone had edited, and where it is now.
@@ -117,10 +140,31 @@ impl OutFolder {
                 if artifact.format != Format::Zarr
                     && let Some(digest) = stage.outputs.get(&output)
                 {
-                    wanted.push((stage.name.as_str(), output, *digest));
+                    wanted.push(Wanted { stage: stage.name.clone(), output, digest: *digest });
                 }
             }
         }
+        // They were just checked by the run; if one went meanwhile, the next run puts it back.
+        self.show(cache, &wanted, false)
+    }
+
+    /// Makes the folder show `wanted`, all of it or nothing. Gives what had been edited, and was kept aside.
+    ///
+    /// # Errors
+    /// When an output isn't in the cache, or can't be placed; then the folder is as it was. Also when a name would lead
+    /// out of it: what was read from a cache may hold anything.
+    pub fn restore(&self, cache: &Cache, wanted: &[Wanted]) -> Result<Vec<Kept>, OutError> {
+        for Wanted { stage, output, .. } in wanted {
+            if !is_name(stage) || !is_output_name(output) {
+                return Err(OutError::Name(format!("{stage}.{output}")));
+            }
+        }
+        self.show(cache, wanted, true)
+    }
+
+    /// Puts the outputs that don't stand there yet in a fresh folder first, and then each in its place. Unless `strict`,
+    /// one that isn't in the cache only goes from its place.
+    fn show(&self, cache: &Cache, wanted: &[Wanted], strict: bool) -> Result<Vec<Kept>, OutError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -131,48 +175,59 @@ impl OutFolder {
         let state_path = self.root.join(STATE);
         let read = fs::read(&state_path).ok().and_then(|json| serde_json::from_slice(&json).ok());
         let mut placed: Placed = read.unwrap_or_default();
-        let mut kept = Vec::new();
-        let mut changed = false;
-        for (stage, output, digest) in wanted {
-            let key = format!("{stage}/{output}");
-            let path = self.path(stage, &output);
+        let mut stale = Vec::new();
+        for wanted in wanted {
+            let key = format!("{}/{}", wanted.stage, wanted.output);
+            let path = self.path(&wanted.stage, &wanted.output);
             let found = look(&path)?;
             let before = placed.0.get(&key);
-            if before.is_some_and(|before| before.digest == digest && before.files == found) {
+            let is =
+                |before: &PlacedOutput| before.digest == wanted.digest && before.files == found;
+            if before.is_some_and(is) {
                 continue;
             }
-            changed = true;
             let known = |file: &_| before.is_some_and(|before| before.files.contains(file));
-            if found.iter().all(known) {
-                remove(&path)?;
-            } else {
-                kept.push(set_aside(&path)?);
-            }
-            let tree = cache.complete_tree(digest)?;
-            // Just checked by the run; if it went meanwhile, the next run puts it back.
-            let Ok(tree) = tree else { continue };
-            self.put(cache, &tree, &path)?;
-            placed.0.insert(key, PlacedOutput { digest, files: look(&path)? });
+            stale.push((wanted, key, path, !found.iter().all(known)));
         }
-        if changed {
-            let json = serde_json::to_vec(&placed)
-                .unwrap_or_else(|_| unreachable!("the state has text keys only"));
-            let fresh = self.root.join(".placed.json.new");
-            fs::write(&fresh, json).map_err(OutError::io("write", &fresh))?;
-            fs::rename(&fresh, &state_path).map_err(OutError::io("publish", &state_path))?;
+        if stale.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(kept)
-    }
-
-    /// Places `tree` at `path`, all of it or nothing.
-    fn put(&self, cache: &Cache, tree: &Tree, path: &Path) -> Result<(), OutError> {
-        let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
         let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.root);
         let fresh = fresh.map_err(OutError::io("make a folder in", &self.root))?;
-        let target = fresh.path().join("new");
-        place(cache, tree, &target, Method::Copy)?;
-        fs::rename(&target, path).map_err(OutError::io("publish", path))
+        let mut ready = Vec::with_capacity(stale.len());
+        for (number, (wanted, ..)) in stale.iter().enumerate() {
+            let target = fresh.path().join(number.to_string());
+            match cache.complete_tree(wanted.digest)? {
+                Ok(tree) => {
+                    place(cache, &tree, &target, Method::Copy)?;
+                    ready.push(Some(target));
+                }
+                Err(flaw) if strict => {
+                    let (stage, output) = (wanted.stage.clone(), wanted.output.clone());
+                    return Err(OutError::Gone { stage, output, flaw });
+                }
+                Err(_) => ready.push(None),
+            }
+        }
+        let mut kept = Vec::new();
+        for ((wanted, key, path, edited), ready) in stale.into_iter().zip(ready) {
+            if edited {
+                kept.push(set_aside(&path)?);
+            } else {
+                remove(&path)?;
+            }
+            let Some(ready) = ready else { continue };
+            let folder = path.parent().unwrap_or(&self.root);
+            fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
+            fs::rename(&ready, &path).map_err(OutError::io("publish", &path))?;
+            placed.0.insert(key, PlacedOutput { digest: wanted.digest, files: look(&path)? });
+        }
+        let json = serde_json::to_vec(&placed)
+            .unwrap_or_else(|_| unreachable!("the state has text keys only"));
+        let fresh = self.root.join(".placed.json.new");
+        fs::write(&fresh, json).map_err(OutError::io("write", &fresh))?;
+        fs::rename(&fresh, &state_path).map_err(OutError::io("publish", &state_path))?;
+        Ok(kept)
     }
 }
 

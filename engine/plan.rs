@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, Recipe},
     digest::Digest,
-    explain::{chain, why_executed, why_reused},
+    explain::{Why, chain, why_executed, why_reused},
+    history::History,
     pipeline::{Input, Pipeline},
     report::{Failure, Outcome, RunReport, StageReport},
     resolve::{Known, ResolveError, look_up, resolve},
-    schedule::{RUNS_BACK, RunError, needed},
+    schedule::{RunError, needed},
 };
 
 /// Says what [`run`](crate::run) would do, doing nothing. Without a cache, nothing is known.
@@ -21,12 +22,19 @@ pub fn plan(
     cache: Option<&Cache>,
     targets: &[String],
 ) -> Result<RunReport, RunError> {
+    plan_with(pipeline, cache, targets, |_, _| ())
+}
+
+/// Plans, and gives `see` the recipe of each stage, by its number, that is known so far.
+pub(crate) fn plan_with(
+    pipeline: &Pipeline,
+    cache: Option<&Cache>,
+    targets: &[String],
+    mut see: impl FnMut(usize, Recipe),
+) -> Result<RunReport, RunError> {
     let began = Instant::now();
     let wanted = needed(pipeline, targets)?;
-    let last = match cache {
-        Some(cache) => cache.runs(&pipeline.file).last_fingerprints(RUNS_BACK)?,
-        None => BTreeMap::new(),
-    };
+    let history = History::open(cache, pipeline, &wanted)?;
     let mut outputs: BTreeMap<usize, BTreeMap<String, Digest>> = BTreeMap::new();
     let mut stages = Vec::new();
     for &index in &wanted {
@@ -37,8 +45,7 @@ pub fn plan(
             _ => None,
         });
         if let Some(stage) = waits {
-            report.reason =
-                format!("depends on `{}`, which has no result yet", pipeline.stages[stage].name);
+            report.explain(Why::Waits { stage: pipeline.stages[stage].name.clone() });
             stages.push(report);
             continue;
         }
@@ -58,19 +65,20 @@ pub fn plan(
                 match known {
                     Known::Complete(record) => {
                         report.outcome = Outcome::WouldReuse;
-                        report.reason = why_reused(&last, &node.name, resolved.fingerprint);
+                        report.explain(why_reused(&history, &node.name, resolved.fingerprint));
                         report.outputs = record.outputs.clone();
                         outputs.insert(index, record.outputs);
                     }
                     Known::Nothing => {
                         report.outcome = Outcome::WouldExecute;
-                        report.reason = why_executed(cache, &last, &node.name, &resolved);
+                        report.explain(why_executed(cache, &history, &node.name, &resolved));
                     }
                     Known::Broken(flaw) => {
                         report.outcome = Outcome::WouldExecute;
-                        report.reason = format!("its result was damaged: {flaw}");
+                        report.explain(Why::Damaged { flaw: flaw.to_string() });
                     }
                 }
+                see(index, resolved.recipe);
             }
         }
         stages.push(report);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::{Digest, Fingerprint},
-    explain::chain,
+    explain::{Why, chain},
 };
 
 /// How a stage ended, or would end.
@@ -85,8 +85,17 @@ pub struct StageReport {
     pub fingerprint: Option<Fingerprint>,
     /// Why it was executed, reused or skipped.
     pub reason: String,
+    /// The reason in its parts, where it has some.
+    #[serde(skip)]
+    pub why: Option<Why>,
+    /// When it began, in seconds from the beginning of the run.
+    #[serde(skip)]
+    pub began: f64,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// The worker that took it, counted from 0.
+    #[serde(skip)]
+    pub worker: Option<usize>,
     /// The content digest of each output.
     pub outputs: BTreeMap<String, Digest>,
     /// The parts that it was put together from, when it was executed in parts.
@@ -99,17 +108,26 @@ pub struct StageReport {
 
 impl StageReport {
     /// The report of a stage of which only the outcome is known.
-    pub(crate) fn new(name: &str, outcome: Outcome) -> Self {
+    pub fn new(name: &str, outcome: Outcome) -> Self {
         Self {
             name: name.to_owned(),
             outcome,
             fingerprint: None,
             reason: String::new(),
+            why: None,
+            began: 0.0,
             seconds: 0.0,
+            worker: None,
             outputs: BTreeMap::new(),
             parts: None,
             error: None,
         }
+    }
+
+    /// Gives the reason, whole and in its parts.
+    pub(crate) fn explain(&mut self, why: Why) {
+        self.reason = why.to_string();
+        self.why = Some(why);
     }
 }
 

@@ -70,6 +70,19 @@ pub(crate) fn resolve(
         };
         inputs.insert(name.clone(), digest);
     }
+    let (mut recipe, files) = own(node)?;
+    recipe.inputs = inputs;
+    let fingerprint = recipe.fingerprint();
+    Ok(Resolved { recipe, fingerprint, sources, files })
+}
+
+/// The recipe of `node` as far as it says itself, without the contents of its inputs.
+pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
+    own(node).map(|(recipe, _)| recipe)
+}
+
+/// The recipe without inputs, and the user's files that a command works with.
+fn own(node: &StageNode) -> Result<(Recipe, BTreeMap<String, Source>), ResolveError> {
     let mut files = BTreeMap::new();
     let (kind, revision, config) = match &node.task {
         Task::Kind { kind, config } => (kind.name(), kind.revision(), config.clone()),
@@ -85,9 +98,8 @@ pub(crate) fn resolve(
             (command::KIND, command::REVISION, command::canonical(command, &files))
         }
     };
-    let recipe = Recipe { kind: kind.to_owned(), revision, config, inputs, part: None };
-    let fingerprint = recipe.fingerprint();
-    Ok(Resolved { recipe, fingerprint, sources, files })
+    let kind = kind.to_owned();
+    Ok((Recipe { kind, revision, config, inputs: BTreeMap::new(), part: None }, files))
 }
 
 /// The class of exactness of a stage. A command promises nothing more than that its first result will do.

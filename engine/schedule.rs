@@ -15,14 +15,15 @@ use thiserror::Error;
 
 use crate::{
     cache::{
-        Bundle, Cache, CacheError, Lease, LeaseError, Publication, Publisher, Record, RunFile,
-        Runs, Staging,
+        Bundle, Cache, CacheError, Lease, LeaseError, Publication, Publisher, Record, RunFailure,
+        RunFile, Runs, StageRun, Staging,
     },
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
     execute::{Attempt, execute},
-    explain::{chain, why_executed, why_reused},
-    pipeline::{Input, Pipeline},
+    explain::{Why, chain, why_executed, why_reused},
+    history::History,
+    pipeline::{Input, Pipeline, RUN_RULE, is_run_name},
     report::{Failure, Outcome, PartCount, RunReport, StageReport},
     resolve::{Known, ResolveError, Resolved, exactness, look_up, resolve},
     work::Interrupt,
@@ -37,6 +38,8 @@ pub struct RunOptions {
     pub jobs: usize,
     /// Whether to go on, after a failure, with what doesn't depend on it.
     pub keep_going: bool,
+    /// The name under which the run is remembered.
+    pub name: Option<String>,
 }
 
 /// What keeps a run from being tried at all.
@@ -50,6 +53,22 @@ pub enum RunError {
         /// The names that there are.
         known: Vec<String>,
     },
+    /// No run can have such a name.
+    #[error("`{name}` is no name for a run: {RUN_RULE}")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// An earlier run has the name.
+    #[error("the run {id}, which ended {ended}, is called `{name}` already")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The run's id.
+        id: String,
+        /// When it ended, UTC.
+        ended: String,
+    },
     /// The cache can't be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -62,9 +81,6 @@ pub enum RunError {
         source: rayon::ThreadPoolBuildError,
     },
 }
-
-/// How many earlier runs are looked through for a stage's last recipe.
-pub(crate) const RUNS_BACK: usize = 20;
 
 /// Runs the stages wanted, and those that they need.
 ///
@@ -82,7 +98,10 @@ pub fn run(
     let wanted = needed(pipeline, &options.targets)?;
     Staging::sweep(cache);
     let runs = cache.runs(&pipeline.file);
-    let last = runs.last_fingerprints(RUNS_BACK)?;
+    if let Some(name) = &options.name {
+        check_name(&runs, name)?;
+    }
+    let history = History::open(Some(cache), pipeline, &wanted)?;
     let jobs = options.jobs.max(1);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).stack_size(8 << 20).build();
     let threads = threads.map_err(|source| RunError::Threads { jobs, source })?;
@@ -94,7 +113,8 @@ pub fn run(
         cache,
         observer,
         interrupt,
-        last,
+        history,
+        began,
         threads,
         keep_going: options.keep_going,
         state: Mutex::new(State::new(pipeline, &wanted)),
@@ -104,8 +124,9 @@ pub fn run(
     thread::scope(|scope| {
         scope.spawn(|| publisher.serve());
         thread::scope(|scope| {
-            for _ in 0..jobs.min(wanted.len()) {
-                scope.spawn(|| run.work(&publisher));
+            for worker in 0..jobs.min(wanted.len()) {
+                let (run, publisher) = (&run, &publisher);
+                scope.spawn(move || run.work(worker, publisher));
             }
         });
         publisher.close();
@@ -114,7 +135,7 @@ pub fn run(
     drop(publisher);
     let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let report = state.report(pipeline, &wanted, observer, began, interrupt.is_requested());
-    if let Err(error) = remember(&runs, pipeline, &report, started) {
+    if let Err(error) = remember(&runs, pipeline, options, &report, started) {
         // The results are there, or are told in the report: a cache that takes no writes can still be read.
         let message = format!("the run can't be remembered: {}", chain(&error));
         observer.event(&Event::Notice { message: &message });
@@ -144,25 +165,70 @@ pub(crate) fn needed(pipeline: &Pipeline, targets: &[String]) -> Result<Vec<usiz
     Ok(pipeline.order.iter().copied().filter(|index| wanted.contains(index)).collect())
 }
 
+/// Checks that a run can be called `name`. One that didn't end well gives its name up to the next try.
+fn check_name(runs: &Runs, name: &str) -> Result<(), RunError> {
+    if !is_run_name(name) {
+        return Err(RunError::Name { name: name.to_owned() });
+    }
+    let entries = runs.entries()?;
+    let bearer = entries.iter().find(|entry| entry.name.as_deref() == Some(name));
+    match bearer {
+        // What can't be read is no reason to give the name away.
+        Some(entry) if runs.read(entry).map_or(true, |run| run.ok) => Err(RunError::NameTaken {
+            name: name.to_owned(),
+            id: entry.id.clone(),
+            ended: entry.ended.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn remember(
     runs: &Runs,
     pipeline: &Pipeline,
+    options: &RunOptions,
     report: &RunReport,
     started: jiff::Timestamp,
 ) -> Result<(), CacheError> {
-    runs.add(&RunFile {
+    let micros = |seconds: f64| (seconds * 1e6) as u64;
+    let mut logs = BTreeMap::new();
+    let mut stages = Vec::with_capacity(report.stages.len());
+    for stage in &report.stages {
+        if let Some(log) = stage.error.as_ref().and_then(|error| error.log.as_deref()) {
+            logs.insert(stage.name.as_str(), log);
+        }
+        let failure = |error: &Failure| RunFailure {
+            message: error.message.clone(),
+            system: error.system,
+            log: None,
+        };
+        stages.push(StageRun {
+            name: stage.name.clone(),
+            outcome: stage.outcome,
+            reason: stage.reason.clone(),
+            fingerprint: stage.fingerprint,
+            outputs: stage.outputs.clone(),
+            began: micros(stage.began),
+            took: micros(stage.seconds),
+            worker: stage.worker,
+            error: stage.error.as_ref().map(failure),
+        });
+    }
+    let mut file = RunFile {
         format: crate::cache::FORMAT,
+        name: options.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         started: started.to_string(),
         host: crate::host::name().to_owned(),
         pipeline: pipeline.file.clone(),
+        targets: options.targets.clone(),
         ok: report.ok,
+        interrupted: report.interrupted,
         seconds: report.seconds,
-        stages: report
-            .stages
-            .iter()
-            .map(|stage| (stage.name.clone(), (stage.outcome.word().to_owned(), stage.fingerprint)))
-            .collect(),
-    })
+        stages,
+    };
+    runs.add(&mut file, &logs)?;
+    Ok(())
 }
 
 /// What the workers share.
@@ -291,7 +357,8 @@ struct Run<'a> {
     cache: &'a Cache,
     observer: &'a dyn Observer,
     interrupt: &'a Interrupt,
-    last: BTreeMap<String, Fingerprint>,
+    history: History,
+    began: Instant,
     threads: rayon::ThreadPool,
     keep_going: bool,
     state: Mutex<State>,
@@ -318,7 +385,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes ready stages until there are none and none will come.
-    fn work<'r>(&'r self, publisher: &Publisher<'r>) {
+    fn work<'r>(&'r self, worker: usize, publisher: &Publisher<'r>) {
         loop {
             let mut state = self.lock();
             let stage = loop {
@@ -336,10 +403,11 @@ impl<'a> Run<'a> {
             state.running += 1;
             drop(state);
             // A stage that panics must end like one that fails: the others wait for its end.
+            let began = self.began.elapsed();
             let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 self.stage(stage, publisher)
             }));
-            let (report, bundle) = tried.unwrap_or_else(|panic| {
+            let (mut report, bundle) = tried.unwrap_or_else(|panic| {
                 let mut report =
                     StageReport::new(&self.pipeline.stages[stage].name, Outcome::Failed);
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -349,6 +417,9 @@ impl<'a> Run<'a> {
                 report.error = Some(Failure { message, log: None, system: false });
                 (report, None)
             });
+            report.began = began.as_secs_f64();
+            report.seconds = (self.began.elapsed() - began).as_secs_f64();
+            report.worker = Some(worker);
             match bundle {
                 Some(bundle) => self.publish(publisher, stage, report, *bundle),
                 None => self.end(stage, report),
@@ -398,7 +469,6 @@ impl<'a> Run<'a> {
 
     /// What became of a stage; what is to be published before it has ended comes with it.
     fn stage(&self, index: usize, publisher: &Publisher<'_>) -> (StageReport, Option<Box<Bundle>>) {
-        let began = Instant::now();
         let node = &self.pipeline.stages[index];
         let before: BTreeMap<usize, _> = {
             let state = self.lock();
@@ -441,7 +511,6 @@ impl<'a> Run<'a> {
                 "the run was stopped".clone_into(&mut report.reason);
             }
         }
-        report.seconds = began.elapsed().as_secs_f64();
         (report, made)
     }
 
@@ -458,8 +527,8 @@ impl<'a> Run<'a> {
         let mut damage = None;
         match look_up(self.cache, resolved.fingerprint)? {
             Known::Complete(record) => {
-                let reason = why_reused(&self.last, &node.name, resolved.fingerprint);
-                return Ok(End::Known { record, reason });
+                let why = why_reused(&self.history, &node.name, resolved.fingerprint);
+                return Ok(End::Known { record, reason: why.to_string() });
             }
             Known::Nothing => {}
             Known::Broken(flaw) => damage = Some(flaw),
@@ -477,10 +546,11 @@ impl<'a> Run<'a> {
                 damage = Some(flaw);
             }
         }
-        let reason = match &damage {
-            Some(flaw) => format!("its result was damaged: {flaw}"),
-            None => why_executed(Some(self.cache), &self.last, &node.name, resolved),
+        let why = match &damage {
+            Some(flaw) => Why::Damaged { flaw: flaw.to_string() },
+            None => why_executed(Some(self.cache), &self.history, &node.name, resolved),
         };
+        let reason = why.to_string();
         self.observer.event(&Event::Started { stage: &node.name, reason: &reason });
         let staging = Arc::new(Staging::new(self.cache)?);
         let attempt = Attempt {

@@ -7,7 +7,7 @@
 //! trees/ab/cdef….json    an artifact's manifest, named by its content digest
 //! records/ab/cdef….json  the outputs under a fingerprint, and how they came to be
 //! leases/…               who is computing which fingerprint now
-//! runs/WORKSPACE/…       what each run did
+//! runs/WORKSPACE/…       what each run did, and which runs are pinned
 //! tmp/…                  files being written, a folder a writer
 //! quarantine/…           what was found broken
 //! ```
@@ -38,7 +38,7 @@ pub use self::{
     blob::Flaw,
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Publication, Recipe, Record},
-    run::{RunFile, Runs},
+    run::{RunEntry, RunFailure, RunFile, Runs, StageRun},
 };
 use self::{pending::Pending, staging::Writer};
 pub(crate) use self::{
@@ -77,6 +77,14 @@ pub enum CacheError {
     /// Two computations of one fingerprint differ, though the stage is exact.
     #[error(transparent)]
     Conflict(Box<Conflict>),
+    /// The file of a run can't be understood.
+    #[error("`{}` does not tell what a run did: {why}", path.display())]
+    Run {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// A reproducibility conflict: two computations of one fingerprint differ, though the stage is exact.

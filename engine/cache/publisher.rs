@@ -506,6 +506,7 @@ mod tests {
             recipe,
             outputs: outputs.collect(),
             parts: Vec::new(),
+            sources: std::collections::BTreeMap::default(),
             log: None,
             provenance,
         };

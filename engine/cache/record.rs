@@ -112,6 +112,10 @@ pub struct Record {
     pub parts: Vec<Fingerprint>,
     /// The blob with what a command printed, and its size.
     pub log: Option<(Digest, u64)>,
+    /// The user's folders that it was made from: the blob with the manifest of each, and its size, by `inputs.NAME` and
+    /// `files.PATH`. They tell later which files of a folder changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, (Digest, u64)>,
     /// How it came to be.
     pub provenance: Provenance,
 }

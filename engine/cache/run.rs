@@ -1,6 +1,7 @@
 //! What each run did, kept by workspace.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
@@ -8,8 +9,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cache, CacheError, Staging};
-use crate::digest::Fingerprint;
+use super::{Cache, CacheError, FORMAT, Staging};
+use crate::{
+    digest::{Digest, Fingerprint},
+    report::Outcome,
+};
 
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,21 +21,118 @@ use crate::digest::Fingerprint;
 pub struct RunFile {
     /// The version of this format.
     pub format: u32,
+    /// The name that the user gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version of pipe.
+    pub version: String,
     /// When it began, UTC.
     pub started: String,
     /// The machine.
     pub host: String,
     /// The pipeline's file.
     pub pipeline: PathBuf,
+    /// The stages asked for; all of them when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
     /// Whether every stage ended well.
     pub ok: bool,
+    /// Whether it was told to stop before it was done.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub interrupted: bool,
     /// How long it took, in seconds.
     pub seconds: f64,
-    /// How each stage ended and under which fingerprint, by name.
-    pub stages: BTreeMap<String, (String, Option<Fingerprint>)>,
+    /// The stages, in the order of the pipeline.
+    pub stages: Vec<StageRun>,
+}
+
+/// What one run did with one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRun {
+    /// The stage's name.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was executed, reused or skipped.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The name of its result, when that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// The content digest of each output.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Digest>,
+    /// When it began, in microseconds from the beginning of the run.
+    #[serde(default)]
+    pub began: u64,
+    /// How long it took, in microseconds.
+    #[serde(default)]
+    pub took: u64,
+    /// The worker that took it, counted from 0. None when nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<usize>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RunFailure>,
+}
+
+/// Why a stage failed in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFailure {
+    /// What went wrong, with its causes.
+    pub message: String,
+    /// Whether the cache or the system failed rather than the stage.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub system: bool,
+    /// The blob with what a command printed, and its size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<(Digest, u64)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl RunFile {
+    /// The stage called `name`.
+    pub fn stage(&self, name: &str) -> Option<&StageRun> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// How many stages ended in `outcome`.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.stages.iter().filter(|stage| stage.outcome == outcome).count()
+    }
+}
+
+/// A run in the list of runs, whose file isn't read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEntry {
+    /// What names it: eight hexadecimal digits.
+    pub id: String,
+    /// The name that the user gave it, unless a newer run bears it.
+    pub name: Option<String>,
+    /// When it ended, UTC.
+    pub ended: String,
+    /// Whether it is kept whatever is collected.
+    pub pinned: bool,
+    file: PathBuf,
+}
+
+impl RunEntry {
+    /// Its name if it has one, else its id.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
 }
 
 /// The runs of one workspace: a pipeline's file at its place.
+///
+/// The file of a run is called `TIME-ID.json` or `TIME-ID-NAME.json`, so that a list of the names tells the order, the
+/// ids and the names. A pinned run has an empty file beside it that ends in `.pin` instead.
 #[derive(Debug, Clone)]
 pub struct Runs {
     cache: Cache,
@@ -49,59 +150,227 @@ impl Cache {
 }
 
 impl Runs {
-    /// Adds a run.
+    /// Adds a run, and gives the id under which it is known from now on. What commands printed before they failed is
+    /// given in `logs`, by stage, and kept with it.
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn add(&self, run: &RunFile) -> Result<(), CacheError> {
-        let json = serde_json::to_vec_pretty(run)
-            .unwrap_or_else(|_| unreachable!("a run has text keys only"));
+    pub(crate) fn add(
+        &self,
+        run: &mut RunFile,
+        logs: &BTreeMap<&str, &str>,
+    ) -> Result<String, CacheError> {
         let staging = Staging::new(&self.cache)?;
+        for stage in &mut run.stages {
+            if let (Some(error), Some(log)) = (&mut stage.error, logs.get(stage.name.as_str())) {
+                let blob = Digest::of(log.as_bytes());
+                staging.publish_once(&self.cache.published_path(blob), log.as_bytes())?;
+                error.log = Some((blob, log.len() as u64));
+            }
+        }
+        let json =
+            serde_json::to_vec(run).unwrap_or_else(|_| unreachable!("a run has text keys only"));
         let mut stamp = jiff::Timestamp::now().as_nanosecond();
-        // Two runs that end in the same nanosecond must not share a name.
-        while !staging.publish_once(&self.folder.join(format!("{stamp:020}.json")), &json)? {
+        loop {
+            let origin = format!("{stamp} {} {}", std::process::id(), run.host);
+            let id = blake3::hash(origin.as_bytes()).to_hex()[..8].to_owned();
+            let name = run.name.as_ref().map(|name| format!("-{name}")).unwrap_or_default();
+            let file = self.folder.join(format!("{stamp:020}-{id}{name}.json"));
+            if staging.publish_once(&file, &json)? {
+                return Ok(id);
+            }
+            // Two runs that end in the same nanosecond must not share a file.
             stamp += 1;
         }
-        Ok(())
     }
 
-    /// The runs' files, newest first.
-    fn files(&self) -> Result<Vec<PathBuf>, CacheError> {
+    /// The runs, newest first.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub fn entries(&self) -> Result<Vec<RunEntry>, CacheError> {
+        let mut pins = std::collections::BTreeSet::new();
+        let mut stems = Vec::new();
+        for path in self.paths()? {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("json") => stems.push(path),
+                Some("pin") => _ = pins.insert(path.with_extension("json")),
+                _ => {}
+            }
+        }
+        stems.sort_unstable_by(|a, b| b.cmp(a));
+        let mut names = std::collections::BTreeSet::new();
+        let mut entries = Vec::with_capacity(stems.len());
+        for file in stems {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let mut parts = stem.splitn(3, '-');
+            let stamp = parts.next().and_then(|stamp| stamp.parse().ok());
+            let ended = stamp.and_then(|stamp| jiff::Timestamp::from_nanosecond(stamp).ok());
+            let Some((ended, id)) = ended.zip(parts.next()) else { continue };
+            let name = parts.next().map(str::to_owned);
+            let name = name.filter(|name| names.insert(name.clone()));
+            entries.push(RunEntry {
+                id: id.to_owned(),
+                name,
+                ended: ended.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                pinned: pins.contains(&file),
+                file,
+            });
+        }
+        Ok(entries)
+    }
+
+    fn paths(&self) -> Result<Vec<PathBuf>, CacheError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(CacheError::io("list", &self.folder)(error)),
         };
-        let mut files: Vec<_> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-            .collect();
-        files.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(files)
+        Ok(entries.flatten().map(|entry| entry.path()).collect())
     }
 
-    /// The newest fingerprint of each stage, from the newest `depth` runs.
+    /// What the run did.
     ///
     /// # Errors
-    /// When the runs can't be listed. A run that can't be read is passed over.
-    pub fn last_fingerprints(
+    /// When its file can't be read, or holds something else.
+    pub fn read(&self, entry: &RunEntry) -> Result<RunFile, CacheError> {
+        let json = fs::read(&entry.file).map_err(CacheError::io("read", &entry.file))?;
+        let why = match serde_json::from_slice::<RunFile>(&json) {
+            Ok(run) if run.format == FORMAT => return Ok(run),
+            Ok(run) => format!("its format is {}", run.format),
+            Err(error) => error.to_string(),
+        };
+        Err(CacheError::Run { path: entry.file.clone(), why })
+    }
+
+    /// The fingerprints of the stages of a run and how each ended, by name. A run that can't be read has none: it
+    /// may have been collected meanwhile.
+    pub(crate) fn read_fingerprints(
         &self,
-        depth: usize,
-    ) -> Result<BTreeMap<String, Fingerprint>, CacheError> {
-        let mut last = BTreeMap::new();
-        for file in self.files()?.into_iter().take(depth) {
-            let Some(run) =
-                fs::read(file).ok().and_then(|json| serde_json::from_slice::<RunFile>(&json).ok())
-            else {
-                continue;
-            };
-            for (name, (_, fingerprint)) in run.stages {
-                if let Some(fingerprint) = fingerprint {
-                    last.entry(name).or_insert(fingerprint);
-                }
-            }
+        entry: &RunEntry,
+    ) -> BTreeMap<String, (Fingerprint, Outcome)> {
+        #[derive(Deserialize)]
+        struct Slim<'a> {
+            format: u32,
+            #[serde(borrow)]
+            stages: Vec<SlimStage<'a>>,
         }
-        Ok(last)
+        #[derive(Deserialize)]
+        struct SlimStage<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+            outcome: Outcome,
+            fingerprint: Option<Fingerprint>,
+        }
+        let Ok(json) = fs::read(&entry.file) else { return BTreeMap::new() };
+        let read = serde_json::from_slice::<Slim<'_>>(&json).ok();
+        let stages = read.filter(|run| run.format == FORMAT).map(|run| run.stages);
+        let known = stages.into_iter().flatten().filter_map(|stage| {
+            Some((stage.name.into_owned(), (stage.fingerprint?, stage.outcome)))
+        });
+        known.collect()
+    }
+
+    /// Keeps the run and all that it names, whatever is collected. Says whether it wasn't kept already.
+    ///
+    /// # Errors
+    /// When the pin can't be written.
+    pub fn pin(&self, entry: &RunEntry) -> Result<bool, CacheError> {
+        Staging::new(&self.cache)?.publish_once(&entry.file.with_extension("pin"), b"")
+    }
+
+    /// Takes the pin off the run. Says whether there was one.
+    ///
+    /// # Errors
+    /// When the pin can't be removed.
+    pub fn unpin(&self, entry: &RunEntry) -> Result<bool, CacheError> {
+        let pin = entry.file.with_extension("pin");
+        match fs::remove_file(&pin) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(CacheError::io("remove", &pin)(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(name: Option<&str>) -> RunFile {
+        RunFile {
+            format: FORMAT,
+            name: name.map(str::to_owned),
+            version: "0".into(),
+            started: "2026-11-01T00:00:00Z".into(),
+            host: "here".into(),
+            pipeline: "/p.yaml".into(),
+            targets: Vec::new(),
+            ok: true,
+            interrupted: false,
+            seconds: 0.5,
+            stages: vec![StageRun {
+                name: "a".into(),
+                outcome: Outcome::Failed,
+                reason: "first run".into(),
+                fingerprint: Some(Fingerprint::from_bytes([1; 32])),
+                outputs: BTreeMap::new(),
+                began: 1,
+                took: 2,
+                worker: Some(0),
+                error: Some(RunFailure { message: "it broke".into(), system: false, log: None }),
+            }],
+        }
+    }
+
+    #[test]
+    fn runs_are_listed_newest_first_and_a_name_belongs_to_its_newest_bearer() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let runs = cache.runs(Path::new("/p.yaml"));
+        assert!(runs.entries().unwrap().is_empty());
+        let ids: Vec<String> = [Some("a-b"), None, Some("a-b")]
+            .into_iter()
+            .map(|name| runs.add(&mut run(name), &BTreeMap::new()).unwrap())
+            .collect();
+        let entries = runs.entries().unwrap();
+        let found: Vec<_> = entries.iter().map(|e| (e.id.clone(), e.name.as_deref())).collect();
+        let expected =
+            [(ids[2].clone(), Some("a-b")), (ids[1].clone(), None), (ids[0].clone(), None)];
+        assert_eq!(found, expected);
+        assert!(cache.runs(Path::new("/other.yaml")).entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_run_is_read_as_it_was_written_with_what_its_commands_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let runs = cache.runs(Path::new("/p.yaml"));
+        let mut written = run(None);
+        runs.add(&mut written, &BTreeMap::from([("a", "no such file")])).unwrap();
+        let entry = &runs.entries().unwrap()[0];
+        let read = runs.read(entry).unwrap();
+        assert_eq!(read, written);
+        let (blob, size) = read.stages[0].error.as_ref().unwrap().log.unwrap();
+        assert_eq!((fs::read(cache.blob_path(blob)).unwrap(), size), (b"no such file".into(), 12));
+        let fingerprint = Fingerprint::from_bytes([1; 32]);
+        assert_eq!(runs.read_fingerprints(entry)["a"], (fingerprint, Outcome::Failed));
+        fs::write(&entry.file, "{").unwrap();
+        assert!(matches!(runs.read(entry), Err(CacheError::Run { .. })));
+        assert!(runs.read_fingerprints(entry).is_empty());
+    }
+
+    #[test]
+    fn a_pin_is_a_file_beside_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let runs = cache.runs(Path::new("/p.yaml"));
+        runs.add(&mut run(Some("n")), &BTreeMap::new()).unwrap();
+        let entry = &runs.entries().unwrap()[0];
+        assert_eq!([runs.pin(entry).unwrap(), runs.pin(entry).unwrap()], [true, false]);
+        assert!(runs.entries().unwrap()[0].pinned);
+        assert!(entry.file.with_extension("pin").is_file());
+        assert_eq!([runs.unpin(entry).unwrap(), runs.unpin(entry).unwrap()], [true, false]);
+        assert!(!runs.entries().unwrap()[0].pinned);
     }
 }

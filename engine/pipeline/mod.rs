@@ -31,6 +31,7 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) use self::name::{RUN_RULE, is_name, is_output_name, is_run_name};
 pub use self::{
     complaint::{Complaint, Complaints, Label, Source, Span},
     keys::{ConfigKey, config_keys},

@@ -7,11 +7,20 @@ const LONGEST: usize = 64;
 pub(super) const RULE: &str = "a name has letters, digits, `_` and `-`, doesn't begin with `-`, and is at most 64 characters long";
 
 /// Whether `text` may be a name: it stands in file names, so it is plain.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LONGEST
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// What the name of a run must look like, for messages.
+pub(crate) const RUN_RULE: &str = "a name has letters, digits, `_` and `-`, doesn't begin with `-`, is at most 64 \
+     characters long, and isn't `last`";
+
+/// Whether `text` may be the name of a run: it stands in file names, and is told from a file's path by having no dot.
+pub(crate) fn is_run_name(text: &str) -> bool {
+    is_name(text) && text != "last"
 }
 
 /// The longest name of an output, in bytes.
@@ -23,7 +32,7 @@ pub(super) const OUTPUT_RULE: &str = "a name has letters, digits, `_`, `-` and s
 
 /// Whether `text` may be the name of a command's output: a name that may have an ending, such as `table.csv`. It can't leave
 /// its folder.
-pub(super) fn is_output_name(text: &str) -> bool {
+pub(crate) fn is_output_name(text: &str) -> bool {
     text.len() <= LONGEST_OUTPUT
         && !text.starts_with('-')
         && text.split('.').all(|word| {

@@ -131,6 +131,11 @@ impl From<RunError> for CommandError {
             RunError::NoStage { name, known } => {
                 Self::no_such("stage", &name, known.iter().map(String::as_str))
             }
+            RunError::Name { .. } => Self::wrong(error.to_string(), "nothing was run"),
+            RunError::NameTaken { .. } => Self::wrong(
+                error.to_string(),
+                "choose another name; `pipe log` lists the runs. Nothing was run",
+            ),
             other => Self::System(other.into()),
         }
     }

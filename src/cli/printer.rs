@@ -44,6 +44,13 @@ impl Printer {
         stdout.flush()
     }
 
+    /// Writes bytes as they are.
+    pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
     /// Writes a message, and a newline. Nobody can be told when stderr can't be written.
     pub(crate) fn message(self, text: impl Display) {
         let color = Self::choose(self.color, &io::stderr());

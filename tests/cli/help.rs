@@ -10,6 +10,14 @@ fn the_help_lists_the_commands_and_the_exit_codes() {
         "run",
         "plan",
         "status",
+        "why",
+        "log",
+        "diff",
+        "metrics",
+        "logs",
+        "trace",
+        "checkout",
+        "cache",
         "graph",
         "out",
         "show",
@@ -43,7 +51,10 @@ fn completions_are_scripts() {
     for shell in ["bash", "zsh", "fish"] {
         let ended = Folder::empty().pipe(&["completions", shell]);
         assert_eq!(ended.code, Some(0));
-        assert!(ended.stdout.contains("pipe"), "{shell}");
+        for word in ["why", "metrics", "checkout", "unpin", "--name"] {
+            let word = if shell == "fish" { word.trim_start_matches('-') } else { word };
+            assert!(ended.stdout.contains(word), "{shell}: {word}");
+        }
     }
 }
 

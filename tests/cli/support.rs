@@ -60,7 +60,12 @@ impl Folder {
 
     /// The program with `arguments`, not yet run: in this folder, with nothing of the tester's settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        self.program(env!("CARGO_BIN_EXE_pipe"), arguments)
+    }
+
+    /// Another program, in the same surroundings.
+    pub(crate) fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.0.path())

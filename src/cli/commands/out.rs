@@ -9,7 +9,10 @@ use std::{
 use clap::Args;
 use pipe_engine::{
     ArtifactPath, Digest, Format, Method, Outcome, Registry, RunReport, StageReport, Tree,
-    cache::Cache, out::OutFolder, place,
+    cache::Cache,
+    out::{Kept, OutFolder},
+    pipeline::Pipeline,
+    place,
 };
 
 use super::outputs::{self, FoundOutput, Outputs};
@@ -68,67 +71,98 @@ fn file(
     output: &FoundOutput,
     printer: Printer,
 ) -> Result<PathBuf, CommandError> {
-    let stage = StageReport {
-        name: outputs.stage.clone(),
-        outcome: Outcome::Reused,
-        fingerprint: None,
-        reason: String::new(),
-        seconds: 0.0,
-        outputs: BTreeMap::from([(output.name.clone(), output.digest)]),
-        parts: None,
-        error: None,
-    };
+    let mut stage = StageReport::new(&outputs.stage, Outcome::Reused);
+    stage.outputs = BTreeMap::from([(output.name.clone(), output.digest)]);
     let report = RunReport { ok: true, seconds: 0.0, stages: vec![stage], interrupted: false };
     let folder = OutFolder::of(&outputs.pipeline);
-    for kept in folder.refresh(&outputs.cache, &outputs.pipeline, &report)? {
+    tell_kept(&folder.refresh(&outputs.cache, &outputs.pipeline, &report)?, printer);
+    Ok(folder.path(&outputs.stage, &output.name))
+}
+
+/// Tells which outputs had been edited, and where they are now.
+pub(super) fn tell_kept(kept: &[Kept], printer: Printer) {
+    for kept in kept {
         printer.warning(format_args!(
             "`{}` had been edited; it is kept as `{}`",
             project::from_here(&kept.path).display(),
             project::from_here(&kept.kept).display()
         ));
     }
-    Ok(folder.path(&outputs.stage, &output.name))
 }
 
 /// Puts an array under `out`, in place of one that this command put there before and nobody edited.
 fn array(outputs: &Outputs, output: &FoundOutput) -> Result<PathBuf, CommandError> {
-    let path = OutFolder::of(&outputs.pipeline).path(&outputs.stage, &output.name);
-    let folder = outputs.pipeline.root.join("out");
-    fs::create_dir_all(&folder).map_err(CommandError::file("make the folder", &folder))?;
-    let state_path = folder.join(STATE);
-    // An unreadable state means that nothing is known to be ours.
-    let state = fs::read(&state_path).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    let mut state: BTreeMap<String, Digest> = state.unwrap_or_default();
-    let key = format!("{}/{}", outputs.stage, output.name);
-    let before = match state.get(&key) {
-        Some(&digest) => outputs.cache.tree(digest)?.ok(),
-        None => None,
+    let array = Array {
+        stage: &outputs.stage,
+        output: &output.name,
+        digest: output.digest,
+        tree: &output.tree,
     };
-    put(&outputs.cache, &output.tree, &path, before.as_ref())?;
-    state.insert(key, output.digest);
-    let json = serde_json::to_vec(&state).map_err(io::Error::from)?;
-    let fresh = folder.join(format!("{STATE}.new"));
-    fs::write(&fresh, json).map_err(CommandError::file("write", &fresh))?;
-    fs::rename(&fresh, &state_path).map_err(CommandError::file("publish", &state_path))?;
-    Ok(path)
+    array.put(&outputs.pipeline, &outputs.cache)
+}
+
+/// An array that is to stand under `out`.
+pub(super) struct Array<'a> {
+    pub(super) stage: &'a str,
+    pub(super) output: &'a str,
+    pub(super) digest: Digest,
+    pub(super) tree: &'a Tree,
+}
+
+impl Array<'_> {
+    fn key(&self) -> String {
+        format!("{}/{}", self.stage, self.output)
+    }
+
+    fn path(&self, pipeline: &Pipeline) -> PathBuf {
+        OutFolder::of(pipeline).path(self.stage, self.output)
+    }
+
+    /// Checks that nothing of the user's stands in its place.
+    pub(super) fn check(&self, pipeline: &Pipeline, cache: &Cache) -> Result<(), CommandError> {
+        let before = self.before(&read_state(pipeline), cache)?;
+        gives_way(&self.path(pipeline), self.tree, before.as_ref()).map(drop)
+    }
+
+    /// What this program put there last.
+    fn before(
+        &self,
+        state: &BTreeMap<String, Digest>,
+        cache: &Cache,
+    ) -> Result<Option<Tree>, CommandError> {
+        let digest = state.get(&self.key());
+        Ok(digest.map_or(Ok(None), |digest| cache.tree(*digest).map(Result::ok))?)
+    }
+
+    /// Puts it there, in place of one that this program put there before and nobody edited.
+    pub(super) fn put(&self, pipeline: &Pipeline, cache: &Cache) -> Result<PathBuf, CommandError> {
+        let path = self.path(pipeline);
+        let folder = pipeline.root.join("out");
+        fs::create_dir_all(&folder).map_err(CommandError::file("make the folder", &folder))?;
+        let mut state = read_state(pipeline);
+        put(cache, self.tree, &path, self.before(&state, cache)?.as_ref())?;
+        state.insert(self.key(), self.digest);
+        let json = serde_json::to_vec(&state).map_err(io::Error::from)?;
+        let state_path = folder.join(STATE);
+        let fresh = folder.join(format!("{STATE}.new"));
+        fs::write(&fresh, json).map_err(CommandError::file("write", &fresh))?;
+        fs::rename(&fresh, &state_path).map_err(CommandError::file("publish", &state_path))?;
+        Ok(path)
+    }
+}
+
+/// Which arrays were put under `out`. An unreadable state means that nothing is known to be ours.
+fn read_state(pipeline: &Pipeline) -> BTreeMap<String, Digest> {
+    let state = fs::read(pipeline.root.join("out").join(STATE)).ok();
+    state.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
 }
 
 /// Places `tree` at `path`. Gives way to what stands there only if that is `before`, or nothing.
 fn put(cache: &Cache, tree: &Tree, path: &Path, before: Option<&Tree>) -> Result<(), CommandError> {
+    if !gives_way(path, tree, before)? {
+        return Ok(());
+    }
     if fs::symlink_metadata(path).is_ok() {
-        if holds(path, tree)? {
-            return Ok(());
-        }
-        let ours = match before {
-            Some(before) => holds(path, before)?,
-            None => is_empty_folder(path),
-        };
-        if !ours {
-            return Err(CommandError::wrong(
-                format!("`{}` is there already and holds something else", path.display()),
-                "remove it, or name another place: `pipe out STAGE.OUTPUT DEST`",
-            ));
-        }
         let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         removed.map_err(CommandError::file("remove", path))?;
     }
@@ -136,6 +170,27 @@ fn put(cache: &Cache, tree: &Tree, path: &Path, before: Option<&Tree>) -> Result
         fs::create_dir_all(folder).map_err(CommandError::file("make the folder", folder))?;
     }
     place(cache, tree, path, Method::Copy).map_err(CommandError::system)
+}
+
+/// Whether `tree` has still to be placed at `path`: it isn't there, and what is there may go. An error if it may not.
+fn gives_way(path: &Path, tree: &Tree, before: Option<&Tree>) -> Result<bool, CommandError> {
+    if fs::symlink_metadata(path).is_err() {
+        return Ok(true);
+    }
+    if holds(path, tree)? {
+        return Ok(false);
+    }
+    let ours = match before {
+        Some(before) => holds(path, before)?,
+        None => is_empty_folder(path),
+    };
+    if ours {
+        return Ok(true);
+    }
+    Err(CommandError::wrong(
+        format!("`{}` is there already and holds something else", path.display()),
+        "remove it, or name another place: `pipe out STAGE.OUTPUT DEST`",
+    ))
 }
 
 fn is_empty_folder(path: &Path) -> bool {

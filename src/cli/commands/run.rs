@@ -12,6 +12,7 @@ use pipe_engine::{
     pipeline::Pipeline,
 };
 
+use super::out::tell_kept;
 use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,
@@ -42,6 +43,10 @@ pub(crate) struct RunArguments {
     /// After a failure, goes on with what doesn't depend on it.
     #[arg(short, long)]
     keep_going: bool,
+
+    /// The name under which the run is remembered: one that no other run of this pipeline has.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
     /// Prints one JSON object on stdout instead of lines for people.
     #[arg(long)]
@@ -77,7 +82,12 @@ fn execute(
         .map(NonZeroUsize::get)
         .or_else(|| thread::available_parallelism().ok().map(NonZeroUsize::get))
         .unwrap_or(1);
-    let options = RunOptions { targets: arguments.targets, jobs, keep_going: arguments.keep_going };
+    let options = RunOptions {
+        targets: arguments.targets,
+        jobs,
+        keep_going: arguments.keep_going,
+        name: arguments.name,
+    };
     let interrupt = Interrupt::new();
     stop_on_signals(&interrupt, printer)?;
     let view = view::choose(arguments.json, arguments.detail, printer);
@@ -110,15 +120,9 @@ fn place(
     printer: Printer,
 ) -> Result<bool, CommandError> {
     let folder = OutFolder::of(pipeline);
-    for kept in folder.refresh(cache, pipeline, report)? {
-        if quiet {
-            continue;
-        }
-        printer.warning(format_args!(
-            "`{}` had been edited; it is kept as `{}`",
-            project::from_here(&kept.path).display(),
-            project::from_here(&kept.kept).display()
-        ));
+    let kept = folder.refresh(cache, pipeline, report)?;
+    if !quiet {
+        tell_kept(&kept, printer);
     }
     Ok(report.count(Outcome::Executed) > 0 && pipeline.root.join("out").is_dir())
 }

@@ -85,7 +85,7 @@ pub(crate) fn failure(stage: &str, failure: &Failure) -> String {
 }
 
 /// What a program printed, without what would move the cursor or change colours.
-fn harmless(line: &str) -> String {
+pub(crate) fn harmless(line: &str) -> String {
     let visible = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or("");
     anstream::adapter::strip_str(visible)
         .to_string()

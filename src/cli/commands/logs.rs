@@ -1,0 +1,160 @@
+//! `pipe logs`.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _},
+};
+
+use clap::Args;
+use pipe_engine::{
+    Digest, Outcome, Registry,
+    cache::{Cache, StageRun},
+};
+
+use super::runs::{FoundRun, Remembered};
+use crate::cli::{
+    arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer, view::line,
+};
+
+/// Prints what a command printed when it was executed, also when it failed.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    /// The stage.
+    #[arg(value_name = "STAGE")]
+    stage: String,
+
+    /// In which run: its name, its id, `last`, or `~1`, `~2` … back from it [default: the newest that has the stage].
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+
+    #[command(flatten)]
+    pipeline: PipelineArguments,
+}
+
+/// How many runs are looked through for the stage.
+const DEEPEST: usize = 256;
+
+pub(crate) fn run(
+    arguments: LogsArguments,
+    before: PipelineArguments,
+    registry: &Registry,
+    printer: Printer,
+) -> Result<u8, CommandError> {
+    let remembered = Remembered::open(&arguments.pipeline.over(before), registry)?;
+    let name = arguments.stage.as_str();
+    let found = match &arguments.run {
+        Some(word) => remembered.find(word)?,
+        None => newest_with(&remembered, name, printer)?,
+    };
+    let Some(stage) = found.file.stage(name) else {
+        let known = found.file.stages.iter().map(|stage| stage.name.as_str());
+        let what = format!("stage in {} called", found.describe());
+        return Err(CommandError::no_such(&what, name, known));
+    };
+    let (cache, _) = remembered.cache()?;
+    match log_of(cache, stage, &found)? {
+        Some((blob, size)) => {
+            let path = cache.blob_path(blob);
+            let bytes = match fs::read(&path) {
+                Ok(bytes) if bytes.len() as u64 == size => bytes,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(CommandError::file("read", path)(error));
+                }
+                _ => {
+                    return Err(CommandError::wrong(
+                        format!(
+                            "what `{name}` printed in {} is no longer in the cache",
+                            found.describe()
+                        ),
+                        format!("`pipe run {name}` executes it again if its result is gone, too"),
+                    ));
+                }
+            };
+            if bytes.is_empty() {
+                printer.message(format_args!("`{name}` printed nothing"));
+            } else if io::stdout().is_terminal() {
+                // What a program printed must not control the terminal of whoever reads it later.
+                let text = String::from_utf8_lossy(&bytes);
+                let lines: Vec<String> = text.lines().map(line::harmless).collect();
+                printer.result(lines.join("\n"))?;
+            } else {
+                Printer::raw(&bytes)?;
+            }
+        }
+        None => match &stage.error {
+            Some(error) => {
+                printer.message(format_args!(
+                    "`{name}` printed nothing; it failed: {}",
+                    error.message
+                ));
+            }
+            None => printer.message(format_args!("`{name}` is no command, so it printed nothing")),
+        },
+    }
+    Ok(exit_code::DONE)
+}
+
+/// The newest run in which the stage was tried.
+fn newest_with(
+    remembered: &Remembered,
+    name: &str,
+    printer: Printer,
+) -> Result<FoundRun, CommandError> {
+    let known = || remembered.pipeline.stages.iter().map(|node| node.name.as_str());
+    remembered.entry("last")?;
+    for entry in remembered.entries.iter().take(DEEPEST) {
+        match remembered.read(entry) {
+            Ok(found)
+                if found
+                    .file
+                    .stage(name)
+                    .is_some_and(|stage| stage.outcome != Outcome::Skipped) =>
+            {
+                return Ok(found);
+            }
+            Ok(_) => {}
+            Err(error) => printer.warning(error),
+        }
+    }
+    if known().any(|known| known == name) {
+        return Err(CommandError::wrong(
+            format!("the stage `{name}` was never run"),
+            format!("run it: `pipe run {name}`"),
+        ));
+    }
+    Err(CommandError::no_such("stage", name, known()))
+}
+
+/// Where what the stage printed lies: with the run if it failed, else with its result. None if it can't print.
+fn log_of(
+    cache: &Cache,
+    stage: &StageRun,
+    run: &FoundRun,
+) -> Result<Option<(Digest, u64)>, CommandError> {
+    if let Some(error) = &stage.error {
+        return Ok(error.log);
+    }
+    if stage.outcome == Outcome::Skipped {
+        return Err(CommandError::wrong(
+            format!(
+                "the stage `{}` was skipped in {}: {}",
+                stage.name,
+                run.describe(),
+                stage.reason
+            ),
+            "`pipe log --stages` tells which run executed it",
+        ));
+    }
+    let record = stage.fingerprint.map_or(Ok(None), |fingerprint| cache.record(fingerprint))?;
+    match record {
+        Some(Ok(record)) => Ok(record.log),
+        _ => Err(CommandError::wrong(
+            format!(
+                "the result of `{}` in {} is no longer in the cache",
+                stage.name,
+                run.describe()
+            ),
+            format!("make it again: `pipe run {}`", stage.name),
+        )),
+    }
+}
