@@ -63,6 +63,11 @@ impl ArtifactPath {
         }
     }
 
+    /// [`ArtifactPath::ITSELF`].
+    pub(crate) fn itself() -> Self {
+        Self(Self::ITSELF.to_owned())
+    }
+
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -183,7 +188,7 @@ impl Tree {
 
     /// The manifest of an artifact that is one file.
     pub fn single(blob: Digest, size: u64) -> Self {
-        let path = ArtifactPath(ArtifactPath::ITSELF.to_owned());
+        let path = ArtifactPath::itself();
         Self { format: FORMAT, files: vec![Entry { path, blob, size }] }
     }
 
@@ -201,6 +206,21 @@ impl Tree {
     /// Whether the artifact is one file rather than a folder of files.
     pub fn is_file(&self) -> bool {
         self.get(ArtifactPath::ITSELF).is_some()
+    }
+
+    /// The files as they stand when the artifact stands at `base` in another: for one that is a file, that is its path.
+    ///
+    /// # Errors
+    /// When `base` leads to a path that isn't allowed.
+    pub fn under(&self, base: &str) -> Result<Vec<Entry>, BadPath> {
+        let moved = |entry: &Entry| {
+            let path = match entry.path.as_str() {
+                ArtifactPath::ITSELF => base.to_owned(),
+                path => format!("{base}/{path}"),
+            };
+            Ok(Entry { path: ArtifactPath::new(path)?, blob: entry.blob, size: entry.size })
+        };
+        self.files.iter().map(moved).collect()
     }
 
     /// The sum of the files' sizes, in bytes.

@@ -4,6 +4,7 @@
 //! elsewhere, and it learns where through placeholders. What it prints is kept.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs::{self, File},
     io,
@@ -19,9 +20,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
-    artifact::{ArtifactPath, Entry, Tree},
+    artifact::{self, ArtifactPath, Tree},
     cache::{Cache, CacheError, Staged, Staging},
-    pipeline::{Command, Piece, Run, Template},
+    entry::Entry,
+    pipeline::{Command, ForEach, Piece, Run, Template},
     place::{Method, PlaceError, place},
     source::{Source, SourceError},
     work::{Artifact, Interrupt, Interrupted},
@@ -95,6 +97,7 @@ pub(crate) fn canonical(command: &Command, files: &BTreeMap<String, Source>) -> 
                 Piece::Config(path) => json!({ "config": path }),
                 Piece::Input(name) => json!({ "input": name }),
                 Piece::Output(name) => json!({ "output": name }),
+                Piece::Item(word) => json!({ "item": word }),
             })
             .collect()
     };
@@ -111,7 +114,22 @@ pub(crate) fn canonical(command: &Command, files: &BTreeMap<String, Source>) -> 
             (name, std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
         })
         .collect();
-    json!({ "run": run, "config": command.config, "outputs": command.outputs, "files": files, "env": env })
+    let mut canonical = json!({
+        "run": run, "config": command.config, "outputs": command.outputs, "files": files, "env": env
+    });
+    if let Some(ForEach { input, paths }) = &command.for_each {
+        let paths: BTreeMap<_, _> =
+            paths.iter().map(|(name, path)| (name, template(path))).collect();
+        canonical["for_each"] = json!({ "input": input, "paths": paths });
+    }
+    canonical
+}
+
+/// The entry of an input for which a command runs.
+pub(crate) struct Item<'a> {
+    pub(crate) entry: &'a Entry,
+    /// Where what is made of it stands in each output.
+    pub(crate) paths: BTreeMap<&'a str, String>,
 }
 
 /// What a command made.
@@ -122,32 +140,40 @@ pub(crate) struct Made {
 
 /// Where a command works.
 struct Desk {
+    /// All of it.
+    folder: PathBuf,
     work: PathBuf,
     inputs: BTreeMap<String, PathBuf>,
     outputs: BTreeMap<String, PathBuf>,
     log: PathBuf,
 }
 
-/// Runs `command`. When it fails, the second part is what it printed.
+/// Runs `command`, for `item` if it runs for each entry of an input. When it fails, the second part is what it printed.
 pub(crate) fn run(
     command: &Command,
+    item: Option<&Item<'_>>,
     inputs: &BTreeMap<String, Artifact>,
     files: &BTreeMap<String, Source>,
     cache: &Cache,
     staging: &Arc<Staging>,
     interrupt: &Interrupt,
 ) -> Result<Made, (CommandError, Option<String>)> {
-    let desk = prepare(command, inputs, files, cache, staging).map_err(|error| (error, None))?;
+    let desk =
+        prepare(command, item, inputs, files, cache, staging).map_err(|error| (error, None))?;
     let printed = || fs::read(&desk.log).ok().map(|log| String::from_utf8_lossy(&log).into_owned());
     let started = SystemTime::now();
-    let made = execute(command, &desk, interrupt)
+    let made = execute(command, item.map(|item| item.entry), &desk, interrupt)
         .and_then(|()| check_inputs(inputs, cache, started))
         .and_then(|()| collect(command, &desk, staging));
-    made.map_err(|error| (error, printed()))
+    let made = made.map_err(|error| (error, printed()));
+    // A stage may run very many commands. What can't be removed goes with the staging folder.
+    let _ = fs::remove_dir_all(&desk.folder);
+    made
 }
 
 fn prepare(
     command: &Command,
+    item: Option<&Item<'_>>,
     inputs: &BTreeMap<String, Artifact>,
     files: &BTreeMap<String, Source>,
     cache: &Cache,
@@ -186,11 +212,31 @@ fn prepare(
         };
         placed.insert(name.clone(), path);
     }
-    let outputs = command.outputs.iter().map(|name| (name.clone(), output.join(name))).collect();
-    Ok(Desk { work, inputs: placed, outputs, log: folder.join("log") })
+    let mut outputs = BTreeMap::new();
+    for name in &command.outputs {
+        // The name within the output, too: many programs go by its ending.
+        let path = match item.and_then(|item| item.paths.get(name.as_str())) {
+            Some(path) => output.join(name).join(path),
+            None => output.join(name),
+        };
+        path.parent().map_or(Ok(()), &make)?;
+        outputs.insert(name.clone(), path);
+    }
+    Ok(Desk { work, inputs: placed, outputs, log: folder.join("log"), folder })
 }
 
-fn fill(template: &Template, command: &Command, desk: &Desk, quote: bool) -> String {
+/// The value of the config to which the keys of a placeholder lead, as a program reads it.
+pub(crate) fn config_value(command: &Command, path: &[String]) -> String {
+    scalar(path.iter().fold(&command.config, |value, key| &value[key.as_str()]))
+}
+
+fn fill(
+    template: &Template,
+    command: &Command,
+    entry: Option<&Entry>,
+    desk: &Desk,
+    quote: bool,
+) -> String {
     let mut text = String::new();
     for piece in template.pieces() {
         let value = match piece {
@@ -198,9 +244,12 @@ fn fill(template: &Template, command: &Command, desk: &Desk, quote: bool) -> Str
                 text.push_str(literal);
                 continue;
             }
-            Piece::Config(path) => {
-                scalar(path.iter().fold(&command.config, |value, key| &value[key.as_str()]))
-            }
+            Piece::Config(path) => config_value(command, path),
+            // It was looked up before, when nothing had run yet.
+            Piece::Item(word) => entry
+                .and_then(|entry| entry.value(word.as_deref()))
+                .map(Cow::into_owned)
+                .unwrap_or_default(),
             Piece::Input(name) => {
                 desk.inputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
             }
@@ -227,11 +276,18 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-fn execute(command: &Command, desk: &Desk, interrupt: &Interrupt) -> Result<(), CommandError> {
+fn execute(
+    command: &Command,
+    entry: Option<&Entry>,
+    desk: &Desk,
+    interrupt: &Interrupt,
+) -> Result<(), CommandError> {
     let words = match &command.run {
-        Run::Words(words) => words.iter().map(|word| fill(word, command, desk, false)).collect(),
+        Run::Words(words) => {
+            words.iter().map(|word| fill(word, command, entry, desk, false)).collect()
+        }
         Run::Shell(line) => {
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line, command, desk, true)]
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line, command, entry, desk, true)]
         }
     };
     let prepare = |source| CommandError::Prepare { path: desk.log.clone(), source };
@@ -316,8 +372,10 @@ fn collect(command: &Command, desk: &Desk, staging: &Staging) -> Result<Made, Co
         }
         outputs.insert(name.clone(), take(path, staging)?);
     }
-    let log = Staged::adopt(desk.log.clone())?;
-    Ok(Made { outputs, log })
+    let log = staging.fresh();
+    fs::rename(&desk.log, &log)
+        .map_err(|source| CommandError::Prepare { path: desk.log.clone(), source })?;
+    Ok(Made { outputs, log: Staged::adopt(log)? })
 }
 
 /// Stages what a command wrote at `path`: a file, or a folder of files.
@@ -341,7 +399,7 @@ fn take(path: &Path, staging: &Staging) -> Result<(Tree, Vec<Staged>), CommandEr
     }
     // A copy may differ from what was listed, so the tree is made of what was staged.
     let entries = source.tree.files().iter().zip(&staged);
-    let entries = entries.map(|(entry, staged)| Entry {
+    let entries = entries.map(|(entry, staged)| artifact::Entry {
         path: entry.path.clone(),
         blob: staged.blob,
         size: staged.size,

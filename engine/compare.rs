@@ -136,11 +136,17 @@ impl Snapshot {
                 Input::Output { stage, output } => {
                     format!("{}.{output}", pipeline.stages[*stage].name)
                 }
+                Input::Gathered { stage, output, .. } => format!("{stage}.{output}[*]"),
                 Input::File { written, .. } => written.clone(),
             };
             let recipe = recipes.remove(&index).or_else(|| own_recipe(node).ok());
             let known = |name: &&String| {
-                recipe.as_ref().is_some_and(|recipe| recipe.inputs.contains_key(*name))
+                // What is gathered is there by its combinations.
+                let gathered = format!("{name}[");
+                recipe.as_ref().is_some_and(|recipe| {
+                    let mut names = recipe.inputs.keys();
+                    names.any(|other| other == *name || other.starts_with(&gathered))
+                })
             };
             let record = match cache.zip(stage.fingerprint) {
                 Some((cache, fingerprint)) => cache.record(fingerprint)?.and_then(Result::ok),

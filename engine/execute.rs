@@ -15,11 +15,12 @@ use crate::{
         Staging,
     },
     command::{self, CommandError},
-    digest::Fingerprint,
-    mapped,
-    pipeline::{Input, StageNode, Task},
+    digest::{Digest, Fingerprint},
+    entries, mapped,
+    pipeline::{Command, Input, Member, StageNode, Task},
     report::{Failure, PartCount},
-    resolve::Resolved,
+    resolve::{Resolved, member_name},
+    select,
     stage::{Exactness, Kind, OutputPort, Shape},
     states::{StateStore, States},
     work::{Artifact, Interrupt, Output, Progress, StageError, Work},
@@ -35,6 +36,8 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) threads: &'a rayon::ThreadPool,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) exactness: Exactness,
+    /// Whether to go on with other entries of an input after one has failed.
+    pub(crate) keep_going: bool,
     pub(crate) progress: &'a Progress<'a>,
 }
 
@@ -45,16 +48,21 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
-    fn stage(error: &StageError, log: Option<String>) -> Self {
+    pub(crate) fn command(error: CommandError, log: Option<String>) -> Self {
+        let interrupted = matches!(error, CommandError::Interrupted(_));
+        Self { interrupted, ..Self::stage(&StageError::new(error), log) }
+    }
+
+    pub(crate) fn stage(error: &StageError, log: Option<String>) -> Self {
         let system = error.is_of_the_system();
         let failure = Failure { message: error.to_string(), log, system };
         Self { failure, interrupted: error.is_interrupted() }
     }
 }
 
-impl From<CacheError> for Failed {
-    fn from(error: CacheError) -> Self {
-        Self::stage(&StageError::new(error), None)
+impl<E: Into<StageError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::stage(&error.into(), None)
     }
 }
 
@@ -147,16 +155,22 @@ pub(crate) fn execute(
     let made = match &node.task {
         Task::Kind { kind, config } => run_kind(attempt, &**kind, config, inputs, started)
             .map_err(|error| Failed::stage(&error, None))?,
+        Task::Command(Command { for_each: Some(each), .. }) => {
+            entries::run(attempt, each, &inputs, started)?
+        }
         Task::Command(line) => {
-            let ran =
-                command::run(line, &inputs, &resolved.files, cache, staging, attempt.interrupt);
-            let made = ran.map_err(|(error, log)| {
-                let interrupted = matches!(error, CommandError::Interrupted(_));
-                let mut failed = Failed::stage(&StageError::new(error), log);
-                failed.interrupted = interrupted;
-                failed
-            })?;
+            let files = &resolved.files;
+            let ran = command::run(line, None, &inputs, files, cache, staging, attempt.interrupt);
+            let made = ran.map_err(|(error, log)| Failed::command(error, log))?;
             Made { outputs: made.outputs, log: Some(made.log), ..Made::default() }
+        }
+        Task::Select(choice) => {
+            let member = |name: &str, member: &Member| match node.inputs.get(name) {
+                Some(Input::Gathered { output, .. }) => open_member(attempt, name, member, output),
+                _ => unreachable!("a choice is made among combinations only"),
+            };
+            let outputs = select::run(choice, &node.inputs, member, staging)?;
+            Made { outputs, ..Made::default() }
         }
     };
     // What the user's files were when they were hashed must be what the stage has read.
@@ -214,22 +228,24 @@ fn run_kind(
 }
 
 fn open_inputs(attempt: &Attempt<'_, '_>) -> Result<BTreeMap<String, Artifact>, Failed> {
+    let recipe = &attempt.resolved.recipe.inputs;
     let mut inputs = BTreeMap::new();
     for (name, input) in &attempt.node.inputs {
         let artifact = match input {
-            Input::Output { output, .. } => {
-                let tree = attempt.cache.tree(attempt.resolved.recipe.inputs[name])?.map_err(
-                    |flaw| Failed {
-                        failure: Failure {
-                            message: format!(
-                                "input `{name}` was lost while the run went on: {flaw}; run again"
-                            ),
-                            log: None,
-                            system: true,
-                        },
-                        interrupted: false,
-                    },
-                )?;
+            Input::Output { output, .. } => open_output(attempt, name, recipe[name], output)?,
+            // A choice looks at what it gathers one by one.
+            Input::Gathered { .. } if matches!(attempt.node.task, Task::Select(_)) => continue,
+            Input::Gathered { output, members, .. } => {
+                let mut files = Vec::new();
+                for member in members {
+                    let artifact = open_member(attempt, name, member, output)?;
+                    let mut folder = member.combination.folder();
+                    if artifact.tree().is_file() {
+                        folder = format!("{folder}/{output}");
+                    }
+                    files.extend(artifact.tree().under(&folder)?);
+                }
+                let tree = Tree::new(files)?;
                 Artifact::cached(name, output, Arc::new(tree), attempt.cache)
             }
             Input::File { path, .. } => {
@@ -240,6 +256,36 @@ fn open_inputs(attempt: &Attempt<'_, '_>) -> Result<BTreeMap<String, Artifact>, 
         inputs.insert(name.clone(), artifact);
     }
     Ok(inputs)
+}
+
+/// One of the outputs that the input `name` gathers.
+fn open_member(
+    attempt: &Attempt<'_, '_>,
+    name: &str,
+    member: &Member,
+    output: &str,
+) -> Result<Artifact, Failed> {
+    let key = member_name(name, &member.combination, output);
+    open_output(attempt, &key, attempt.resolved.recipe.inputs[&key], output)
+}
+
+/// The artifact that is the input `name`, which another stage's output `output` is.
+fn open_output(
+    attempt: &Attempt<'_, '_>,
+    name: &str,
+    digest: Digest,
+    output: &str,
+) -> Result<Artifact, Failed> {
+    let lost = |flaw| Failed {
+        failure: Failure {
+            message: format!("input `{name}` was lost while the run went on: {flaw}; run again"),
+            log: None,
+            system: true,
+        },
+        interrupted: false,
+    };
+    let tree = attempt.cache.tree(digest)?.map_err(lost)?;
+    Ok(Artifact::cached(name, output, Arc::new(tree), attempt.cache))
 }
 
 /// What was written, complete.

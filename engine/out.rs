@@ -18,7 +18,7 @@ use walkdir::WalkDir;
 use crate::{
     cache::{Cache, CacheError, Flaw},
     digest::Digest,
-    pipeline::{Pipeline, is_name, is_output_name},
+    pipeline::{Pipeline, is_output_name, is_stage_name, stage_folder},
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
     stage::Format,
@@ -112,9 +112,14 @@ impl OutFolder {
         Self { root: pipeline.root.join("out") }
     }
 
-    /// Where an output stands.
+    /// The folder, within this one, of the stage called `stage`.
+    pub fn within(stage: &str) -> String {
+        stage_folder(stage)
+    }
+
+    /// Where an output stands: `out/STAGE/OUTPUT`, and for a stage of a matrix `out/STAGE/COMBINATION/OUTPUT`.
     pub fn path(&self, stage: &str, output: &str) -> PathBuf {
-        self.root.join(stage).join(output)
+        self.root.join(stage_folder(stage)).join(output)
     }
 
     /// Makes the folder show the outputs of the stages that ended well in `report`, except arrays, which are placed on
@@ -155,7 +160,7 @@ impl OutFolder {
     /// out of it: what was read from a cache may hold anything.
     pub fn restore(&self, cache: &Cache, wanted: &[Wanted]) -> Result<Vec<Kept>, OutError> {
         for Wanted { stage, output, .. } in wanted {
-            if !is_name(stage) || !is_output_name(output) {
+            if !is_stage_name(stage) || !is_output_name(output) {
                 return Err(OutError::Name(format!("{stage}.{output}")));
             }
         }

@@ -40,10 +40,8 @@ pub(crate) fn plan_with(
     for &index in &wanted {
         let node = &pipeline.stages[index];
         let mut report = StageReport::new(&node.name, Outcome::Unknown);
-        let waits = node.inputs.values().find_map(|input| match input {
-            Input::Output { stage, .. } if !outputs.contains_key(stage) => Some(*stage),
-            _ => None,
-        });
+        let mut needed = node.inputs.values().flat_map(Input::stages);
+        let waits = needed.find(|stage| !outputs.contains_key(stage));
         if let Some(stage) = waits {
             report.explain(Why::Waits { stage: pipeline.stages[stage].name.clone() });
             stages.push(report);

@@ -8,7 +8,8 @@ use crate::{
     cache::{Cache, CacheError, Flaw, Recipe, Record},
     command,
     digest::{Digest, Fingerprint},
-    pipeline::{Input, StageNode, Task},
+    pipeline::{Combination, Input, StageNode, Task},
+    select,
     source::{Source, SourceError},
     stage::Exactness,
 };
@@ -59,6 +60,13 @@ pub(crate) fn resolve(
     for (name, input) in &node.inputs {
         let digest = match input {
             Input::Output { stage, output: port } => output(*stage, port),
+            Input::Gathered { members, output: port, .. } => {
+                for member in members {
+                    let name = member_name(name, &member.combination, port);
+                    inputs.insert(name, output(member.stage, port));
+                }
+                continue;
+            }
             Input::File { path, .. } => {
                 let read = Source::read(path);
                 let source =
@@ -97,9 +105,18 @@ fn own(node: &StageNode) -> Result<(Recipe, BTreeMap<String, Source>), ResolveEr
             }
             (command::KIND, command::REVISION, command::canonical(command, &files))
         }
+        Task::Select(choice) => {
+            (select::KIND, select::REVISION, select::canonical(choice, &node.inputs))
+        }
     };
     let kind = kind.to_owned();
     Ok((Recipe { kind, revision, config, inputs: BTreeMap::new(), part: None }, files))
+}
+
+/// The name in a recipe of one of the outputs that the input `name` gathers. A file that is gathered keeps the name of its
+/// output, so that counts too.
+pub(crate) fn member_name(name: &str, combination: &Combination, output: &str) -> String {
+    format!("{name}[{combination}].{output}")
 }
 
 /// The class of exactness of a stage. A command promises nothing more than that its first result will do.
@@ -107,6 +124,7 @@ pub(crate) fn exactness(node: &StageNode) -> Exactness {
     match &node.task {
         Task::Kind { kind, .. } => kind.exactness(),
         Task::Command(_) => Exactness::Reproducible,
+        Task::Select(_) => Exactness::Exact,
     }
 }
 

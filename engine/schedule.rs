@@ -23,7 +23,7 @@ use crate::{
     execute::{Attempt, execute},
     explain::{Why, chain, why_executed, why_reused},
     history::History,
-    pipeline::{Input, Pipeline, RUN_RULE, is_run_name},
+    pipeline::{Input, NotFound, Pipeline, RUN_RULE, is_run_name},
     report::{Failure, Outcome, PartCount, RunReport, StageReport},
     resolve::{Known, ResolveError, Resolved, exactness, look_up, resolve},
     work::Interrupt,
@@ -32,7 +32,8 @@ use crate::{
 /// What to run, and how.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// The stages wanted; those that they need run too. All of them when empty.
+    /// The stages wanted, by name, or by their name as declared for all combinations; those that they need run too. All
+    /// of them when empty.
     pub targets: Vec<String>,
     /// How many stages, and how many threads within stages, run at the same time.
     pub jobs: usize,
@@ -45,14 +46,9 @@ pub struct RunOptions {
 /// What keeps a run from being tried at all.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// There is no such stage.
-    #[error("there is no stage `{name}`")]
-    NoStage {
-        /// The name.
-        name: String,
-        /// The names that there are.
-        known: Vec<String>,
-    },
+    /// A target names no stage.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
     /// No run can have such a name.
     #[error("`{name}` is no name for a run: {RUN_RULE}")]
     Name {
@@ -119,6 +115,7 @@ pub fn run(
         keep_going: options.keep_going,
         state: Mutex::new(State::new(pipeline, &wanted)),
         changed: Condvar::new(),
+        computing: Mutex::default(),
     };
     let publisher = Publisher::new(cache);
     thread::scope(|scope| {
@@ -151,15 +148,11 @@ pub(crate) fn needed(pipeline: &Pipeline, targets: &[String]) -> Result<Vec<usiz
     let mut wanted = BTreeSet::new();
     let mut open = Vec::new();
     for name in targets {
-        let found = pipeline.stages.iter().position(|node| node.name == *name);
-        open.push(found.ok_or_else(|| RunError::NoStage {
-            name: name.clone(),
-            known: pipeline.stages.iter().map(|node| node.name.clone()).collect(),
-        })?);
+        open.extend(pipeline.stages_named(name)?);
     }
     while let Some(index) = open.pop() {
         if wanted.insert(index) {
-            open.extend(pipeline.stages[index].inputs.values().filter_map(Input::stage));
+            open.extend(pipeline.stages[index].inputs.values().flat_map(Input::stages));
         }
     }
     Ok(pipeline.order.iter().copied().filter(|index| wanted.contains(index)).collect())
@@ -265,7 +258,7 @@ impl State {
         };
         for (place, stage) in wanted.iter().enumerate() {
             let before: BTreeSet<usize> =
-                pipeline.stages[*stage].inputs.values().filter_map(Input::stage).collect();
+                pipeline.stages[*stage].inputs.values().flat_map(Input::stages).collect();
             if before.is_empty() {
                 state.ready.insert(place);
             }
@@ -363,6 +356,8 @@ struct Run<'a> {
     keep_going: bool,
     state: Mutex<State>,
     changed: Condvar,
+    /// What stages of this run have begun to compute.
+    computing: Mutex<BTreeSet<Fingerprint>>,
 }
 
 /// What became of a stage, before it is put in a report.
@@ -472,7 +467,7 @@ impl<'a> Run<'a> {
         let node = &self.pipeline.stages[index];
         let before: BTreeMap<usize, _> = {
             let state = self.lock();
-            let stages = node.inputs.values().filter_map(Input::stage);
+            let stages = node.inputs.values().flat_map(Input::stages);
             stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
         };
         let mut report = StageReport::new(&node.name, Outcome::Failed);
@@ -533,11 +528,16 @@ impl<'a> Run<'a> {
             Known::Nothing => {}
             Known::Broken(flaw) => damage = Some(flaw),
         }
-        let lease = self.lease(node.name.as_str(), resolved.fingerprint)?;
+        let twin = {
+            let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+            !computing.insert(resolved.fingerprint)
+        };
+        let lease = self.lease(node.name.as_str(), resolved.fingerprint, twin)?;
         // Someone else may have computed it while this process waited for the lease.
         match look_up(self.cache, resolved.fingerprint)? {
             Known::Complete(record) => {
-                return Ok(End::Known { record, reason: "computed by another process".to_owned() });
+                let who = if twin { "for another stage" } else { "by another process" };
+                return Ok(End::Known { record, reason: format!("computed {who}") });
             }
             Known::Nothing => {}
             Known::Broken(flaw) => {
@@ -562,6 +562,7 @@ impl<'a> Run<'a> {
             threads: &self.threads,
             interrupt: self.interrupt,
             exactness: exactness(node),
+            keep_going: self.keep_going,
             progress: &|done, total, unit| {
                 self.observer.event(&Event::Progress { stage: &node.name, done, total, unit });
             },
@@ -573,8 +574,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for the lease, telling for whom.
-    fn lease(&self, stage: &str, fingerprint: Fingerprint) -> Result<Lease, End> {
+    /// Waits for the lease, telling for whom unless it is a `twin`, a stage of this run that comes to the same.
+    fn lease(&self, stage: &str, fingerprint: Fingerprint, twin: bool) -> Result<Lease, End> {
         let (mut seen, mut told) = (String::new(), String::new());
         loop {
             match self.cache.lease(fingerprint) {
@@ -582,7 +583,7 @@ impl<'a> Run<'a> {
                 Err(LeaseError::Cache(error)) => return Err(error.into()),
                 Err(LeaseError::Held(owner)) => {
                     // Who is seen twice is the owner; at first sight it may be a former one, not yet written over.
-                    if owner == seen && owner != told && !owner.is_empty() {
+                    if owner == seen && owner != told && !owner.is_empty() && !twin {
                         self.observer.event(&Event::Waiting { stage, owner: &owner });
                         told.clone_from(&owner);
                     }

@@ -1,6 +1,7 @@
 //! Files and folders of the user's, hashed by content.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
@@ -113,6 +114,19 @@ impl Source {
             _ => Tree::new(entries)?,
         };
         Ok(Self { path: path.to_owned(), tree, seen })
+    }
+
+    /// Each of the files by itself.
+    pub(crate) fn split(&self) -> BTreeMap<ArtifactPath, Self> {
+        let seen: HashMap<&Path, Signature> =
+            self.seen.iter().map(|(path, signature)| (path.as_path(), *signature)).collect();
+        let one = |entry: &Entry| {
+            let path = entry.path.under(&self.path);
+            let seen = seen.get(path.as_path()).map(|signature| (path.clone(), *signature));
+            let tree = Tree::single(entry.blob, entry.size);
+            (entry.path.clone(), Self { path, tree, seen: seen.into_iter().collect() })
+        };
+        self.tree.files().iter().map(one).collect()
     }
 
     /// Checks that nothing was written to since it was hashed.

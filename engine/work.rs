@@ -208,7 +208,7 @@ enum Place {
 }
 
 /// A file of an artifact that is a part of another.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Held {
     /// It is this one.
     File(PathBuf),
@@ -237,6 +237,26 @@ impl Artifact {
             tree: Arc::new(tree),
             place: Place::Part(Arc::new(files)),
         })
+    }
+
+    /// The artifact that one of its files is by itself.
+    pub(crate) fn only(&self, entry: &Entry) -> Self {
+        let name = entry.path.as_str();
+        let place = match &self.place {
+            Place::Cache { cache, .. } => {
+                let label = name.rsplit('/').next().unwrap_or(name).to_owned();
+                Place::Cache { cache: cache.clone(), label }
+            }
+            Place::Outside(base) => Place::Outside(entry.path.under(base)),
+            Place::Part(files) => {
+                let held = files.get(&entry.path).cloned();
+                Place::Part(Arc::new(
+                    held.map(|held| (ArtifactPath::itself(), held)).into_iter().collect(),
+                ))
+            }
+        };
+        let tree = Arc::new(Tree::single(entry.blob, entry.size));
+        Self { name: self.name.clone(), tree, place }
     }
 
     /// The name that the stage has for it.

@@ -1,7 +1,7 @@
 //! A stage of `kind: command` as it is declared: its program, outputs, files and variables.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     io,
     path::{Component, Path},
 };
@@ -9,14 +9,16 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Command, CommandFile, Span,
+    Command, CommandFile, ForEach, Piece, Span, Template,
     command_line::{Scope, run},
     complaint::{Complaint, Report},
     name::{self, is_output_name},
     node::{Atom, Entry, Node, Tree},
     schema,
     stages::{Context, Declaration, Fields},
+    template::Draft,
 };
+use crate::artifact::ArtifactPath;
 
 /// The names of the outputs of the command `stage`; `None` if there was a complaint.
 pub(super) fn outputs(
@@ -33,11 +35,27 @@ pub(super) fn outputs(
         );
         return None;
     };
-    let (names, mut sound) = texts(value, "outputs", "a list of names", report)?;
-    for (name, node) in &names {
+    let (names, mut sound) = match &value.tree {
+        // With the paths in them.
+        Tree::Mapping(entries) if fields.given("for_each").is_some() => {
+            (entries.iter().map(|entry| (entry.key.name.as_ref(), entry.key.span)).collect(), true)
+        }
+        Tree::Mapping(_) => {
+            report.push(
+                Complaint::new(value.span, "`outputs` must be a list of names, but is a mapping")
+                    .help("paths are given to outputs where a command runs for each entry of an input: `for_each: INPUT`"),
+            );
+            return None;
+        }
+        _ => {
+            let (names, sound) = texts(value, "outputs", "a list of names", report)?;
+            (names.into_iter().map(|(name, node)| (name, node.span)).collect::<Vec<_>>(), sound)
+        }
+    };
+    for (name, span) in &names {
         if !is_output_name(name) {
             let message = format!("`{name}` is no name for an output");
-            report.push(Complaint::new(node.span, message).help(name::OUTPUT_RULE));
+            report.push(Complaint::new(*span, message).help(name::OUTPUT_RULE));
             sound = false;
         }
     }
@@ -48,20 +66,23 @@ pub(super) fn outputs(
     sound.then(|| names.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
-/// Reads the declaration of a command whose `outputs` are known.
+/// Reads the declaration of a command whose `outputs` are known, with `config` for its config.
 pub(super) fn read(
     declaration: &Declaration<'_>,
+    config: Option<&Node<'_>>,
     outputs: Option<&[String]>,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Option<Command> {
     let fields = &declaration.fields;
-    let config = config(fields, report);
+    let config = self::config(config, report);
     let shell = shell(fields, report);
     let files = files(fields, context, report);
     let env = env(fields, report);
     let inputs = fields.get("inputs").map(|entry| &entry.value);
-    let scope = Scope { config: config.as_ref(), inputs, outputs, context };
+    let items = fields.given("for_each").is_some();
+    let scope = Scope { config: config.as_ref(), inputs, outputs, items, context };
+    let for_each = if items { Some(for_each(fields, outputs, &scope, report)) } else { None };
     let run = run(declaration, shell?, &scope, report);
     let (run, used) = run?;
     if let (Some(outputs), Some(Entry { value, .. })) = (outputs, fields.get("outputs")) {
@@ -69,6 +90,9 @@ pub(super) fn read(
             if !used.contains(output.as_str()) {
                 let span = match &value.tree {
                     Tree::Sequence(items) => items.get(i).map_or(value.span, |item| item.span),
+                    Tree::Mapping(entries) => {
+                        entries.get(i).map_or(value.span, |entry| entry.key.span)
+                    }
                     _ => value.span,
                 };
                 report.push(
@@ -80,7 +104,116 @@ pub(super) fn read(
             }
         }
     }
-    Some(Command { run, config: config?, outputs: outputs?.to_vec(), files: files?, env: env? })
+    let for_each = match for_each {
+        Some(for_each) => Some(for_each?),
+        None => None,
+    };
+    let outputs = outputs?.to_vec();
+    Some(Command { run, config: config?, outputs, for_each, files: files?, env: env? })
+}
+
+/// Reads of which input a command runs for each entry, and where the outputs of an entry stand.
+fn for_each(
+    fields: &Fields<'_>,
+    outputs: Option<&[String]>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<ForEach> {
+    let Entry { value, .. } = fields.given("for_each")?;
+    let inputs: Vec<&str> = match scope.inputs.map(|node| &node.tree) {
+        Some(Tree::Mapping(entries)) => {
+            entries.iter().map(|entry| entry.key.name.as_ref()).collect()
+        }
+        Some(Tree::Broken) => return None,
+        _ => Vec::new(),
+    };
+    let input = match value.text() {
+        Some(text) if inputs.contains(&text) => text.to_owned(),
+        Some(text) => {
+            let complaint =
+                Complaint::new(value.span, format!("the command has no input `{text}`"));
+            let meant = report.meant(text, inputs.iter().copied());
+            report.push(complaint.suggest(meant, || match inputs.as_slice() {
+                [] => "`for_each` names one of its `inputs`, a folder or a table".into(),
+                inputs => format!("its inputs are {}", inputs.join(", ")),
+            }));
+            return None;
+        }
+        None => {
+            if !value.is_broken() {
+                let message = format!("`for_each` must name an input, but is {}", value.describe());
+                report.push(Complaint::new(value.span, message));
+            }
+            return None;
+        }
+    };
+    let given = fields.given("outputs").map(|entry| &entry.value.tree);
+    let mut paths = BTreeMap::new();
+    for name in outputs? {
+        let written = match given {
+            Some(Tree::Mapping(entries)) => entries.iter().find(|entry| entry.key.name == *name),
+            _ => None,
+        };
+        let template = match written.filter(|entry| !entry.value.is_null()) {
+            Some(Entry { value, .. }) => path(name, value, scope, report)?,
+            None => Template { pieces: vec![Piece::Text(name.clone())] },
+        };
+        paths.insert(name.clone(), under_item(template));
+    }
+    Some(ForEach { input, paths })
+}
+
+/// A path without anything of the item in it stands in a folder called as the item is.
+fn under_item(mut path: Template) -> Template {
+    if !path.pieces.iter().any(|piece| matches!(piece, Piece::Item(_))) {
+        if let Some(Piece::Text(first)) = path.pieces.first_mut() {
+            first.insert(0, '/');
+        } else {
+            path.pieces.insert(0, Piece::Text("/".into()));
+        }
+        path.pieces.insert(0, Piece::Item(None));
+    }
+    path
+}
+
+/// The path of the output `name`, which is written in `node`.
+fn path(name: &str, node: &Node<'_>, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
+    let Some(text) = node.text() else {
+        if !node.is_broken() {
+            let message =
+                format!("the path of `{name}` must be a text, but is {}", node.describe());
+            report.push(
+                Complaint::new(node.span, message).help("such as `\"{item.stem}.png\"`, in quotes"),
+            );
+        }
+        return None;
+    };
+    let draft = Draft::whole(text, scope.syntax());
+    let template = scope.template(draft, node, &mut HashSet::new(), report)?;
+    let foreign = |piece: &&Piece| matches!(piece, Piece::Input(_) | Piece::Output(_));
+    if template.pieces.iter().any(|piece| foreign(&piece)) {
+        let message = format!("the path of `{name}` can't hold the path of an input or output");
+        report.push(
+            Complaint::new(node.span, message).help(
+                "it stands within the output: use `{item}`, `{item.WORD}` and `{config.KEY}`",
+            ),
+        );
+        return None;
+    }
+    let shape: String = template
+        .pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            _ => "x",
+        })
+        .collect();
+    if let Err(bad) = ArtifactPath::new(shape) {
+        let message = format!("the path of `{name}` can't be used: {}", bad.fault);
+        report.push(Complaint::new(node.span, message));
+        return None;
+    }
+    Some(template)
 }
 
 /// The texts of the list under `key`, and whether each item is one that stands there once. `None` if it is no list.
@@ -124,9 +257,9 @@ fn texts<'n, 'a>(
     Some((texts, sound))
 }
 
-fn config(fields: &Fields<'_>, report: &mut Report) -> Option<Value> {
-    match fields.get("config") {
-        Some(Entry { value, .. }) if !value.is_null() => match &value.tree {
+fn config(node: Option<&Node<'_>>, report: &mut Report) -> Option<Value> {
+    match node {
+        Some(value) if !value.is_null() => match &value.tree {
             Tree::Mapping(_) => schema::free(value, report),
             Tree::Broken => None,
             _ => {

@@ -10,7 +10,7 @@ use super::{
     node::{Entry, Node, Tree},
     place,
     stages::{Context, Declaration},
-    template::{self, Draft, DraftPart, Placeholder, Unsplit},
+    template::{self, Draft, DraftPart, Placeholder, Syntax, Unsplit},
 };
 
 /// What a placeholder may begin with.
@@ -22,6 +22,8 @@ pub(super) struct Scope<'s> {
     /// The mapping of the inputs.
     pub(super) inputs: Option<&'s Node<'s>>,
     pub(super) outputs: Option<&'s [String]>,
+    /// Whether it runs for each entry of an input.
+    pub(super) items: bool,
     pub(super) context: &'s Context<'s>,
 }
 
@@ -41,6 +43,7 @@ pub(super) fn run(
         return None;
     };
     let sources = scope.context.sources;
+    let syntax = scope.syntax();
     let mut used = HashSet::new();
     let run = match &value.tree {
         Tree::Broken => return None,
@@ -55,13 +58,13 @@ pub(super) fn run(
                     }
                     return None;
                 };
-                words.push(scope.template(Draft::whole(text), item, &mut used, report));
+                words.push(scope.template(Draft::whole(text, syntax), item, &mut used, report));
             }
             Run::Words(words.into_iter().collect::<Option<_>>()?)
         }
         _ => match value.text() {
             Some(text) if shell => {
-                let quoted = template::quoted(text);
+                let quoted = template::quoted(text, syntax);
                 for range in &quoted {
                     let span = place::of(value, range.clone(), sources);
                     report.push(
@@ -70,10 +73,11 @@ pub(super) fn run(
                         ),
                     );
                 }
-                let template = scope.template(Draft::whole(text), value, &mut used, report)?;
+                let template =
+                    scope.template(Draft::whole(text, syntax), value, &mut used, report)?;
                 Run::Shell(template)
             }
-            Some(text) => match template::words(text) {
+            Some(text) => match template::words(text, syntax) {
                 Ok(words) => {
                     let words: Vec<_> = words
                         .into_iter()
@@ -86,7 +90,7 @@ pub(super) fn run(
                         place::of(value, range, sources)
                     }));
                     // The placeholders may be wrong all the same.
-                    scope.template(Draft::whole(text), value, &mut used, report);
+                    scope.template(Draft::whole(text, syntax), value, &mut used, report);
                     return None;
                 }
             },
@@ -133,8 +137,12 @@ fn unsplit_complaint(
 }
 
 impl Scope<'_> {
+    pub(super) fn syntax(&self) -> Syntax {
+        Syntax { items: self.items }
+    }
+
     /// Checks the placeholders of `draft`, which is written in `node`.
-    fn template(
+    pub(super) fn template(
         &self,
         draft: Draft<'_>,
         node: &Node<'_>,
@@ -200,6 +208,20 @@ impl Scope<'_> {
                 }
                 let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
                 refuse("output", &rest, &names, locate(1), report);
+                None
+            }
+            "item" if self.items && words.len() <= 2 => {
+                Some(Piece::Item(words.get(1).map(|&word| word.to_owned())))
+            }
+            "item" => {
+                let span = place::of(node, range.clone(), self.context.sources);
+                report.push(if self.items {
+                    Complaint::new(span, format!("`{{{}}}` is no part of an item", words.join(".")))
+                        .help("an item has `{item}`, `{item.stem}`, `{item.name}`, or of a table `{item.COLUMN}`")
+                } else {
+                    let message = "there is no `item`: the command doesn't run for each entry of an input";
+                    Complaint::new(span, message).help("say of which: `for_each: INPUT`")
+                });
                 None
             }
             other => {

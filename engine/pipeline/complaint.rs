@@ -161,6 +161,15 @@ impl Report {
         self.complaints.is_empty()
     }
 
+    /// Takes over the complaints of `other` that weren't made before.
+    pub(super) fn take(&mut self, other: Self) {
+        for complaint in other.complaints {
+            if !self.complaints.contains(&complaint) {
+                self.push(complaint);
+            }
+        }
+    }
+
     /// The one of `names` that was probably meant by `word`.
     pub(super) fn meant<'n>(
         &self,

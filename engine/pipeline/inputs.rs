@@ -1,16 +1,14 @@
 //! The inputs of a stage: which output or which file each of them is.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-};
+use std::{collections::HashMap, io};
 
 use super::{
     Input, Span,
+    combination::{Malformed, Reference, Selector},
     complaint::{Complaint, Report},
     name::{self, is_name},
     node::{Entry, Node, Tree},
-    place,
+    place, select,
     stages::{Context, Declaration, Declared},
 };
 use crate::stage::{ArtifactType, InputPort};
@@ -21,10 +19,31 @@ const FORMS: &str = "a stage, `stage.output` or `{ file: PATH }`";
 /// The inputs of a stage.
 #[derive(Default)]
 pub(super) struct Resolved {
-    /// Those that are sound.
-    pub(super) inputs: BTreeMap<String, Input>,
+    /// Those that are sound, as written.
+    pub(super) inputs: Vec<(String, Given)>,
     /// The stages that it needs and where it says so.
     pub(super) needs: Vec<(usize, Span)>,
+}
+
+/// What an input is, as far as it is known before the stages of matrices are.
+#[derive(Debug)]
+pub(super) enum Given {
+    /// A file: the same for all combinations.
+    File(Input),
+    /// An output of another stage.
+    Output(Used),
+}
+
+/// A use of an output.
+#[derive(Debug)]
+pub(super) struct Used {
+    /// The number of the stage among those declared.
+    pub(super) stage: usize,
+    pub(super) output: String,
+    /// Which of the stage's combinations; the one that goes with the user's own where there is nothing in brackets.
+    pub(super) selector: Option<Selector>,
+    /// Where it is written.
+    pub(super) place: Span,
 }
 
 /// Looks up the inputs of `declaration` among all stages.
@@ -65,6 +84,13 @@ pub(super) fn resolve(
                 }
                 port.map_or(Want::Unknown, Want::Port)
             }
+            Declared::Select => {
+                let port = select::PORTS.iter().find(|port| port.name == key.name);
+                if port.is_none() {
+                    refuse_name(key.name.as_ref(), key.span, select::KIND, &select::PORTS, report);
+                }
+                port.map_or(Want::Unknown, Want::All)
+            }
             Declared::Command(_) if !is_name(&key.name) => {
                 let message = format!("`{}` is no name for an input", key.name);
                 report.push(Complaint::new(key.span, message).help(name::RULE));
@@ -78,18 +104,23 @@ pub(super) fn resolve(
             resolved.needs.push((*stage, value.span));
         }
         if let Some(found) = input.found {
-            resolved.inputs.insert(key.name.to_string(), found);
+            resolved.inputs.push((key.name.to_string(), found));
         }
     }
-    if let Declared::Kind(kind) = &declaration.kind {
+    let ports = match &declaration.kind {
+        Declared::Kind(kind) => Some((kind.name(), kind.inputs())),
+        Declared::Select => Some((select::KIND, select::PORTS.as_slice())),
+        Declared::Command(_) | Declared::Unknown => None,
+    };
+    if let Some((kind, ports)) = ports {
         let given = |name: &str| entries.iter().any(|entry| entry.key.name == name);
         let lacking: Vec<&InputPort> =
-            kind.inputs().iter().filter(|port| port.required && !given(port.name)).collect();
+            ports.iter().filter(|port| port.required && !given(port.name)).collect();
         let names: Vec<String> = lacking.iter().map(|port| format!("`{}`", port.name)).collect();
         let (word, help) = match lacking.as_slice() {
             [] => return resolved,
             [port] => ("input", format!("`{}` ({}): {}", port.name, port.artifact, port.about)),
-            _ => ("inputs", format!("`pipe stages {}` tells what they are", kind.name())),
+            _ => ("inputs", format!("`pipe stages {kind}` tells what they are")),
         };
         let message =
             format!("the stage `{}` lacks its {word} {}", declaration.name, names.join(", "));
@@ -115,6 +146,13 @@ fn refuse_name(name: &str, span: Span, kind: &str, ports: &[InputPort], report: 
     }));
 }
 
+/// Complains that `port`, which takes all combinations, is given `what`.
+fn refuse_one(port: &InputPort, what: &str, span: Span, report: &mut Report) {
+    let message =
+        format!("`{}` takes an output of all combinations of a stage, not {what}", port.name);
+    report.push(Complaint::new(span, message).help("write `stage.output[*]`"));
+}
+
 struct Lookup<'c, 'a> {
     stages: &'c [Declaration<'a>],
     index: &'c HashMap<&'c str, usize>,
@@ -125,6 +163,8 @@ struct Lookup<'c, 'a> {
 #[derive(Clone, Copy)]
 enum Want<'p> {
     Port(&'p InputPort),
+    /// All combinations of a stage.
+    All(&'p InputPort),
     Anything,
     /// It was complained about.
     Unknown,
@@ -134,7 +174,7 @@ impl Want<'_> {
     fn accepts(self, artifact: ArtifactType) -> bool {
         match self {
             Self::Port(port) => artifact.fits(port.artifact),
-            Self::Anything | Self::Unknown => true,
+            Self::All(_) | Self::Anything | Self::Unknown => true,
         }
     }
 }
@@ -142,7 +182,7 @@ impl Want<'_> {
 /// What an input turned out to be.
 #[derive(Default)]
 struct Found {
-    found: Option<Input>,
+    found: Option<Given>,
     /// The stage that it names, even if the output is wrong.
     stage: Option<(usize, Span)>,
 }
@@ -150,7 +190,12 @@ struct Found {
 impl Lookup<'_, '_> {
     fn input(&self, node: &Node<'_>, want: Want<'_>, report: &mut Report) -> Found {
         if let Tree::Mapping(entries) = &node.tree {
-            return Found { found: self.file(node, entries, report), stage: None };
+            if let Want::All(port) = want {
+                refuse_one(port, "a file", node.span, report);
+                return Found::default();
+            }
+            let found = self.file(node, entries, report).map(Given::File);
+            return Found { found, stage: None };
         }
         if let Some(text) = node.text() {
             return self.output(node, text, want, report);
@@ -214,11 +259,17 @@ impl Lookup<'_, '_> {
     }
 
     fn output(&self, node: &Node<'_>, text: &str, want: Want<'_>, report: &mut Report) -> Found {
-        let (stage_name, output_name) = match text.split_once('.') {
-            Some((stage, output)) => (stage, Some(output)),
-            None => (text, None),
-        };
         let sources = self.context.sources;
+        let reference = match Reference::parse(text) {
+            Ok(reference) => reference,
+            Err(Malformed { at, fault }) => {
+                report.push(Complaint::new(place::of(node, at, sources), fault).help(
+                    "all combinations are `stage.output[*]`, one is `stage.output[AXIS=VALUE,…]`",
+                ));
+                return Found::default();
+            }
+        };
+        let stage_name = reference.stage;
         let Some(&stage) = self.index.get(stage_name) else {
             let span = place::of(node, 0..stage_name.len(), sources);
             let looks_like_a_path = text.contains('/') || self.context.root.join(text).is_file();
@@ -232,22 +283,59 @@ impl Lookup<'_, '_> {
             });
             return Found::default();
         };
-        let found = self.named(stage, output_name, node, text, want, report);
-        Found { found, stage: Some((stage, node.span)) }
+        let output = self.named(stage, &reference, node, want, report);
+        let found = output.filter(|_| self.fits(stage, &reference, node, want, report));
+        let used = |output| Used {
+            stage,
+            output,
+            selector: reference.selector.clone(),
+            place: place::of(node, 0..text.len(), sources),
+        };
+        Found { found: found.map(used).map(Given::Output), stage: Some((stage, node.span)) }
+    }
+
+    /// Whether as many combinations are referred to as are wanted.
+    fn fits(
+        &self,
+        stage: usize,
+        reference: &Reference<'_>,
+        node: &Node<'_>,
+        want: Want<'_>,
+        report: &mut Report,
+    ) -> bool {
+        let all = reference.selector == Some(Selector::All);
+        match want {
+            Want::All(port) if !all => {
+                refuse_one(port, "one output", node.span, report);
+                false
+            }
+            Want::Port(port) if all && port.artifact != ArtifactType::ANY => {
+                let message = format!(
+                    "`{}` takes one `{}`, not those of all combinations",
+                    port.name, port.artifact
+                );
+                let name = &self.stages[stage].name;
+                let place = place::of(node, reference.selector_at.clone(), self.context.sources);
+                report.push(Complaint::new(place, message).help(format!(
+                    "without `[*]`, the stage runs for each combination of `{name}`; `[AXIS=VALUE,…]` names one"
+                )));
+                false
+            }
+            _ => true,
+        }
     }
 
     /// The output `name` of `stage`, or the one that fits.
     fn named(
         &self,
         stage: usize,
-        name: Option<&str>,
+        reference: &Reference<'_>,
         node: &Node<'_>,
-        text: &str,
         want: Want<'_>,
         report: &mut Report,
-    ) -> Option<Input> {
+    ) -> Option<String> {
         let stage_name = &self.stages[stage].name;
-        let outputs = self.stages[stage].outputs()?;
+        let outputs = self.stages[stage].outputs(self.stages)?;
         let listed = || {
             let listed: Vec<String> = outputs
                 .iter()
@@ -258,11 +346,11 @@ impl Lookup<'_, '_> {
                 .collect();
             listed.join(", ")
         };
-        let (output, artifact) = if let Some(name) = name {
+        let (output, artifact) = if let Some(name) = reference.output {
             if let Some(found) = outputs.iter().find(|(output, _)| *output == name) {
                 *found
             } else {
-                let span = place::of(node, stage_name.len() + 1..text.len(), self.context.sources);
+                let span = place::of(node, reference.output_at.clone(), self.context.sources);
                 let complaint =
                     Complaint::new(span, format!("`{stage_name}` has no output `{name}`"));
                 let meant = report.meant(name, outputs.iter().map(|(output, _)| *output));
@@ -317,6 +405,6 @@ impl Lookup<'_, '_> {
             });
             return None;
         }
-        Some(Input::Output { stage, output: output.to_owned() })
+        Some(output.to_owned())
     }
 }

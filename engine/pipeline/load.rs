@@ -10,6 +10,7 @@ use std::{
 use super::{
     Complaints, Pipeline, Source, Span,
     complaint::{Complaint, Report},
+    matrix::STAGES,
     name::{self, is_name},
     node::{Entry, Node, Tree},
     overrides, stages,
@@ -20,8 +21,6 @@ use crate::Registry;
 
 /// The largest file, in bytes.
 const LARGEST: u64 = 16 << 20;
-/// The most stages.
-const STAGES: usize = 20_000;
 const KEYS: [&str; 3] = ["vars", "cache", "stages"];
 
 /// Reads and checks the pipeline declared in the file `source`, with `overrides` (`STAGE.KEY=VALUE`, `vars.NAME=VALUE`,
@@ -158,15 +157,18 @@ fn build(
         report.push(Complaint::new(entries[STAGES].key.span, message));
         return None;
     }
+    let mut selected: HashMap<usize, Vec<overrides::Selected<'_>>> = HashMap::new();
     if !overrides.is_empty() {
         let places: HashMap<String, usize> =
             entries.iter().enumerate().map(|(i, entry)| (entry.key.name.to_string(), i)).collect();
         for over in overrides {
-            overrides::apply(over, &mut entries, &places, report);
+            if let Some((stage, over)) = overrides::apply(over, &mut entries, &places, report) {
+                selected.entry(stage).or_default().push(over);
+            }
         }
     }
-    let (stages, order) =
-        stages::build(entries, &stages::Context { registry, root: &root, sources }, report)?;
+    let context = stages::Context { registry, root: &root, sources };
+    let (stages, order) = stages::build(entries, selected, &context, report)?;
     Some(Pipeline { file, cache: cache?, root, stages, order, sources: Vec::new() })
 }
 

@@ -1,19 +1,24 @@
 //! From the text of a pipeline to a checked, typed graph, with the place of every word. Nothing is run, and every
 //! complaint is made at once: [`load`] gives a [`Pipeline`] that is sound, or [`Complaints`].
 
+mod combination;
 mod command;
 mod command_line;
 mod complaint;
+mod expand;
 mod expectation;
 mod graph;
 mod inputs;
 mod keys;
 mod load;
+mod matrix;
 mod name;
+mod named;
 mod node;
 mod overrides;
 mod place;
 mod schema;
+mod select;
 mod stages;
 mod suggestion;
 mod template;
@@ -31,13 +36,19 @@ use std::{
 
 use serde_json::Value;
 
-pub(crate) use self::name::{RUN_RULE, is_name, is_output_name, is_run_name};
 pub use self::{
+    combination::Combination,
     complaint::{Complaint, Complaints, Label, Source, Span},
     keys::{ConfigKey, config_keys},
     load::load,
+    named::NotFound,
+    select::{CANDIDATES, CHOICE, Goal, METRICS, Select},
     suggestion::closest,
     template::{Piece, Template},
+};
+pub(crate) use self::{
+    combination::{is_stage_name, stage_folder},
+    name::{RUN_RULE, is_output_name, is_run_name},
 };
 use crate::stage::{ArtifactType, Kind};
 
@@ -53,7 +64,7 @@ pub struct Pipeline {
     pub root: PathBuf,
     /// The folder of the cache, absolute.
     pub cache: PathBuf,
-    /// The stages as declared.
+    /// The stages as declared, those of a matrix in the order of its combinations.
     pub stages: Vec<StageNode>,
     /// The stages' numbers, each after all that it needs; as declared where that leaves a choice.
     pub order: Vec<usize>,
@@ -64,8 +75,12 @@ pub struct Pipeline {
 /// A stage of a pipeline.
 #[derive(Debug, Clone)]
 pub struct StageNode {
-    /// Its name.
+    /// Its name: as declared, with the combination in brackets where a matrix makes several of it.
     pub name: String,
+    /// Its name as declared.
+    pub declared: String,
+    /// Which of the stages of a matrix it is.
+    pub combination: Option<Combination>,
     /// What it does.
     pub task: Task,
     /// What it reads, by the names that the task knows.
@@ -86,10 +101,12 @@ pub enum Task {
     },
     /// It runs a program of the user's.
     Command(Command),
+    /// It chooses among the combinations of a matrix.
+    Select(Select),
 }
 
 /// What a stage reads under one name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The output of another stage.
     Output {
@@ -97,6 +114,15 @@ pub enum Input {
         stage: usize,
         /// The name of the output.
         output: String,
+    },
+    /// An output of all combinations of a stage.
+    Gathered {
+        /// The name of the stage as declared.
+        stage: String,
+        /// The name of the output.
+        output: String,
+        /// Its combinations, in order.
+        members: Vec<Member>,
     },
     /// A file or folder of the user's.
     File {
@@ -109,6 +135,15 @@ pub enum Input {
     },
 }
 
+/// One of the combinations whose outputs are gathered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// The number of the stage.
+    pub stage: usize,
+    /// The combination that it is.
+    pub combination: Combination,
+}
+
 /// A program as a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
@@ -118,10 +153,21 @@ pub struct Command {
     pub config: Value,
     /// The names of the outputs as declared, each mentioned in `run`.
     pub outputs: Vec<String>,
+    /// Of which input it runs for each entry, if it does.
+    pub for_each: Option<ForEach>,
     /// The files and folders that the program reads besides its inputs, by path.
     pub files: Vec<CommandFile>,
     /// The names of the environment variables that it reads, sorted.
     pub env: Vec<String>,
+}
+
+/// An input for each entry of which a [`Command`] runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForEach {
+    /// The name of the input.
+    pub input: String,
+    /// Where what is made of an entry stands in each output.
+    pub paths: BTreeMap<String, Template>,
 }
 
 /// The command line of a [`Command`].
@@ -145,12 +191,14 @@ pub struct CommandFile {
 }
 
 impl Input {
-    /// The number of the stage that it comes from, if it comes from one.
-    pub fn stage(&self) -> Option<usize> {
-        match self {
-            Self::Output { stage, .. } => Some(*stage),
-            Self::File { .. } => None,
-        }
+    /// The numbers of the stages that it comes from.
+    pub fn stages(&self) -> impl Iterator<Item = usize> {
+        let (one, many) = match self {
+            Self::Output { stage, .. } => (Some(*stage), [].as_slice()),
+            Self::Gathered { members, .. } => (None, members.as_slice()),
+            Self::File { .. } => (None, [].as_slice()),
+        };
+        one.into_iter().chain(many.iter().map(|member| member.stage))
     }
 }
 
@@ -164,6 +212,10 @@ impl StageNode {
             Task::Command(command) => {
                 command.outputs.iter().map(|name| (name.clone(), ArtifactType::ANY)).collect()
             }
+            Task::Select(select) => {
+                let outputs = select::outputs(select.artifact).into_iter();
+                outputs.map(|(name, artifact)| (name.to_owned(), artifact)).collect()
+            }
         }
     }
 }
@@ -175,6 +227,7 @@ impl fmt::Debug for Task {
                 f.debug_struct("Kind").field("kind", &kind.name()).field("config", config).finish()
             }
             Self::Command(command) => command.fmt(f),
+            Self::Select(select) => select.fmt(f),
         }
     }
 }

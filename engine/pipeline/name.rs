@@ -7,7 +7,7 @@ const LONGEST: usize = 64;
 pub(super) const RULE: &str = "a name has letters, digits, `_` and `-`, doesn't begin with `-`, and is at most 64 characters long";
 
 /// Whether `text` may be a name: it stands in file names, so it is plain.
-pub(crate) fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LONGEST
         && !text.starts_with('-')

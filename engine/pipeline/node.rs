@@ -176,6 +176,21 @@ impl<'a> Node<'a> {
             _ => None,
         }
     }
+
+    /// The value under `key`, made if need be; what isn't a mapping gives way to one.
+    pub(super) fn child(&mut self, key: Key<'a>) -> &mut Self {
+        if !matches!(self.tree, Tree::Mapping(_)) {
+            let span = if self.is_null() { self.span } else { key.span };
+            *self = Self::new(Tree::Mapping(Vec::new()), span);
+        }
+        let Tree::Mapping(entries) = &mut self.tree else { unreachable!("made a mapping above") };
+        let at = entries.iter().position(|entry| entry.key.name == key.name).unwrap_or_else(|| {
+            let value = Self::broken(key.span);
+            entries.push(Entry { key, value });
+            entries.len() - 1
+        });
+        &mut entries[at].value
+    }
 }
 
 impl Scalar<'_> {
@@ -185,7 +200,7 @@ impl Scalar<'_> {
 }
 
 /// Types a plain scalar.
-fn plain(text: &str) -> Atom<'_> {
+pub(super) fn plain(text: &str) -> Atom<'_> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Atom::Null,
         "true" | "True" | "TRUE" => return Atom::Bool(true),

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::{
+    combination::{Malformed, Reference, Selector, outside_brackets},
     complaint::{Complaint, Report, Span},
-    node::{Entry, Key, Node, Tree},
+    node::{Entry, Key, Node},
+    select,
     yaml::{self, Text},
 };
 
@@ -44,7 +46,7 @@ pub(super) fn parse<'a>(
 ) -> Option<Override<'a>> {
     let line = &text[range.clone()];
     let span = |from: usize, to: usize| Span::new(source, range.start + from..range.start + to);
-    let Some(equals) = line.find('=') else {
+    let Some(equals) = outside_brackets(line, '=') else {
         report.push(
             Complaint::new(span(0, line.len()), "`--set` needs a key, `=` and a value")
                 .help("such as `train.epochs=10`, `vars.cube=PATH` or `cache=PATH`"),
@@ -53,9 +55,14 @@ pub(super) fn parse<'a>(
     };
     let mut path = Vec::new();
     let mut at = 0;
-    for word in line[..equals].split('.') {
+    loop {
+        let rest = &line[at..equals];
+        let word = &rest[..outside_brackets(rest, '.').unwrap_or(rest.len())];
         path.push(Key { name: word.trim().into(), span: span(at, at + word.len()) });
         at += word.len() + 1;
+        if at > equals {
+            break;
+        }
     }
     let whole = span(0, equals.max(1));
     if let Some(empty) = path.iter().find(|key| key.name.is_empty()) {
@@ -84,45 +91,68 @@ pub(super) fn parse<'a>(
     Some(Override { path, value })
 }
 
-/// Puts `over`, which names a stage's key, into the mapping `stages`. `places` finds a stage by its name.
+/// An override of some combinations of a stage: `train[filters=8].epochs=3`.
+pub(super) struct Selected<'a> {
+    /// The stage with the combinations, as written.
+    pub(super) place: Span,
+    pub(super) selector: Selector,
+    /// The keys of the config that lead to the value.
+    pub(super) path: Vec<Key<'a>>,
+    pub(super) value: Node<'a>,
+}
+
+/// Puts `over`, which names a stage's key, into the mapping `stages`. `places` finds a stage by its name. What is for some
+/// combinations only is given back, with the number of its stage.
 pub(super) fn apply<'a>(
     over: Override<'a>,
     stages: &mut [Entry<'a>],
     places: &HashMap<String, usize>,
     report: &mut Report,
-) {
-    let mut path = over.path.into_iter();
-    let Some(stage) = path.next() else { return };
-    let Some(entry) = places.get(stage.name.as_ref()).and_then(|&i| stages.get_mut(i)) else {
+) -> Option<(usize, Selected<'a>)> {
+    let mut path = over.path;
+    let stage = path.remove(0);
+    let reference = match Reference::parse(&stage.name) {
+        Ok(reference) => reference,
+        Err(Malformed { at, fault }) => {
+            let start = stage.span.start as usize;
+            let span = Span::new(stage.span.source as usize, start + at.start..start + at.end);
+            report.push(Complaint::new(span, fault));
+            return None;
+        }
+    };
+    let Some(&number) = places.get(reference.stage) else {
         let names = places.keys().map(String::as_str);
         let mut names: Vec<&str> = names.chain(["vars", "cache"]).collect();
         names.sort_unstable();
-        let meant = report.meant(&stage.name, names);
+        let meant = report.meant(reference.stage, names);
         report.push(
-            Complaint::new(stage.span, format!("no stage is called `{}`", stage.name))
+            Complaint::new(stage.span, format!("no stage is called `{}`", reference.stage))
                 .suggest(meant, String::new),
         );
-        return;
+        return None;
     };
-    let config = Key { name: "config".into(), span: stage.span };
-    let mut node = child(&mut entry.value, config);
+    if let Some(selector) = reference.selector {
+        let selected = Selected { place: stage.span, selector, path, value: over.value };
+        return Some((number, selected));
+    }
+    let entry = &mut stages[number];
+    let within = |key: &str| Key { name: key.to_owned().into(), span: stage.span };
+    let config_has =
+        |key: &str| entry.value.get("config").is_some_and(|config| config.value.get(key).is_some());
+    let kind = entry.value.get("kind").and_then(|kind| kind.value.text());
+    if kind.unwrap_or(&entry.key.name) == select::KIND {
+        // What it is told stands in the stage itself.
+    } else if path.len() > 1 && path[0].name == "matrix" && !config_has("matrix") {
+        let words: Vec<&str> = path[1..].iter().map(|key| key.name.as_ref()).collect();
+        let span = path[1..].iter().fold(path[1].span, |span, key| span.to(key.span));
+        path = vec![within("matrix"), Key { name: words.join(".").into(), span }];
+    } else {
+        path.insert(0, within("config"));
+    }
+    let mut node = &mut entry.value;
     for key in path {
-        node = child(node, key);
+        node = node.child(key);
     }
     *node = over.value;
-}
-
-/// The value under `key`, made if need be; what isn't a mapping gives way to one.
-fn child<'n, 'a>(node: &'n mut Node<'a>, key: Key<'a>) -> &'n mut Node<'a> {
-    if !matches!(node.tree, Tree::Mapping(_)) {
-        let span = if node.is_null() { node.span } else { key.span };
-        *node = Node::new(Tree::Mapping(Vec::new()), span);
-    }
-    let Tree::Mapping(entries) = &mut node.tree else { unreachable!("made a mapping above") };
-    let at = entries.iter().position(|entry| entry.key.name == key.name).unwrap_or_else(|| {
-        let value = Node::broken(key.span);
-        entries.push(Entry { key, value });
-        entries.len() - 1
-    });
-    &mut entries[at].value
+    None
 }

@@ -1,18 +1,17 @@
 //! The stages as they are declared, made into the nodes of a graph.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    Source, Span, StageNode, Task, command,
+    Source, Span, StageNode, command,
     complaint::{Complaint, Report},
-    graph, inputs,
+    expand, graph, inputs,
+    matrix::{self, Axis},
     name::{self, is_name},
     node::{Entry, Node, Tree},
+    overrides::Selected,
     schema::Schema,
+    select,
 };
 use crate::{
     Registry,
@@ -21,10 +20,13 @@ use crate::{
 
 /// The kind of a stage that runs a program.
 const COMMAND: &str = "command";
-const KEYS: [&str; 8] = ["kind", "inputs", "config", "run", "outputs", "files", "env", "shell"];
+const KEYS: [&str; 13] = [
+    "kind", "inputs", "config", "matrix", "for_each", "run", "outputs", "files", "env", "shell",
+    "metric", "goal", "file",
+];
 
 /// The keys that only a command has.
-const ONLY_COMMAND: [&str; 5] = ["run", "outputs", "files", "env", "shell"];
+const ONLY_COMMAND: [&str; 6] = ["for_each", "run", "outputs", "files", "env", "shell"];
 
 /// What a stage is checked against.
 pub(super) struct Context<'a> {
@@ -40,6 +42,10 @@ pub(super) struct Declaration<'a> {
     pub(super) place: Span,
     pub(super) kind: Declared,
     pub(super) fields: Fields<'a>,
+    /// The axes of its own matrix; `None` if they were complained about.
+    pub(super) axes: Option<Vec<Axis<'a>>>,
+    /// What is overridden for some of its combinations.
+    pub(super) selected: Vec<Selected<'a>>,
 }
 
 /// What a stage is declared to be.
@@ -47,6 +53,8 @@ pub(super) enum Declared {
     Kind(Arc<dyn Kind>),
     /// A program, and the names of its outputs; `None` if they were complained about.
     Command(Option<Vec<String>>),
+    /// A choice among combinations.
+    Select,
     /// Something that was complained about.
     Unknown,
 }
@@ -67,36 +75,29 @@ impl<'a> Fields<'a> {
 }
 
 /// Checks the stages and puts them in order. `None` if there was a complaint.
-pub(super) fn build(
-    entries: Vec<Entry<'_>>,
+pub(super) fn build<'a>(
+    entries: Vec<Entry<'a>>,
+    mut selected: HashMap<usize, Vec<Selected<'a>>>,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Option<(Vec<StageNode>, Vec<usize>)> {
     let mut schemas = Schemas::default();
     let declarations: Vec<Declaration<'_>> = entries
         .into_iter()
-        .map(|entry| Declaration::read(entry, context, &mut schemas, report))
+        .enumerate()
+        .map(|(i, entry)| {
+            let selected = selected.remove(&i).unwrap_or_default();
+            Declaration::read(entry, selected, context, &mut schemas, report)
+        })
         .collect();
     let index: HashMap<&str, usize> =
         declarations.iter().enumerate().map(|(i, stage)| (stage.name.as_str(), i)).collect();
-    let mut nodes = Vec::with_capacity(declarations.len());
+    let mut resolved = Vec::with_capacity(declarations.len());
     let mut needs = Vec::with_capacity(declarations.len());
     for declaration in &declarations {
-        let resolved = inputs::resolve(declaration, &declarations, &index, context, report);
-        let task = match &declaration.kind {
-            Declared::Kind(kind) => config(kind, declaration, &mut schemas, report)
-                .map(|config| Task::Kind { kind: Arc::clone(kind), config }),
-            Declared::Command(outputs) => {
-                command::read(declaration, outputs.as_deref(), context, report).map(Task::Command)
-            }
-            Declared::Unknown => None,
-        };
-        needs.push(resolved.needs);
-        if let Some(task) = task {
-            let Declaration { name, place, .. } = declaration;
-            let inputs: BTreeMap<_, _> = resolved.inputs;
-            nodes.push(StageNode { name: name.clone(), task, inputs, place: *place });
-        }
+        let found = inputs::resolve(declaration, &declarations, &index, context, report);
+        needs.push(found.needs);
+        resolved.push(found.inputs);
     }
     let edges: Vec<Vec<usize>> =
         needs.iter().map(|needs| needs.iter().map(|(stage, _)| *stage).collect()).collect();
@@ -117,12 +118,21 @@ pub(super) fn build(
             );
         }
     }
-    (nodes.len() == declarations.len() && sorted.loops.is_empty()).then_some((nodes, sorted.order))
+    expand::stages(
+        &expand::Declared {
+            stages: &declarations,
+            inputs: &resolved,
+            order: &sorted.order,
+            context,
+        },
+        &mut schemas,
+        report,
+    )
 }
 
 /// The schemas of the kinds in use: each is made once.
 #[derive(Default)]
-struct Schemas {
+pub(super) struct Schemas {
     known: HashMap<&'static str, Arc<Schema>>,
 }
 
@@ -136,6 +146,7 @@ impl Schemas {
 impl<'a> Declaration<'a> {
     fn read(
         entry: Entry<'a>,
+        selected: Vec<Selected<'a>>,
         context: &Context<'_>,
         schemas: &mut Schemas,
         report: &mut Report,
@@ -184,11 +195,12 @@ impl<'a> Declaration<'a> {
                 })
             });
         }
-        Self { name, place, kind, fields }
+        let axes = matrix::read(&fields, report);
+        Self { name, place, kind, fields, axes, selected }
     }
 
     /// The names and types of the outputs; `None` if they aren't known because of a complaint.
-    pub(super) fn outputs(&self) -> Option<Vec<(&str, ArtifactType)>> {
+    pub(super) fn outputs(&self, stages: &[Self]) -> Option<Vec<(&str, ArtifactType)>> {
         match &self.kind {
             Declared::Kind(kind) => {
                 Some(kind.outputs().iter().map(|port| (port.name, port.artifact)).collect())
@@ -197,6 +209,7 @@ impl<'a> Declaration<'a> {
                 let outputs = outputs.as_ref()?.iter();
                 Some(outputs.map(|name| (name.as_str(), ArtifactType::ANY)).collect())
             }
+            Declared::Select => Some(select::outputs(select::artifact(self, stages)).into()),
             Declared::Unknown => None,
         }
     }
@@ -226,16 +239,25 @@ fn kind(
             (text, node.span)
         }
     };
-    if let Some(kind) = context.registry.get(wanted) {
-        for Entry { key, .. } in ONLY_COMMAND.iter().filter_map(|key| fields.get(key)) {
+    let foreign = |keys: &[&str], owner: &str, report: &mut Report| {
+        for Entry { key, .. } in keys.iter().filter_map(|key| fields.get(key)) {
             let message =
-                format!("`{}` belongs to `kind: {COMMAND}`, but this is `{wanted}`", key.name);
+                format!("`{}` belongs to `kind: {owner}`, but this is `{wanted}`", key.name);
             report.push(Complaint::new(key.span, message));
         }
+    };
+    if let Some(kind) = context.registry.get(wanted) {
+        foreign(&ONLY_COMMAND, COMMAND, report);
+        foreign(&select::KEYS, select::KIND, report);
         return Declared::Kind(Arc::clone(kind));
     }
     if wanted == COMMAND {
+        foreign(&select::KEYS, select::KIND, report);
         return Declared::Command(command::outputs(name, place, fields, report));
+    }
+    if wanted == select::KIND {
+        foreign(&ONLY_COMMAND, COMMAND, report);
+        return Declared::Select;
     }
     if written.is_none() && fields.get("run").is_some() {
         report.push(
@@ -244,7 +266,7 @@ fn kind(
         );
         return Declared::Unknown;
     }
-    let kinds = || context.registry.iter().map(|kind| kind.name()).chain([COMMAND]);
+    let kinds = || context.registry.iter().map(|kind| kind.name()).chain([COMMAND, select::KIND]);
     let message = if written.is_some() {
         format!("no kind is called `{wanted}`")
     } else {
@@ -256,20 +278,20 @@ fn kind(
     Declared::Unknown
 }
 
-/// The config of a stage of a built-in kind in canonical form.
-fn config(
+/// The config `node` of a stage of a built-in kind in canonical form. `place`: where the stage is declared.
+pub(super) fn config(
     kind: &Arc<dyn Kind>,
-    declaration: &Declaration<'_>,
+    node: Option<&Node<'_>>,
+    place: Span,
     schemas: &mut Schemas,
     report: &mut Report,
 ) -> Option<serde_json::Value> {
-    let node = declaration.fields.get("config").map(|entry| &entry.value);
-    let checked = schemas.of(kind.as_ref()).check(node, declaration.place, report)?;
+    let checked = schemas.of(kind.as_ref()).check(node, place, report)?;
     match kind.canonical(checked) {
         Ok(config) => Some(config),
         Err(faults) => {
             for fault in faults {
-                report.push(complaint(fault, node, declaration.place));
+                report.push(complaint(fault, node, place));
             }
             None
         }

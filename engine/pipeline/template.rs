@@ -1,7 +1,8 @@
 //! The command line of a stage: words with placeholders in them.
 //!
 //! `{config.KEY}`, `{inputs.NAME}` and `{outputs.NAME}` are placeholders, and `{word.word}` is always taken for one: in
-//! doubled braces, `{{word.word}}`, it stands for its own text. All other braces stand for themselves, so that a program
+//! doubled braces, `{{word.word}}`, it stands for its own text. A command that runs for each entry of an input has
+//! `{item}` and `{item.WORD}` too. All other braces stand for themselves, so that a program
 //! for awk or a piece of JSON needs no escapes.
 //!
 //! Words are split as a shell splits them: white space parts them, `'…'`, `"…"` and `\` keep it. Nothing else of a shell is
@@ -34,12 +35,21 @@ pub enum Piece {
     Input(String),
     /// The path at which the output of this name is to be made.
     Output(String),
+    /// What the entry is called for which the command runs; with a word, a part of its name or the value of a column.
+    Item(Option<String>),
+}
+
+/// What counts as a placeholder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Syntax {
+    /// Whether `{item}` is one.
+    pub(super) items: bool,
 }
 
 /// A placeholder as it was written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Placeholder<'t> {
-    /// The words between the dots, at least two.
+    /// The words between the dots, at least two unless it is `{item}`.
     pub(super) words: Vec<&'t str>,
     /// Where it lies in the text, with its braces.
     pub(super) range: Range<usize>,
@@ -78,10 +88,10 @@ impl<'t> Draft<'t> {
     }
 
     /// Takes `text` as one word.
-    pub(super) fn whole(text: &'t str) -> Self {
+    pub(super) fn whole(text: &'t str, syntax: Syntax) -> Self {
         let mut draft = Self::default();
         let mut at = 0;
-        while let Some(token) = Token::next(text, at) {
+        while let Some(token) = Token::next(text, at, syntax) {
             at += token.width();
             draft.token(token);
         }
@@ -114,16 +124,16 @@ impl<'t> Token<'t> {
         }
     }
 
-    fn next(text: &'t str, at: usize) -> Option<Self> {
+    fn next(text: &'t str, at: usize, syntax: Syntax) -> Option<Self> {
         let rest = &text[at..];
         let first = rest.chars().next()?;
         if let Some(inner) = rest.strip_prefix('{')
-            && let Some((_, end)) = dotted(inner)
+            && let Some((_, end)) = dotted(inner, syntax)
             && rest[1 + end..].starts_with('}')
         {
             return Some(Self::Text { meaning: &rest[1..=end], width: end + 2 });
         }
-        if let Some((words, end)) = dotted(rest) {
+        if let Some((words, end)) = dotted(rest, syntax) {
             return Some(Self::Placeholder(Placeholder { words, range: at..at + end }));
         }
         let width = first.len_utf8();
@@ -132,11 +142,12 @@ impl<'t> Token<'t> {
 }
 
 /// The words of a `{word.word}` at the beginning of `text`, and where it ends.
-fn dotted(text: &str) -> Option<(Vec<&str>, usize)> {
+fn dotted(text: &str, syntax: Syntax) -> Option<(Vec<&str>, usize)> {
     let inner = text.strip_prefix('{')?;
     let close = inner.find(|c: char| !is_word(c) && c != '.')?;
     let words: Vec<&str> = inner[..close].split('.').collect();
-    let whole = inner[close..].starts_with('}') && words.len() >= 2;
+    let enough = words.len() >= 2 || (syntax.items && words == ["item"]);
+    let whole = inner[close..].starts_with('}') && enough;
     (whole && words.iter().all(|word| !word.is_empty())).then_some((words, close + 2))
 }
 
@@ -145,13 +156,13 @@ fn is_word(c: char) -> bool {
 }
 
 /// Splits `text` into words.
-pub(super) fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
+pub(super) fn words(text: &str, syntax: Syntax) -> Result<Vec<Draft<'_>>, Unsplit> {
     let mut words = Vec::new();
     // The word under way, where it began, and whether any of it was quoted.
     let mut word: Option<(Draft<'_>, usize, bool)> = None;
     let mut quote: Option<(char, usize)> = None;
     let mut at = 0;
-    while let Some(token) = Token::next(text, at) {
+    while let Some(token) = Token::next(text, at, syntax) {
         let start = at;
         at += token.width();
         let character = match &token {
@@ -226,7 +237,7 @@ fn refuse_operator(word: &str, at: usize, quoted: bool) -> Result<(), Unsplit> {
 
 /// The placeholders of a shell script that stand within quotes, where the quotes that each of them gets would go wrong.
 /// A script with a here-document isn't looked at: its quotes can't be told by eye.
-pub(super) fn quoted(text: &str) -> Vec<Range<usize>> {
+pub(super) fn quoted(text: &str, syntax: Syntax) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     if text.contains("<<") {
         return found;
@@ -234,7 +245,7 @@ pub(super) fn quoted(text: &str) -> Vec<Range<usize>> {
     let mut quote = None;
     let mut at = 0;
     let mut at_word = true;
-    while let Some(token) = Token::next(text, at) {
+    while let Some(token) = Token::next(text, at, syntax) {
         at += token.width();
         let was_at_word = std::mem::replace(&mut at_word, false);
         match token {
@@ -263,6 +274,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const PLAIN: Syntax = Syntax { items: false };
+
+    fn words(text: &str) -> Result<Vec<Draft<'_>>, Unsplit> {
+        super::words(text, PLAIN)
+    }
 
     fn show(draft: &Draft<'_>) -> String {
         draft
@@ -313,6 +330,16 @@ mod tests {
     }
 
     #[test]
+    fn items_are_placeholders_where_there_are_entries_only() {
+        let each = |text: &str| -> Vec<String> {
+            super::words(text, Syntax { items: true }).unwrap().iter().map(show).collect()
+        };
+        assert_eq!(split("{item} {item.stem} {{item}}"), ["{item}", "<item stem>", "{{item}}"]);
+        assert_eq!(each("{item} x{item.stem}.y {{item}}"), ["<item>", "x<item stem>.y", "{item}"]);
+        assert_eq!(each("{items} {print}"), ["{items}", "{print}"]);
+    }
+
+    #[test]
     fn what_needs_a_shell_is_refused() {
         assert_eq!(words("a > b"), Err(Unsplit::Shell(2..3)));
         assert_eq!(words("a; b"), Err(Unsplit::Shell(1..2)));
@@ -323,7 +350,7 @@ mod tests {
 
     #[test]
     fn quotes_round_placeholders_are_found_in_a_script() {
-        let found = |text: &str| quoted(text).len();
+        let found = |text: &str| quoted(text, PLAIN).len();
         assert_eq!(found("cat {inputs.a} > {outputs.b}"), 0);
         assert_eq!(found("cat \"{inputs.a}\" '{inputs.b}'"), 2);
         assert_eq!(found("# don't\ncat {inputs.a}"), 0);
@@ -335,8 +362,8 @@ mod tests {
         #[test]
         fn any_text_is_split_or_refused(text in "\\PC*|[{}.a '\"\\\\\n]*") {
             let _ = words(&text);
-            let _ = quoted(&text);
-            let whole = Draft::whole(&text);
+            let _ = quoted(&text, PLAIN);
+            let whole = Draft::whole(&text, Syntax { items: true });
             prop_assert!(whole.parts.len() <= text.len());
         }
 

@@ -128,6 +128,8 @@ impl<'a> Builder<'a, '_> {
         let whole: String = [line, line_end].concat();
         if whole.contains("${") {
             complaint.help("inside `{…}` and `[…]`, `${name}` must stand in quotes: `\"${name}\"`")
+        } else if whole.contains("[*]") {
+            complaint.help("inside `{…}` and `[…]`, `stage.output[*]` must stand in quotes: `\"stage.output[*]\"`")
         } else if line.starts_with('\t') || line_end.starts_with('\t') {
             complaint.help("YAML is indented with spaces, not with tabs")
         } else {

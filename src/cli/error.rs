@@ -6,7 +6,7 @@ use pipe_engine::{
     RunError,
     cache::CacheError,
     out::OutError,
-    pipeline::{Complaints, closest},
+    pipeline::{Complaints, NotFound, closest},
 };
 use thiserror::Error;
 
@@ -128,15 +128,37 @@ impl CommandError {
 impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::NoStage { name, known } => {
-                Self::no_such("stage", &name, known.iter().map(String::as_str))
-            }
+            RunError::NotFound(error) => error.into(),
             RunError::Name { .. } => Self::wrong(error.to_string(), "nothing was run"),
             RunError::NameTaken { .. } => Self::wrong(
                 error.to_string(),
                 "choose another name; `pipe log` lists the runs. Nothing was run",
             ),
             other => Self::System(other.into()),
+        }
+    }
+}
+
+impl From<NotFound> for CommandError {
+    fn from(error: NotFound) -> Self {
+        const MOST: usize = 8;
+        let message = error.to_string();
+        match error {
+            NotFound::Stage { name, known } => {
+                Self::no_such("stage", &name, known.iter().map(String::as_str))
+            }
+            NotFound::Combination { stage, known, .. } if known.is_empty() => {
+                Self::wrong(message, format!("`{stage}` has no matrix: write `{stage}` alone"))
+            }
+            NotFound::Combination { known, .. } | NotFound::Several { known, .. } => {
+                let more = if known.len() > MOST { ", …" } else { "" };
+                let known: Vec<&str> = known.iter().take(MOST).map(String::as_str).collect();
+                Self::wrong(message, format!("there are {}{more}", known.join(", ")))
+            }
+            NotFound::Malformed { .. } => Self::wrong(
+                message,
+                "one combination is `STAGE[AXIS=VALUE,…]`, all of them are `STAGE`",
+            ),
         }
     }
 }

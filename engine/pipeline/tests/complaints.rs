@@ -40,7 +40,7 @@ fn every_complaint_stands_at_its_place() {
             String::from("stages:\n  genrate:\n  x:\n    kind: trian\n  y:\n    knid: generate\n"),
             r"2:3+7: the stage `genrate` has no `kind`, and no kind is called `genrate` (did you mean `generate`?)
 4:11+5: no kind is called `trian` (did you mean `train`?)
-5:3+1: the stage `y` has no `kind`, and no kind is called `y` (the kinds are generate, train, command)
+5:3+1: the stage `y` has no `kind`, and no kind is called `y` (the kinds are generate, train, command, select)
 6:5+4: unknown key `knid` (did you mean `kind`?)",
         ),
         (
@@ -51,7 +51,7 @@ fn every_complaint_stands_at_its_place() {
 3:24+3: `run` belongs to `kind: command`, but this is `generate`
 3:32+5: `shell` belongs to `kind: command`, but this is `generate`
 4:3+1: the stage `h` has no `kind` (a stage that runs a program says `kind: command`)
-5:6+1: the stage `i` must be a mapping, but is `3` (its keys are kind, inputs, config, run, outputs, files, env, shell)",
+5:6+1: the stage `i` must be a mapping, but is `3` (its keys are kind, inputs, config, matrix, for_each, run, outputs, files, env, shell, metric, goal, file)",
         ),
         (
             generate("{ count: ten, epochs: 3 }"),

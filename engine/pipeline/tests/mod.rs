@@ -1,6 +1,7 @@
 //! Whole pipelines: what they become, and what is complained about.
 
 mod complaints;
+mod matrix;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -207,6 +208,7 @@ fn config(pipeline: &Pipeline, stage: usize) -> &Value {
     match &pipeline.stages[stage].task {
         Task::Kind { config, .. } => config,
         Task::Command(command) => &command.config,
+        Task::Select(_) => panic!("a choice has no config"),
     }
 }
 

@@ -59,6 +59,7 @@ fn kind(stage: &StageNode) -> &str {
     match &stage.task {
         Task::Kind { kind, .. } => kind.name(),
         Task::Command(_) => "command",
+        Task::Select(_) => "select",
     }
 }
 
@@ -72,6 +73,7 @@ fn text(pipeline: &Pipeline) -> String {
                 Input::Output { stage, output } => {
                     format!("{}.{output}", pipeline.stages[*stage].name)
                 }
+                Input::Gathered { stage, output, .. } => format!("{stage}.{output}[*]"),
                 Input::File { written, .. } => written.clone(),
             };
             if !inputs.contains(&name) {
@@ -108,15 +110,20 @@ fn edges(pipeline: &Pipeline) -> Vec<(String, String, usize)> {
     let files = files(pipeline);
     let mut edges = Vec::new();
     for (to, stage) in stages(pipeline) {
+        let mut own = Vec::new();
         for input in stage.inputs.values() {
-            let edge = match input {
-                Input::Output { stage, output } => (format!("s{stage}"), output.clone(), to),
-                Input::File { written, .. } => {
-                    (format!("f{}", files[written.as_str()]), String::new(), to)
+            match input {
+                Input::Output { output, .. } | Input::Gathered { output, .. } => {
+                    own.extend(input.stages().map(|from| (format!("s{from}"), output.clone(), to)));
                 }
-            };
-            if !edges.contains(&edge) {
-                edges.push(edge);
+                Input::File { written, .. } => {
+                    own.push((format!("f{}", files[written.as_str()]), String::new(), to));
+                }
+            }
+        }
+        for (i, edge) in own.iter().enumerate() {
+            if !own[..i].contains(edge) {
+                edges.push(edge.clone());
             }
         }
     }

@@ -66,7 +66,8 @@ pub(crate) fn run(
     for run in &runs {
         let (numbers, lost) = numbers_of_run(cache, registry, &run.file)?;
         let chosen = |stage: &str| {
-            arguments.stage.is_empty() || arguments.stage.iter().any(|wanted| wanted == stage)
+            arguments.stage.is_empty()
+                || arguments.stage.iter().any(|wanted| is_stage(stage, wanted))
         };
         for output in lost.iter().filter(|output| chosen(stage_of(output))) {
             printer.warning(format_args!(
@@ -102,7 +103,17 @@ pub(crate) fn run(
 
 /// The stage in `STAGE.OUTPUT…`.
 fn stage_of(key: &str) -> &str {
-    key.split_once('.').map_or(key, |(stage, _)| stage)
+    // A combination may have dots in it.
+    let end = match key.find(['.', '[']) {
+        Some(at) if key[at..].starts_with('[') => key.find("].").map(|at| at + 1),
+        at => at,
+    };
+    &key[..end.unwrap_or(key.len())]
+}
+
+/// Whether `stage` is `wanted`, or one of its combinations.
+fn is_stage(stage: &str, wanted: &str) -> bool {
+    stage == wanted || stage.split_once('[').is_some_and(|(name, _)| name == wanted)
 }
 
 fn keys(columns: &[Numbers]) -> BTreeSet<&str> {
@@ -120,7 +131,7 @@ fn choose(
     for stage in stages {
         let known: BTreeSet<&str> =
             runs.iter().flat_map(|run| &run.file.stages).map(|stage| stage.name.as_str()).collect();
-        if !known.contains(stage.as_str()) {
+        if !known.iter().any(|known| is_stage(known, stage)) {
             return Err(CommandError::no_such("stage in these runs called", stage, known));
         }
     }
@@ -135,7 +146,7 @@ fn choose(
     }
     for numbers in columns {
         numbers.retain(|key, _| {
-            (stages.is_empty() || stages.iter().any(|stage| stage == stage_of(key)))
+            (stages.is_empty() || stages.iter().any(|stage| is_stage(stage_of(key), stage)))
                 && (patterns.is_empty() || patterns.iter().any(|pattern| is_meant(key, pattern)))
         });
     }

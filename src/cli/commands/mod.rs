@@ -18,6 +18,7 @@ pub(crate) mod status;
 pub(crate) mod trace;
 pub(crate) mod why;
 
+mod keys;
 mod outputs;
 mod runs;
 

@@ -25,7 +25,7 @@ use crate::cli::{
 /// What stands there is yours: nothing that you do to it harms the cache or enters a result.
 #[derive(Debug, Args)]
 pub(crate) struct OutArguments {
-    /// The stage, or one of its outputs.
+    /// The stage, or one of its outputs; some combinations of a matrix are `'STAGE[AXIS=VALUE,…].OUTPUT'`.
     #[arg(value_name = "STAGE[.OUTPUT]")]
     wanted: String,
 
@@ -52,8 +52,13 @@ pub(crate) fn run(
     for output in &outputs.found {
         let path = match &arguments.destination {
             Some(destination) => {
-                let path =
-                    if several { destination.join(&output.name) } else { destination.clone() };
+                let path = match (several, output.stage.contains('[')) {
+                    (false, _) => destination.clone(),
+                    (true, false) => destination.join(&output.name),
+                    (true, true) => {
+                        destination.join(OutFolder::within(&output.stage)).join(&output.name)
+                    }
+                };
                 put(&outputs.cache, &output.tree, &path, None)?;
                 path
             }
@@ -71,12 +76,12 @@ fn file(
     output: &FoundOutput,
     printer: Printer,
 ) -> Result<PathBuf, CommandError> {
-    let mut stage = StageReport::new(&outputs.stage, Outcome::Reused);
+    let mut stage = StageReport::new(&output.stage, Outcome::Reused);
     stage.outputs = BTreeMap::from([(output.name.clone(), output.digest)]);
     let report = RunReport { ok: true, seconds: 0.0, stages: vec![stage], interrupted: false };
     let folder = OutFolder::of(&outputs.pipeline);
     tell_kept(&folder.refresh(&outputs.cache, &outputs.pipeline, &report)?, printer);
-    Ok(folder.path(&outputs.stage, &output.name))
+    Ok(folder.path(&output.stage, &output.name))
 }
 
 /// Tells which outputs had been edited, and where they are now.
@@ -93,7 +98,7 @@ pub(super) fn tell_kept(kept: &[Kept], printer: Printer) {
 /// Puts an array under `out`, in place of one that this command put there before and nobody edited.
 fn array(outputs: &Outputs, output: &FoundOutput) -> Result<PathBuf, CommandError> {
     let array = Array {
-        stage: &outputs.stage,
+        stage: &output.stage,
         output: &output.name,
         digest: output.digest,
         tree: &output.tree,

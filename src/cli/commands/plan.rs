@@ -15,7 +15,8 @@ use crate::cli::{
 /// Tells what `pipe run` would do and why, and does nothing.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
-    /// The stages wanted; what they need is planned too [default: all].
+    /// The stages wanted; what they need is planned too [default: all]. Of a stage with a matrix all combinations, or those
+    /// that `'STAGE[AXIS=VALUE,…]'` names.
     #[arg(value_name = "STAGE")]
     targets: Vec<String>,
 

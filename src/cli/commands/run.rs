@@ -29,7 +29,8 @@ use crate::cli::{
 #[derive(Debug, Args)]
 #[command(after_help = exit_code::HELP)]
 pub(crate) struct RunArguments {
-    /// The stages wanted; what they need is run too [default: all].
+    /// The stages wanted; what they need is run too [default: all]. Of a stage with a matrix all combinations, or those that
+    /// `'STAGE[AXIS=VALUE,…]'` names.
     #[arg(value_name = "STAGE")]
     targets: Vec<String>,
 

@@ -17,7 +17,7 @@ use crate::cli::{
 /// Shows an output on the terminal: a document, a table, a text, or what arrays there are.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// The stage, or one of its outputs.
+    /// The stage, or one of its outputs; one combination of a matrix is `'STAGE[AXIS=VALUE,…].OUTPUT'`.
     #[arg(value_name = "STAGE[.OUTPUT]")]
     wanted: String,
 
@@ -50,14 +50,15 @@ pub(crate) fn run(
     }
     let mut text = String::new();
     for output in &outputs.found {
-        let name = format!("{}.{}", outputs.stage, output.name);
+        let name = format!("{}.{}", output.stage, output.name);
         let _ = writeln!(text, "{} ({})", styled(NAME, name), output.artifact);
         text.push_str(&files(output));
     }
     printer.result(text.trim_end())?;
     if let Some(first) = outputs.found.first() {
-        printer
-            .help(format_args!("to look into one: `pipe show {}.{}`", outputs.stage, first.name));
+        let name = format!("{}.{}", first.stage, first.name);
+        let quote = if name.contains('[') { "'" } else { "" };
+        printer.help(format_args!("to look into one: `pipe show {quote}{name}{quote}`"));
     }
     Ok(exit_code::DONE)
 }

@@ -9,6 +9,7 @@ use pipe_engine::{
 };
 use serde_json::{Value, json};
 
+use super::keys::{EVERY, KINDS, Words};
 use crate::cli::{
     display::table,
     error::CommandError,
@@ -27,44 +28,6 @@ pub(crate) struct StagesArguments {
     json: bool,
 }
 
-const COMMAND: &str = "command";
-const COMMAND_ABOUT: &str = "Runs a program of yours.";
-
-/// The keys of a stage of kind `command`, and what they are.
-const COMMAND_KEYS: [(&str, &str, &str); 7] = [
-    (
-        "run",
-        "a text",
-        "The command line, split into words as a shell does. `{config.KEY}`, `{inputs.NAME}` and \
-      `{outputs.NAME}` stand for a value of `config`, the path of an input, and the path at which an output is to be made; \
-      each is one word, never split again. `{{word.word}}` stands for the text `{word.word}`. A list of words may be given instead.",
-    ),
-    (
-        "outputs",
-        "a list of names",
-        "What it makes. Each is mentioned in `run`, and must be there when the program ends. A name \
-      may have an ending: `table.csv`.",
-    ),
-    (
-        "inputs",
-        "a mapping",
-        "What it reads, under names of your choice: a stage, `stage.output` or `{ file: PATH }`.",
-    ),
-    ("config", "a mapping", "Values for `run`, free in form."),
-    (
-        "files",
-        "a list of paths",
-        "Files and folders of the pipeline's folder that the program uses, such as its script. It runs \
-      in a fresh folder in which they stand at their own paths; a change of their content runs the stage again.",
-    ),
-    ("env", "a list of names", "Environment variables that the result depends on."),
-    (
-        "shell",
-        "`true` or `false`",
-        "Whether `run` is a script for `sh -c`. What placeholders stand for is quoted for the shell.",
-    ),
-];
-
 pub(crate) fn run(
     arguments: &StagesArguments,
     registry: &Registry,
@@ -75,26 +38,28 @@ pub(crate) fn run(
         .map(AsRef::as_ref)
         .filter(|kind| arguments.kind.as_ref().is_none_or(|wanted| wanted == kind.name()))
         .collect();
-    let command = arguments.kind.as_ref().is_none_or(|wanted| wanted == COMMAND);
-    if kinds.is_empty() && !command {
-        let known: Vec<&str> = registry.iter().map(|kind| kind.name()).chain([COMMAND]).collect();
+    let is_wanted = |words: &&Words| arguments.kind.as_ref().is_none_or(|kind| kind == words.name);
+    let own: Vec<&Words> = KINDS.iter().filter(is_wanted).collect();
+    if kinds.is_empty() && own.is_empty() {
+        let known = registry.iter().map(|kind| kind.name());
+        let known: Vec<&str> = known.chain(KINDS.iter().map(|words| words.name)).collect();
         let wanted = arguments.kind.as_deref().unwrap_or_default();
         return Err(CommandError::no_such("kind", wanted, known));
     }
     if arguments.json {
         let mut all: Vec<Value> = kinds.iter().map(|kind| object(*kind)).collect();
-        if command {
-            all.push(command_object());
+        all.extend(own.into_iter().map(words_object));
+        let mut object = json!({ "kinds": all });
+        if arguments.kind.is_none() {
+            object["keys"] = words_object(&EVERY)["keys"].take();
         }
-        printer.result(
-            serde_json::to_string_pretty(&json!({ "kinds": all })).map_err(std::io::Error::from)?,
-        )?;
+        printer.result(serde_json::to_string_pretty(&object).map_err(std::io::Error::from)?)?;
     } else {
         let mut blocks: Vec<String> =
             kinds.iter().map(|kind| text(*kind, Printer::width())).collect();
-        if command {
-            blocks.push(command_text(Printer::width()));
-        }
+        let every = arguments.kind.is_none().then_some(&EVERY);
+        blocks
+            .extend(own.into_iter().chain(every).map(|words| words_text(words, Printer::width())));
         printer.result(blocks.join("\n"))?;
     }
     Ok(exit_code::DONE)
@@ -120,12 +85,13 @@ fn object(kind: &dyn Kind) -> Value {
     })
 }
 
-fn command_object() -> Value {
-    let keys: Vec<Value> = COMMAND_KEYS
+fn words_object(words: &Words) -> Value {
+    let keys: Vec<Value> = words
+        .keys
         .iter()
         .map(|(name, wants, about)| json!({ "name": name, "wants": wants, "about": about }))
         .collect();
-    json!({ "name": COMMAND, "about": COMMAND_ABOUT, "keys": keys })
+    json!({ "name": words.name, "about": words.about, "keys": keys })
 }
 
 fn text(kind: &dyn Kind, width: usize) -> String {
@@ -159,8 +125,9 @@ fn text(kind: &dyn Kind, width: usize) -> String {
     text
 }
 
-fn command_text(width: usize) -> String {
-    let rows: Vec<Vec<String>> = COMMAND_KEYS
+fn words_text(words: &Words, width: usize) -> String {
+    let rows: Vec<Vec<String>> = words
+        .keys
         .iter()
         .map(|(name, wants, about)| {
             vec![(*name).to_owned(), (*wants).to_owned(), (*about).to_owned()]
@@ -168,8 +135,8 @@ fn command_text(width: usize) -> String {
         .collect();
     format!(
         "{}\n{}  keys\n{}",
-        styled(NAME, COMMAND),
-        rows_text(&[vec![COMMAND_ABOUT.to_owned()]], width),
+        styled(NAME, words.name),
+        rows_text(&[vec![words.about.to_owned()]], width),
         rows_text(&rows, width)
     )
 }

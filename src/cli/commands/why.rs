@@ -50,19 +50,21 @@ pub(crate) fn run(
 ) -> Result<u8, CommandError> {
     let pipeline = project::load(&arguments.pipeline.over(before), registry)?;
     let cache = Cache::open_existing(&pipeline.cache)?;
-    let planned = pipe_engine::plan(&pipeline, cache.as_ref(), &[arguments.stage.clone()]);
-    let report = match planned.map_err(CommandError::from) {
+    let name = pipeline.stage_named(&arguments.stage).map_err(CommandError::from);
+    let planned = name.and_then(|stage| {
+        let name = pipeline.stages[stage].name.clone();
+        let report = pipe_engine::plan(&pipeline, cache.as_ref(), std::slice::from_ref(&name))?;
+        Ok((name, report))
+    });
+    let (name, report) = match planned {
         Err(error) if arguments.json => {
             view::json::print_error(&error, printer)?;
             return Err(error);
         }
         other => other?,
     };
-    let Some(stage) = report.stage(&arguments.stage) else {
-        return Err(CommandError::system(format!(
-            "the plan lacks the stage `{}`",
-            arguments.stage
-        )));
+    let Some(stage) = report.stage(&name) else {
+        return Err(CommandError::system(format!("the plan lacks the stage `{name}`")));
     };
     let record = match cache.as_ref().zip(stage.fingerprint) {
         Some((cache, fingerprint)) => cache.record(fingerprint)?.and_then(Result::ok),

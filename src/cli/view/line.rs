@@ -11,7 +11,7 @@ const LOG_LINES: usize = 40;
 
 /// The width of the column of names.
 pub(crate) fn name_width<'n>(names: impl Iterator<Item = &'n str>) -> usize {
-    const MOST: usize = 32;
+    const MOST: usize = 48;
     names.map(|name| name.chars().count()).max().unwrap_or(0).min(MOST)
 }
 
