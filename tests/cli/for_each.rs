@@ -94,7 +94,7 @@ fn what_entries_made_is_a_folder_like_any_other() {
     let folder = folder(4);
     folder.run(&[]);
     assert_eq!(folder.read("out/sum/sum"), "12\n");
-    assert_eq!(folder.pipe(&["show", "double.doubled", "--file", "n2.out"]).stdout, "4\n");
+    assert_eq!(folder.pipe(&["show", "double.doubled", "--path", "n2.out"]).stdout, "4\n");
     assert!(folder.executed(&[]).is_empty());
 }
 

@@ -30,5 +30,14 @@ fn documents_tables_texts_and_arrays_are_shown() {
     assert!(show(&["made"]).contains("made.t.csv"));
     let arrays = show(&["generate.spectra"]);
     assert!(arrays.contains("float32") && arrays.contains("16"), "{arrays}");
-    assert_eq!(folder.pipe(&["show", "made.t.csv", "--file", "none"]).code, Some(2));
+    assert_eq!(folder.pipe(&["show", "made.t.csv", "--path", "none"]).code, Some(2));
+    // The pipeline may be named before and after the command.
+    for arguments in [
+        ["show", "made.x.txt", "-f", "pipeline.yaml"],
+        ["-f", "pipeline.yaml", "show", "made.x.txt"],
+    ] {
+        assert_eq!(folder.pipe(&arguments).stdout, "hello\n");
+        let other = arguments.map(|word| if word == "pipeline.yaml" { "none.yaml" } else { word });
+        assert_eq!(folder.pipe(&other).code, Some(2));
+    }
 }

@@ -22,8 +22,8 @@ pub(crate) struct ShowArguments {
     wanted: String,
 
     /// Which file, of an output that has several.
-    #[arg(long, value_name = "NAME")]
-    file: Option<String>,
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
 
     /// How many rows of a table.
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -74,7 +74,7 @@ fn show(
         let path = outputs.cache.blob_path(entry.blob);
         fs::read(&path).map_err(CommandError::file("read", path))
     };
-    let entry = match &arguments.file {
+    let entry = match &arguments.path {
         Some(name) => tree.get(name).ok_or_else(|| {
             let known: Vec<&str> = tree.files().iter().map(|entry| entry.path.as_str()).collect();
             CommandError::no_such("file", name, known)
@@ -89,7 +89,7 @@ fn show(
             };
             let mut readable = tree.files().iter().filter(readable);
             let (Some(only), None) = (readable.next(), readable.next()) else {
-                printer.help("to look into a file: `--file NAME`");
+                printer.help("to look into a file: `--path PATH`");
                 return Ok(files(output));
             };
             only
