@@ -281,12 +281,11 @@ fn line(run: &Value) -> Map<String, Value> {
             Value::String(text) => text.clone(),
             other => {
                 let keys = other["config"].as_array().into_iter().flatten();
-                let keys: String =
-                    keys.filter_map(Value::as_str).map(|key| format!(".{key}")).collect();
+                let keys: Vec<&str> = keys.filter_map(Value::as_str).collect();
                 match (other["input"].as_str(), other["output"].as_str()) {
                     (Some(name), _) => format!("{{inputs.{name}}}"),
                     (_, Some(name)) => format!("{{outputs.{name}}}"),
-                    _ => format!("{{config{keys}}}"),
+                    _ => format!("{{config.{}}}", keys.join(".")),
                 }
             }
         };

@@ -8,7 +8,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    cache::{Cache, CacheError, RunEntry, Runs},
+    cache::{Cache, CacheError, RunEntry},
     digest::Fingerprint,
     pipeline::Pipeline,
     report::Outcome,
@@ -100,7 +100,6 @@ pub(crate) struct Past {
 
 /// What the earlier runs of a workspace knew of the stages of a pipeline.
 pub(crate) struct History {
-    runs: Option<Runs>,
     entries: Vec<RunEntry>,
     last: BTreeMap<String, Fingerprint>,
     /// Read when it is first asked for: a run that executes nothing needs none of it.
@@ -114,20 +113,24 @@ impl History {
         pipeline: &Pipeline,
         wanted: &[usize],
     ) -> Result<Self, CacheError> {
-        let runs = cache.map(|cache| cache.runs(&pipeline.file));
-        let entries = runs.as_ref().map_or(Ok(Vec::new()), Runs::entries)?;
+        let entries = match cache {
+            Some(cache) => cache.runs(&pipeline.file).entries()?,
+            None => Vec::new(),
+        };
         let mut open: BTreeSet<&str> =
             wanted.iter().map(|stage| pipeline.stages[*stage].name.as_str()).collect();
         let mut last = BTreeMap::new();
         for entry in entries.iter().take(LAST) {
-            let Some(runs) = runs.as_ref().filter(|_| !open.is_empty()) else { break };
-            for (name, (fingerprint, _)) in runs.read_fingerprints(entry) {
+            if open.is_empty() {
+                break;
+            }
+            for (name, (fingerprint, _)) in entry.fingerprints() {
                 if open.remove(name.as_str()) {
                     last.insert(name, fingerprint);
                 }
             }
         }
-        Ok(Self { runs, entries, last, past: OnceLock::new() })
+        Ok(Self { entries, last, past: OnceLock::new() })
     }
 
     /// The fingerprint that the stage had last.
@@ -141,8 +144,7 @@ impl History {
             let mut past: BTreeMap<String, Vec<Past>> = BTreeMap::new();
             let mut seen = BTreeSet::new();
             for entry in self.entries.iter().take(DEEPEST) {
-                let Some(runs) = &self.runs else { break };
-                for (name, (fingerprint, outcome)) in runs.read_fingerprints(entry) {
+                for (name, (fingerprint, outcome)) in entry.fingerprints() {
                     if seen.insert((name.clone(), fingerprint)) {
                         let run = entry.label().to_owned();
                         past.entry(name).or_default().push(Past { fingerprint, outcome, run });

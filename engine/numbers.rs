@@ -1,6 +1,6 @@
 //! The numbers in the JSON documents among a run's outputs.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use serde_json::Value;
 
@@ -97,18 +97,19 @@ pub(crate) fn read(
 fn documents(tree: &Tree) -> Vec<&Entry> {
     let may_be = |entry: &&Entry| {
         let path = entry.path.as_str();
-        let file = path.rsplit('/').next().unwrap_or(path);
+        let file = Path::new(path);
         // The metadata of arrays is JSON, too.
-        let named = file.ends_with(".json") && file != "zarr.json";
+        let is_array = file.file_name().is_some_and(|name| name == "zarr.json");
+        let named = file.extension().is_some_and(|ending| ending == "json") && !is_array;
         entry.size <= LARGEST && (named || path == ArtifactPath::ITSELF)
     };
     tree.files().iter().filter(may_be).collect()
 }
 
 fn flatten(key: &str, value: &Value, numbers: &mut Numbers) {
-    let under = |part: &str| match key.ends_with(':') {
-        true => format!("{key}{part}"),
-        false => format!("{key}.{part}"),
+    let under = |part: &str| {
+        let separator = if key.ends_with(':') { "" } else { "." };
+        format!("{key}{separator}{part}")
     };
     match value {
         Value::Number(number) => {

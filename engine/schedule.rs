@@ -413,7 +413,7 @@ impl<'a> Run<'a> {
                 (report, None)
             });
             report.began = began.as_secs_f64();
-            report.seconds = (self.began.elapsed() - began).as_secs_f64();
+            report.seconds = self.began.elapsed().saturating_sub(began).as_secs_f64();
             report.worker = Some(worker);
             match bundle {
                 Some(bundle) => self.publish(publisher, stage, report, *bundle),

@@ -127,6 +127,31 @@ impl RunEntry {
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.id)
     }
+
+    /// The fingerprints of the stages of the run and how each ended, by name. One that can't be read has none: it
+    /// may have been collected meanwhile.
+    pub(crate) fn fingerprints(&self) -> BTreeMap<String, (Fingerprint, Outcome)> {
+        #[derive(Deserialize)]
+        struct Slim<'a> {
+            format: u32,
+            #[serde(borrow)]
+            stages: Vec<SlimStage<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct SlimStage<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+            outcome: Outcome,
+            fingerprint: Option<Fingerprint>,
+        }
+        let Ok(json) = fs::read(&self.file) else { return BTreeMap::new() };
+        let read = serde_json::from_slice::<Slim<'_>>(&json).ok();
+        let stages = read.filter(|run| run.format == FORMAT).map(|run| run.stages);
+        let known = stages.into_iter().flatten().filter_map(|stage| {
+            Some((stage.name.into_owned(), (stage.fingerprint?, stage.outcome)))
+        });
+        known.collect()
+    }
 }
 
 /// The runs of one workspace: a pipeline's file at its place.
@@ -243,34 +268,6 @@ impl Runs {
         Err(CacheError::Run { path: entry.file.clone(), why })
     }
 
-    /// The fingerprints of the stages of a run and how each ended, by name. A run that can't be read has none: it
-    /// may have been collected meanwhile.
-    pub(crate) fn read_fingerprints(
-        &self,
-        entry: &RunEntry,
-    ) -> BTreeMap<String, (Fingerprint, Outcome)> {
-        #[derive(Deserialize)]
-        struct Slim<'a> {
-            format: u32,
-            #[serde(borrow)]
-            stages: Vec<SlimStage<'a>>,
-        }
-        #[derive(Deserialize)]
-        struct SlimStage<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-            outcome: Outcome,
-            fingerprint: Option<Fingerprint>,
-        }
-        let Ok(json) = fs::read(&entry.file) else { return BTreeMap::new() };
-        let read = serde_json::from_slice::<Slim<'_>>(&json).ok();
-        let stages = read.filter(|run| run.format == FORMAT).map(|run| run.stages);
-        let known = stages.into_iter().flatten().filter_map(|stage| {
-            Some((stage.name.into_owned(), (stage.fingerprint?, stage.outcome)))
-        });
-        known.collect()
-    }
-
     /// Keeps the run and all that it names, whatever is collected. Says whether it wasn't kept already.
     ///
     /// # Errors
@@ -354,10 +351,10 @@ mod tests {
         let (blob, size) = read.stages[0].error.as_ref().unwrap().log.unwrap();
         assert_eq!((fs::read(cache.blob_path(blob)).unwrap(), size), (b"no such file".into(), 12));
         let fingerprint = Fingerprint::from_bytes([1; 32]);
-        assert_eq!(runs.read_fingerprints(entry)["a"], (fingerprint, Outcome::Failed));
+        assert_eq!(entry.fingerprints()["a"], (fingerprint, Outcome::Failed));
         fs::write(&entry.file, "{").unwrap();
         assert!(matches!(runs.read(entry), Err(CacheError::Run { .. })));
-        assert!(runs.read_fingerprints(entry).is_empty());
+        assert!(entry.fingerprints().is_empty());
     }
 
     #[test]

@@ -38,14 +38,14 @@ fn parts(page: &str) -> Vec<Part> {
             match mark.split_once(' ') {
                 Some((_, name)) => parts.push(Part::File {
                     name: name.to_owned(),
-                    text: block.iter().map(|(_, line)| format!("{line}\n")).collect(),
+                    text: block.iter().flat_map(|(_, line)| [line, "\n"]).collect(),
                 }),
                 None if mark == "console" => parts.extend(commands(&block)),
                 None => {}
             }
         } else if let Some(name) = line.strip_prefix("<!-- file ") {
             let text = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "-->");
-            let text = text.map(|line| format!("{line}\n")).collect();
+            let text = text.flat_map(|line| [line, "\n"]).collect();
             parts.push(Part::File { name: name.trim().to_owned(), text });
         } else if let Some(copy) = line.strip_prefix("<!-- copy ") {
             let (from, name) = copy.trim_end_matches("-->").trim().split_once(' ').expect(line);

@@ -1,5 +1,7 @@
 //! `pipe log`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use pipe_engine::{
     Outcome, Registry, StageReport,
@@ -89,10 +91,10 @@ fn list(found: &[FoundRun], stages: bool) -> String {
         text.push('\n');
         let width = line::name_width(run.file.stages.iter().map(|stage| stage.name.as_str()));
         for stage in &run.file.stages {
-            text.push_str(&format!("  {}\n", line::stage(&report(stage), width, true)));
+            let _ = writeln!(text, "  {}", line::stage(&report(stage), width, true));
             if let Some(error) = &stage.error {
                 let message = line::harmless(&error.message.replace('\n', " "));
-                text.push_str(&format!("            {}\n", styled(ERROR, message)));
+                let _ = writeln!(text, "            {}", styled(ERROR, message));
             }
         }
     }
