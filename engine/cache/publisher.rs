@@ -7,9 +7,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, Permissions},
+    fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -20,9 +19,9 @@ use rayon::prelude::*;
 
 use super::{
     Cache, CacheError, Lease, Publication, Record, Staged, Staging, create_folder,
-    staging::hash_file,
+    staging::is_fatal,
 };
-use crate::{artifact::Tree, digest::Digest, stage::Exactness};
+use crate::{artifact::Tree, digest::Digest, disk, stage::Exactness};
 
 /// How long a result waits for others to share a commit with.
 const LINGER: Duration = Duration::from_millis(5);
@@ -158,10 +157,9 @@ impl<'a> Publisher<'a> {
     fn prepare(&self, bundle: Bundle) -> Result<Prepared, CacheError> {
         let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
         let cache = &self.cache;
-        let record_file = staging.fresh();
         let json = serde_json::to_vec_pretty(&record)
             .unwrap_or_else(|_| unreachable!("a record has text keys only"));
-        fs::write(&record_file, json).map_err(CacheError::io("write", &record_file))?;
+        let record_file = staging.write_document(&json)?;
         let fingerprint = record.recipe.fingerprint();
         let mut prepared = Prepared {
             contested: cache.record_path(fingerprint).exists(),
@@ -186,15 +184,13 @@ impl<'a> Publisher<'a> {
         let there: Vec<bool> = blobs
             .par_iter()
             .map(|staged| {
-                if is_sound(&cache.published_path(staged.blob), staged.blob, staged.size) {
+                if cache.holds_blob(staged.blob, staged.size) {
                     return Ok(true);
                 }
-                let failed = || CacheError::io("protect", &staged.file);
-                let mode = fs::metadata(&staged.file).map_err(failed())?.permissions().mode();
-                if mode & 0o333 != 0 {
-                    let read_only = Permissions::from_mode(mode & 0o444);
-                    fs::set_permissions(&staged.file, read_only).map_err(failed())?;
-                }
+                let file =
+                    File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
+                disk::protect(&file, &staged.file, cache.mode(0o444))
+                    .map_err(CacheError::io("protect", &staged.file))?;
                 Ok(false)
             })
             .collect::<Result<_, CacheError>>()?;
@@ -212,15 +208,19 @@ impl<'a> Publisher<'a> {
         for tree in trees {
             let (digest, json) = (tree.digest(), tree.to_json());
             let (target, size) = (cache.tree_path(digest), json.len() as u64);
-            if fs::read(&target).is_ok_and(|there| there == json) {
+            let sound = fs::read(&target).is_ok_and(|there| there == json);
+            if sound && disk::touch(&target) {
+                cache.note_tree(digest);
                 prepared.folders.extend(target.parent().map(Path::to_owned));
                 continue;
             }
-            let file = prepared.staging.fresh();
-            if let Err(error) = fs::write(&file, json) {
-                self.forget(&prepared);
-                return Err(CacheError::io("write", &file)(error));
-            }
+            let file = match prepared.staging.write_document(&json) {
+                Ok(file) => file,
+                Err(error) => {
+                    self.forget(&prepared);
+                    return Err(error);
+                }
+            };
             cache.pending.hold_tree(digest, Arc::new(tree));
             prepared.trees.push((digest, Move { file, target, blob: digest, size }));
         }
@@ -321,11 +321,12 @@ impl Prepared {
     /// Puts blobs and trees in their places.
     fn place(&mut self, cache: &Cache) -> Result<(), CacheError> {
         let Self { staging, blobs, trees, relies_on, folders, .. } = self;
-        for made in in_parallel(blobs, |staged| staged.link(staging))? {
+        for made in in_parallel(blobs, |staged| staged.link(cache, staging))? {
             folders.extend(made);
         }
         for (_, tree) in &*trees {
             folders.extend(tree.rename()?);
+            cache.note_tree(tree.blob);
         }
         for staged in blobs.iter().chain(trees.iter().map(|(_, tree)| tree)) {
             folders.extend(staged.target.parent().map(Path::to_owned));
@@ -355,8 +356,14 @@ impl Prepared {
 impl Move {
     /// Gives the staged file its place too; the old one stays, since readers may know it. Gives the folder above the
     /// target's, if the target's had to be made.
-    fn link(&self, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
-        let link = || fs::hard_link(&self.file, &self.target);
+    fn link(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
+        let made = self.put(cache, staging)?;
+        staging.note_published(self.blob);
+        Ok(made)
+    }
+
+    fn put(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
+        let link = || disk::link(&self.file, &self.target);
         let mut made = None;
         let mut linked = link();
         if is_missing(&linked) {
@@ -366,25 +373,29 @@ impl Move {
         match linked {
             Ok(()) => return Ok(made),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if is_sound(&self.target, self.blob, self.size) {
+                if cache.holds_blob(self.blob, self.size) {
                     return Ok(made);
                 }
+            }
+            Err(error) if is_fatal(&error) => {
+                return Err(CacheError::io("publish", &self.target)(error));
             }
             Err(_) => {}
         }
         // Something broken stands there, or the file system has no hard links.
         let copy = staging.fresh();
         if fs::hard_link(&self.file, &copy).is_err() {
+            disk::step(&copy).map_err(CacheError::io("copy", &self.file))?;
             fs::copy(&self.file, &copy).map_err(CacheError::io("copy", &self.file))?;
             sync_path(&copy)?;
         }
-        fs::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
+        disk::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
         Ok(made)
     }
 
     /// Moves the staged file to its place.
     fn rename(&self) -> Result<Option<PathBuf>, CacheError> {
-        let rename = || fs::rename(&self.file, &self.target);
+        let rename = || disk::rename(&self.file, &self.target);
         let mut made = None;
         let mut renamed = rename();
         if is_missing(&renamed) {
@@ -393,12 +404,6 @@ impl Move {
         }
         renamed.map(|()| made).map_err(CacheError::io("publish", &self.target))
     }
-}
-
-/// Whether the file at `path` is the blob that its name says. A broken one must not stand where a sound one is at hand.
-fn is_sound(path: &Path, blob: Digest, size: u64) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.len() == size)
-        && hash_file(path).is_ok_and(|(found, _)| found == blob)
 }
 
 fn is_missing(done: &io::Result<()>) -> bool {
@@ -415,23 +420,15 @@ fn each(jobs: &mut [Prepared], act: impl Fn(&mut Prepared) -> Result<(), CacheEr
 
 /// Makes `folder`; gives the folder above it if it wasn't there.
 fn make_folder(folder: &Path) -> Result<Option<PathBuf>, CacheError> {
-    match fs::create_dir(folder) {
-        Ok(()) => Ok(folder.parent().map(Path::to_owned)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(_) => {
-            create_folder(folder)?;
-            Ok(folder.parent().map(Path::to_owned))
-        }
+    if folder.is_dir() {
+        return Ok(None);
     }
+    create_folder(folder)?;
+    Ok(folder.parent().map(Path::to_owned))
 }
 
 fn sync_path(path: &Path) -> Result<(), CacheError> {
-    let file = File::open(path).map_err(CacheError::io("open", path))?;
-    match file.sync_all() {
-        // Some network file systems can't sync a folder, and do without.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other.map_err(CacheError::io("sync", path)),
-    }
+    disk::sync_path(path).map_err(CacheError::io("sync", path))
 }
 
 /// Does `act` to all items, on several threads when there are many. They are threads of its own: a commit must not
