@@ -6,7 +6,7 @@
 //! A kill at any instant leaves of each result nothing, or the whole truth.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -56,6 +56,8 @@ struct Prepared {
     record_file: PathBuf,
     exactness: Exactness,
     lease: Option<Lease>,
+    /// Files of our own that are published already. Should they be collected meanwhile, ours take their places.
+    spares: Vec<Move>,
     /// Blobs that are published or queued already, and that must be there before the record is.
     relies_on: Vec<(Digest, u64)>,
     /// Whether another's record is there already.
@@ -74,6 +76,9 @@ struct Move {
     size: u64,
 }
 
+/// What failed, on which file, and with which error of the operating system.
+type Lost = (&'static str, PathBuf, i32);
+
 type Done<'a> = Box<dyn FnOnce(Result<Publication, CacheError>) + Send + 'a>;
 
 /// Publishes results. Any number of threads may queue them; one commits at a time.
@@ -83,6 +88,8 @@ pub(crate) struct Publisher<'a> {
     arrived: Condvar,
     /// Held by whoever commits, with the staging folders of what was published.
     committing: Mutex<Vec<Arc<Staging>>>,
+    /// Why blobs and records couldn't be published: it is what keeps records from being published that name them.
+    lost: Mutex<BTreeMap<[u8; 32], Lost>>,
 }
 
 #[derive(Default)]
@@ -98,6 +105,7 @@ impl<'a> Publisher<'a> {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             committing: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 
@@ -170,6 +178,7 @@ impl<'a> Publisher<'a> {
             record_file,
             exactness,
             lease,
+            spares: Vec::new(),
             relies_on: Vec::new(),
             folders: BTreeSet::new(),
             failure: None,
@@ -198,8 +207,9 @@ impl<'a> Publisher<'a> {
         for (staged, there) in blobs.into_iter().zip(there) {
             let Staged { file, blob, size } = staged;
             if there {
-                prepared.relies_on.push((blob, size));
-                prepared.folders.extend(cache.published_path(blob).parent().map(Path::to_owned));
+                let target = cache.published_path(blob);
+                prepared.folders.extend(target.parent().map(Path::to_owned));
+                prepared.spares.push(Move { file, target, blob, size });
             } else {
                 cache.pending.hold_blob(blob, file.clone());
                 prepared.blobs.push(Move { file, target: cache.published_path(blob), blob, size });
@@ -265,16 +275,23 @@ impl<'a> Publisher<'a> {
             let files = moves.map(|staged| staged.file.clone());
             files.chain([job.record_file.clone()]).collect()
         });
-        each(&mut jobs, |job| job.place(&self.cache));
+        self.place(&mut jobs);
         self.sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut published: Vec<Option<Publication>> = Vec::with_capacity(jobs.len());
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         for job in &mut jobs {
-            let ended = match job.failure.take() {
-                Some(failure) => Err(failure),
-                None => job.place_record(&self.cache),
+            let part = job.record.parts.iter().find_map(|part| lost.get(part.as_bytes()));
+            let ended = match (job.failure.take(), part) {
+                (Some(failure), _) => Err(failure),
+                (None, Some(why)) => Err(told_again(why)),
+                (None, None) => job.place_record(&self.cache),
             };
+            if let Some(why) = ended.as_ref().err().and_then(lost_by) {
+                lost.insert(*job.record.recipe.fingerprint().as_bytes(), why);
+            }
             published.push(ended.map_err(|error| job.failure = Some(error)).ok());
         }
+        drop(lost);
         self.sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut kept = Vec::with_capacity(jobs.len());
         for ((mut job, done), published) in jobs.into_iter().zip(done).zip(published) {
@@ -288,6 +305,19 @@ impl<'a> Publisher<'a> {
             kept.push(job.staging);
         }
         kept
+    }
+
+    /// Puts the blobs and trees of all in their places.
+    fn place(&self, jobs: &mut [Prepared]) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in jobs {
+            if job.failure.is_none() {
+                job.failure = job.place(&self.cache, &lost).err();
+            }
+            if let Some(why) = job.failure.as_ref().and_then(lost_by) {
+                lost.extend(job.blobs.iter().map(|staged| (*staged.blob.as_bytes(), why.clone())));
+            }
+        }
     }
 
     /// Makes files and folders durable.
@@ -319,8 +349,14 @@ impl<'a> Publisher<'a> {
 
 impl Prepared {
     /// Puts blobs and trees in their places.
-    fn place(&mut self, cache: &Cache) -> Result<(), CacheError> {
-        let Self { staging, blobs, trees, relies_on, folders, .. } = self;
+    fn place(&mut self, cache: &Cache, lost: &BTreeMap<[u8; 32], Lost>) -> Result<(), CacheError> {
+        let Self { staging, blobs, trees, spares, relies_on, folders, .. } = self;
+        for spare in spares {
+            if !fs::metadata(&spare.target).is_ok_and(|meta| meta.len() == spare.size) {
+                sync_path(&spare.file)?;
+                folders.extend(spare.link(cache, staging)?);
+            }
+        }
         for made in in_parallel(blobs, |staged| staged.link(cache, staging))? {
             folders.extend(made);
         }
@@ -336,7 +372,10 @@ impl Prepared {
             let found = fs::metadata(&path).and_then(|meta| {
                 if meta.len() == *size { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
             });
-            found.map_err(CacheError::io("find the blob", &path))
+            found.map_err(|error| match lost.get(blob.as_bytes()) {
+                Some(why) => told_again(why),
+                None => CacheError::io("find the blob", &path)(error),
+            })
         })?;
         Ok(())
     }
@@ -406,16 +445,22 @@ impl Move {
     }
 }
 
-fn is_missing(done: &io::Result<()>) -> bool {
-    done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+/// Why something couldn't be published, when the operating system refused.
+fn lost_by(error: &CacheError) -> Option<Lost> {
+    match error {
+        CacheError::Io { action, path, source } => {
+            source.raw_os_error().map(|code| (*action, path.clone(), code))
+        }
+        _ => None,
+    }
 }
 
-fn each(jobs: &mut [Prepared], act: impl Fn(&mut Prepared) -> Result<(), CacheError>) {
-    for job in jobs {
-        if job.failure.is_none() {
-            job.failure = act(job).err();
-        }
-    }
+fn told_again((action, path, code): &Lost) -> CacheError {
+    CacheError::io(action, path)(io::Error::from_raw_os_error(*code))
+}
+
+fn is_missing(done: &io::Result<()>) -> bool {
+    done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Makes `folder`; gives the folder above it if it wasn't there.
