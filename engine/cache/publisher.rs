@@ -270,13 +270,13 @@ impl<'a> Publisher<'a> {
 
     fn commit(&self, jobs: Vec<(Prepared, Done<'a>)>) -> Vec<Arc<Staging>> {
         let (mut jobs, done): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-        self.sync(&mut jobs, |job| {
+        Self::sync(&mut jobs, |job| {
             let moves = job.blobs.iter().chain(job.trees.iter().map(|(_, tree)| tree));
             let files = moves.map(|staged| staged.file.clone());
             files.chain([job.record_file.clone()]).collect()
         });
         self.place(&mut jobs);
-        self.sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
+        Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut published: Vec<Option<Publication>> = Vec::with_capacity(jobs.len());
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         for job in &mut jobs {
@@ -292,7 +292,7 @@ impl<'a> Publisher<'a> {
             published.push(ended.map_err(|error| job.failure = Some(error)).ok());
         }
         drop(lost);
-        self.sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
+        Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut kept = Vec::with_capacity(jobs.len());
         for ((mut job, done), published) in jobs.into_iter().zip(done).zip(published) {
             self.forget(&job);
@@ -321,7 +321,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Makes files and folders durable.
-    fn sync(&self, jobs: &mut [Prepared], paths: impl Fn(&mut Prepared) -> Vec<PathBuf>) {
+    fn sync(jobs: &mut [Prepared], paths: impl Fn(&mut Prepared) -> Vec<PathBuf>) {
         let well = jobs.iter_mut().filter(|job| job.failure.is_none());
         let paths: Vec<(&mut Prepared, Vec<PathBuf>)> = well
             .map(|job| {

@@ -30,7 +30,7 @@ const HARMS: [(&str, Harm); 5] = [
     }),
     ("emptied", |path| fs::write(path, "").unwrap()),
     ("removed", |path| fs::remove_file(path).unwrap()),
-    ("forbidden", |path| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap()),
+    ("forbidden", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap()),
 ];
 
 /// Whether the tests run as a user whom permissions don't stop.
@@ -168,7 +168,13 @@ fn everything(path: &Path) -> Vec<String> {
     let mut open = vec![path.to_owned()];
     while let Some(path) = open.pop() {
         let meta = fs::symlink_metadata(&path).unwrap();
-        all.push(format!("{path:?} {} {:?} {:o}", meta.size(), meta.modified(), meta.mode()));
+        all.push(format!(
+            "{} {} {:?} {:o}",
+            path.display(),
+            meta.size(),
+            meta.modified(),
+            meta.mode()
+        ));
         if meta.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }

@@ -140,7 +140,7 @@ fn gc_keeps_pins_and_days_and_gives_up_the_oldest_for_a_size() {
     runs.sort();
     fs::write(runs[0].with_extension("pin"), "{}").unwrap();
     // The second run is from three days ago.
-    let ago = std::time::SystemTime::now() - Duration::from_secs(3 * 86_400);
+    let ago = std::time::SystemTime::now() - Duration::from_hours(72);
     fs::File::options().write(true).open(&runs[1]).unwrap().set_modified(ago).unwrap();
     gc(&folder, &["--keep-days", "2"]);
     assert_eq!(records(&folder), 6);

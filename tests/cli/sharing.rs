@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
@@ -19,7 +20,7 @@ use crate::support::{Folder, outcomes};
 fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
     let began = Instant::now();
     while !there() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what} never came");
+        assert!(began.elapsed() < Duration::from_mins(1), "{what} never came");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -34,7 +35,8 @@ fn slow(folder: &Folder, stages: usize) -> String {
     let (runs, go) = (folder.path("runs"), folder.path("go"));
     let mut yaml = "stages:\n".to_owned();
     for stage in 0..stages {
-        yaml += &format!(
+        let _ = write!(
+            yaml,
             "  s{stage}:\n    kind: command\n    shell: true\n    run: |\n      echo {stage} >> {}\n      \
              for i in $(seq 600); do test -e {} && break; sleep 0.1; done\n      \
              echo {stage} > {{outputs.o}}\n    outputs: [o]\n",
@@ -131,7 +133,7 @@ fn a_killed_owner_of_another_machine_is_followed_when_it_stays_silent() {
     first.wait_with_output().unwrap();
     folder.write("go", "");
     // However its clock is set: here the lease comes from two days ahead.
-    let ahead = std::time::SystemTime::now() + Duration::from_secs(48 * 3600);
+    let ahead = std::time::SystemTime::now() + Duration::from_hours(48);
     for lease in leases(&folder) {
         fs::File::options().write(true).open(lease).unwrap().set_modified(ahead).unwrap();
     }
@@ -151,7 +153,7 @@ fn a_live_owner_of_another_machine_is_waited_for_as_long_as_it_beats() {
     let second = start(&folder, "pipeline.yaml", Some("two"));
     // Three times as long as a silent owner would be waited for; its times of modification tell nothing.
     for _ in 0..30 {
-        let ago = std::time::SystemTime::now() - Duration::from_secs(48 * 3600);
+        let ago = std::time::SystemTime::now() - Duration::from_hours(48);
         for lease in leases(&folder) {
             if let Ok(file) = fs::File::options().write(true).open(lease) {
                 file.set_modified(ago).unwrap();
@@ -289,6 +291,8 @@ fn run_as(folder: &Folder, user: u32, group: u32, arguments: &[&str]) -> std::pr
     command.uid(user).gid(group).stdin(Stdio::null()).output().unwrap()
 }
 
+const GROUP: u32 = 54_321;
+
 #[test]
 fn two_users_of_a_group_share_and_repair_and_a_stranger_reads() {
     let folder = Folder::empty();
@@ -296,7 +300,6 @@ fn two_users_of_a_group_share_and_repair_and_a_stranger_reads() {
         println!("only root can be several users: skipped");
         return;
     }
-    const GROUP: u32 = 54_321;
     let (ada, bob, eve) = (54_001, 54_002, 54_003);
     program(&folder);
     fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
@@ -326,7 +329,7 @@ fn two_users_of_a_group_share_and_repair_and_a_stranger_reads() {
     // What nobody may read is made again by who wants it, and nobody's file is changed.
     for kind in ["blobs", "trees", "records"] {
         for path in folder.cached(kind) {
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
         }
         fs::remove_dir_all(folder.path(&format!("{bob}/out"))).unwrap();
         let bobs = told(run_as(&folder, bob, GROUP, &["run"]), 0);

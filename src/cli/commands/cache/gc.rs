@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(size("20GB"), Ok(20_000_000_000));
         assert_eq!(size("1.5 MiB"), Ok(1_572_864));
         assert_eq!(size("0"), Ok(0));
-        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("30m"), Ok(Duration::from_mins(30)));
         assert_eq!(days("90"), Ok(90.0));
         for bad in ["", "GB", "-1GB", "1XB"] {
             assert!(size(bad).is_err(), "{bad}");
