@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::{
     artifact::{self, ArtifactPath, Tree},
     cache::{Cache, CacheError, Staged, Staging},
+    disk,
     entry::Entry,
     pipeline::{Command, ForEach, Piece, Run, Template},
     place::{Method, PlaceError, place},
@@ -163,7 +164,7 @@ pub(crate) fn run(
     let printed = || fs::read(&desk.log).ok().map(|log| String::from_utf8_lossy(&log).into_owned());
     let started = SystemTime::now();
     let made = execute(command, item.map(|item| item.entry), &desk, interrupt)
-        .and_then(|()| check_inputs(inputs, cache, started))
+        .and_then(|()| check_inputs(inputs, cache, &desk, started))
         .and_then(|()| collect(command, &desk, staging));
     let made = made.map_err(|error| (error, printed()));
     // A stage may run very many commands. What can't be removed goes with the staging folder.
@@ -339,10 +340,11 @@ fn wait(child: &mut Child, interrupt: &Interrupt) -> Result<ExitStatus, CommandE
     }
 }
 
-/// An input may be a hard link into the cache: writing to it would change what others read.
+/// An input may be a hard link into the cache: writing to it would change what others read. The links are removed.
 fn check_inputs(
     inputs: &BTreeMap<String, Artifact>,
     cache: &Cache,
+    desk: &Desk,
     started: SystemTime,
 ) -> Result<(), CommandError> {
     // Some file systems keep times to two seconds only.
@@ -352,11 +354,22 @@ fn check_inputs(
             continue;
         }
         for entry in artifact.tree().files() {
-            let written = fs::metadata(cache.blob_path(entry.blob)).map_or(true, |meta| {
-                meta.len() != entry.size || meta.modified().map_or(true, |time| time >= since)
+            let untouched = fs::metadata(cache.blob_path(entry.blob)).is_ok_and(|meta| {
+                cache.is_as_verified(entry.blob, &meta)
+                    && meta.modified().is_ok_and(|time| time < since)
             });
-            if written {
+            if !untouched {
                 cache.verify_blob(entry.blob)?.map_err(|_| CommandError::Input(name.clone()))?;
+            }
+        }
+    }
+    for (name, artifact) in inputs {
+        let (None, Some(path)) = (artifact.outside_path(), desk.inputs.get(name)) else { continue };
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        // What a command removed itself, or protected from us, goes with its folder.
+        if removed.is_ok() {
+            for entry in artifact.tree().files() {
+                cache.note_verified(entry.blob);
             }
         }
     }
@@ -390,9 +403,10 @@ fn take(path: &Path, staging: &Staging) -> Result<(Tree, Vec<Staged>), CommandEr
         let meta = fs::symlink_metadata(&from).map_err(prepare)?;
         let ours = meta.is_file() && std::os::unix::fs::MetadataExt::nlink(&meta) == 1;
         if ours && is_within(&from, path) {
-            fs::rename(&from, &file).map_err(prepare)?;
+            disk::rename(&from, &file).map_err(prepare)?;
             staged.push(Staged { file, blob: entry.blob, size: entry.size });
         } else {
+            disk::step(&file).map_err(prepare)?;
             fs::copy(&from, &file).map_err(prepare)?;
             staged.push(Staged::adopt(file)?);
         }

@@ -18,9 +18,11 @@ use crate::{
     digest::{Digest, Fingerprint},
     entries, mapped,
     pipeline::{Command, Input, Member, StageNode, Task},
+    place::PlaceError,
     report::{Failure, PartCount},
     resolve::{Resolved, member_name},
     select,
+    source::SourceError,
     stage::{Exactness, Kind, OutputPort, Shape},
     states::{StateStore, States},
     work::{Artifact, Interrupt, Output, Progress, StageError, Work},
@@ -50,12 +52,20 @@ pub(crate) struct Failed {
 impl Failed {
     pub(crate) fn command(error: CommandError, log: Option<String>) -> Self {
         let interrupted = matches!(error, CommandError::Interrupted(_));
-        Self { interrupted, ..Self::stage(&StageError::new(error), log) }
+        let failed = match error {
+            // The cache's own errors say so only where they are not wrapped.
+            CommandError::Cache(error)
+            | CommandError::Place(PlaceError::Cache(error))
+            | CommandError::Source(SourceError::Hash(error)) => error.into(),
+            error => Self::stage(&StageError::new(error), log),
+        };
+        Self { interrupted, ..failed }
     }
 
     pub(crate) fn stage(error: &StageError, log: Option<String>) -> Self {
         let system = error.is_of_the_system();
-        let failure = Failure { message: error.to_string(), log, system };
+        let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+        let failure = Failure { message: format!("{error}{advice}"), log, system };
         Self { failure, interrupted: error.is_interrupted() }
     }
 }
@@ -276,15 +286,7 @@ fn open_output(
     digest: Digest,
     output: &str,
 ) -> Result<Artifact, Failed> {
-    let lost = |flaw| Failed {
-        failure: Failure {
-            message: format!("input `{name}` was lost while the run went on: {flaw}; run again"),
-            log: None,
-            system: true,
-        },
-        interrupted: false,
-    };
-    let tree = attempt.cache.tree(digest)?.map_err(lost)?;
+    let tree = attempt.cache.tree(digest)?.map_err(CacheError::Damaged)?;
     Ok(Artifact::cached(name, output, Arc::new(tree), attempt.cache))
 }
 

@@ -17,6 +17,7 @@ mod change;
 mod command;
 pub mod compare;
 mod digest;
+mod disk;
 mod encoding;
 mod entries;
 mod entry;

@@ -274,8 +274,10 @@ impl<'a, 'p> Mapping<'a, 'p> {
         for digest in outputs.values() {
             let Ok(tree) = self.attempt.cache.tree(*digest)? else { return Ok(false) };
             for entry in tree.files().iter().filter(|entry| is_read(entry.path.as_str())) {
-                if self.attempt.cache.verify_blob(entry.blob)?.is_err() {
-                    return Ok(false);
+                match self.attempt.cache.check_blob(entry.blob, entry.size) {
+                    Ok(()) => {}
+                    Err(CacheError::Damaged(_)) => return Ok(false),
+                    Err(error) => return Err(error.into()),
                 }
             }
         }

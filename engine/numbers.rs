@@ -1,6 +1,6 @@
 //! The numbers in the JSON documents among a run's outputs.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
@@ -76,11 +76,10 @@ pub(crate) fn read(
     let mut numbers = Numbers::new();
     let entries = documents(&tree);
     for entry in &entries {
-        let path = cache.blob_path(entry.blob);
-        let bytes = match fs::read(&path) {
+        let bytes = match cache.read_blob(entry) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(CacheError::io("read", &path)(error)),
+            Err(CacheError::Damaged(_)) => return Ok(None),
+            Err(error) => return Err(error),
         };
         // What isn't JSON is no document.
         let Ok(document) = serde_json::from_slice::<Value>(&bytes) else { continue };

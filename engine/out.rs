@@ -16,8 +16,10 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use crate::{
-    cache::{Cache, CacheError, Flaw},
+    artifact::Tree,
+    cache::{Cache, CacheError, Flaw, hash_file},
     digest::Digest,
+    disk,
     pipeline::{Pipeline, is_output_name, is_stage_name, stage_folder},
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
@@ -46,7 +48,7 @@ pub enum OutError {
     /// What is to stand in the folder has a name that no stage or output can have.
     #[error("`{0}` is no name of a stage's output")]
     Name(String),
-    /// An output is no longer in the cache.
+    /// An output is not in the cache any more, or damaged there: its stage has to be run again.
     #[error("`{stage}.{output}` is no longer in the cache: {flaw}")]
     Gone {
         /// The stage.
@@ -105,6 +107,8 @@ struct PlacedOutput {
 }
 
 const STATE: &str = ".placed.json";
+/// What the names of folders begin with in which outputs are put together.
+const FRESH: &str = ".new-";
 
 impl OutFolder {
     /// The folder `out` beside the pipeline's file.
@@ -149,8 +153,7 @@ impl OutFolder {
                 }
             }
         }
-        // They were just checked by the run; if one went meanwhile, the next run puts it back.
-        self.show(cache, &wanted, false)
+        self.show(cache, &wanted)
     }
 
     /// Makes the folder show `wanted`, all of it or nothing. Gives what had been edited, and was kept aside.
@@ -164,12 +167,12 @@ impl OutFolder {
                 return Err(OutError::Name(format!("{stage}.{output}")));
             }
         }
-        self.show(cache, wanted, true)
+        self.show(cache, wanted)
     }
 
-    /// Puts the outputs that don't stand there yet in a fresh folder first, and then each in its place. Unless `strict`,
-    /// one that isn't in the cache only goes from its place.
-    fn show(&self, cache: &Cache, wanted: &[Wanted], strict: bool) -> Result<Vec<Kept>, OutError> {
+    /// Puts the outputs that don't stand there yet in a fresh folder first, and then each in its place. If one isn't in
+    /// the cache, nothing is changed; then all that are broken there have been quarantined.
+    fn show(&self, cache: &Cache, wanted: &[Wanted]) -> Result<Vec<Kept>, OutError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -192,47 +195,70 @@ impl OutFolder {
                 continue;
             }
             let known = |file: &_| before.is_some_and(|before| before.files.contains(file));
-            stale.push((wanted, key, path, !found.iter().all(known)));
+            let edited = !found.iter().all(known);
+            stale.push((wanted, key, path, edited, found));
         }
         if stale.is_empty() {
             return Ok(Vec::new());
         }
-        let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.root);
+        self.sweep();
+        let fresh = tempfile::Builder::new().prefix(FRESH).tempdir_in(&self.root);
         let fresh = fresh.map_err(OutError::io("make a folder in", &self.root))?;
         let mut ready = Vec::with_capacity(stale.len());
-        for (number, (wanted, ..)) in stale.iter().enumerate() {
+        let mut gone = None;
+        for (number, (wanted, _, path, edited, found)) in stale.iter().enumerate() {
             let target = fresh.path().join(number.to_string());
-            match cache.complete_tree(wanted.digest)? {
-                Ok(tree) => {
-                    place(cache, &tree, &target, Method::Copy)?;
-                    ready.push(Some(target));
+            let flaw = match cache.complete_tree(wanted.digest)? {
+                // A run that was killed may have placed it and not have noted that.
+                Ok(tree) if *edited && holds(path, &tree, found) => {
+                    ready.push(None);
+                    continue;
                 }
-                Err(flaw) if strict => {
-                    let (stage, output) = (wanted.stage.clone(), wanted.output.clone());
-                    return Err(OutError::Gone { stage, output, flaw });
-                }
-                Err(_) => ready.push(None),
-            }
+                Ok(tree) => match place(cache, &tree, &target, Method::Copy) {
+                    Err(PlaceError::Cache(CacheError::Damaged(flaw))) => flaw,
+                    placed => {
+                        placed?;
+                        ready.push(Some(target));
+                        continue;
+                    }
+                },
+                Err(flaw) => flaw,
+            };
+            let (stage, output) = (wanted.stage.clone(), wanted.output.clone());
+            gone.get_or_insert(OutError::Gone { stage, output, flaw });
+        }
+        if let Some(error) = gone {
+            return Err(error);
         }
         let mut kept = Vec::new();
-        for ((wanted, key, path, edited), ready) in stale.into_iter().zip(ready) {
-            if edited {
-                kept.push(set_aside(&path)?);
-            } else {
-                remove(&path)?;
+        for ((wanted, key, path, edited, _), ready) in stale.into_iter().zip(ready) {
+            if let Some(ready) = ready {
+                if edited {
+                    kept.push(set_aside(&path)?);
+                } else {
+                    remove(&path)?;
+                }
+                let folder = path.parent().unwrap_or(&self.root);
+                fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
+                disk::rename(&ready, &path).map_err(OutError::io("publish", &path))?;
             }
-            let Some(ready) = ready else { continue };
-            let folder = path.parent().unwrap_or(&self.root);
-            fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
-            fs::rename(&ready, &path).map_err(OutError::io("publish", &path))?;
             placed.0.insert(key, PlacedOutput { digest: wanted.digest, files: look(&path)? });
         }
         let json = serde_json::to_vec(&placed)
             .unwrap_or_else(|_| unreachable!("the state has text keys only"));
         let fresh = self.root.join(".placed.json.new");
         fs::write(&fresh, json).map_err(OutError::io("write", &fresh))?;
-        fs::rename(&fresh, &state_path).map_err(OutError::io("publish", &state_path))?;
+        disk::rename(&fresh, &state_path).map_err(OutError::io("publish", &state_path))?;
         Ok(kept)
+    }
+
+    /// Removes what a killed run was placing.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(FRESH) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }
 
@@ -258,6 +284,17 @@ fn look(path: &Path) -> Result<Vec<PlacedFile>, OutError> {
         files.push((name, meta.size(), meta.ino(), modified, changed));
     }
     Ok(files)
+}
+
+/// Whether the files `found` at `path` are those of `tree`, byte for byte.
+fn holds(path: &Path, tree: &Tree, found: &[PlacedFile]) -> bool {
+    found.len() == tree.files().len()
+        && tree.files().iter().all(|entry| {
+            let file = entry.path.under(path);
+            fs::symlink_metadata(&file)
+                .is_ok_and(|meta| meta.is_file() && meta.size() == entry.size)
+                && hash_file(&file).is_ok_and(|(blob, _)| blob == entry.blob)
+        })
 }
 
 fn remove(path: &Path) -> Result<(), OutError> {

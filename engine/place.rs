@@ -8,7 +8,11 @@ use std::{
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::{artifact::Tree, cache::Cache};
+use crate::{
+    artifact::{Entry, Tree},
+    cache::{Cache, CacheError},
+    disk,
+};
 
 /// How an artifact's files come to stand somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,23 +26,31 @@ pub enum Method {
 
 /// A file that couldn't be put in its place.
 #[derive(Debug, Error)]
-#[error("failed to place `{}`", path.display())]
-pub struct PlaceError {
-    path: PathBuf,
-    source: io::Error,
+pub enum PlaceError {
+    /// The operating system refused.
+    #[error("failed to place `{}`", path.display())]
+    Io {
+        /// The place.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is missing from the cache, or broken there.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 impl PlaceError {
     fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self { path, source }
+        move |source| Self::Io { path, source }
     }
 }
 
 /// Puts the files of `tree` under `base`, or at `base` when the artifact is one file. Nothing may stand there.
 ///
 /// # Errors
-/// When a file can't be placed.
+/// When a file can't be placed, or is not what it should be: nothing broken is placed.
 pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<(), PlaceError> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for entry in tree.files() {
@@ -53,15 +65,20 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
     }
     tree.files().par_iter().try_for_each(|entry| {
         let target = entry.path.under(base);
-        place_file(&cache.blob_path(entry.blob), &target, method).map_err(PlaceError::at(&target))
+        cache.check_blob(entry.blob, entry.size)?;
+        place_file(cache, entry, &target, method).map_err(PlaceError::at(&target))
     })
 }
 
-fn place_file(blob: &Path, target: &Path, method: Method) -> io::Result<()> {
+fn place_file(cache: &Cache, entry: &Entry, target: &Path, method: Method) -> io::Result<()> {
+    let blob = &cache.blob_path(entry.blob);
+    disk::step(target)?;
     if reflink_copy::reflink(blob, target).is_ok() {
         return make_writable(target);
     }
     if method == Method::Link && fs::hard_link(blob, target).is_ok() {
+        // The link is a change of the blob's file that we made ourselves.
+        cache.note_verified(entry.blob);
         return Ok(());
     }
     if target.exists() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cache::advice,
     digest::{Digest, Fingerprint},
     explain::{Why, chain},
 };
@@ -69,8 +70,9 @@ pub struct PartCount {
 
 impl Failure {
     /// The cache or the system failed.
-    pub(crate) fn of_the_system(error: &dyn std::error::Error) -> Self {
-        Self { message: chain(error), log: None, system: true }
+    pub(crate) fn of_the_system(error: &(dyn std::error::Error + 'static)) -> Self {
+        let advice = advice(error).map(|advice| format!("; {advice}")).unwrap_or_default();
+        Self { message: format!("{}{advice}", chain(error)), log: None, system: true }
     }
 }
 

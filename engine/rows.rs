@@ -108,7 +108,7 @@ impl Cuttable {
     pub(crate) fn chunk(&self, chunk: u64, rows: u64) -> Result<Artifact, RowsError> {
         let mut files = Vec::with_capacity(self.fixed.len() + 2 * self.arrays.len());
         for entry in &self.fixed {
-            files.push((entry.clone(), self.hold(entry)?));
+            files.push((entry.clone(), self.hold(entry)));
         }
         for array in &self.arrays {
             let bytes = with_rows(&array.metadata, rows);
@@ -119,14 +119,14 @@ impl Cuttable {
             for entry in under(self.artifact.tree(), &from) {
                 let rest = &entry.path.as_str()[from.len()..];
                 let path = ArtifactPath::new(format!("{}/c/0{rest}", array.name))?;
-                files.push((Entry { path, ..entry.clone() }, self.hold(entry)?));
+                files.push((Entry { path, ..entry.clone() }, self.hold(entry)));
             }
         }
         Ok(self.artifact.part(files)?)
     }
 
-    fn hold(&self, entry: &Entry) -> Result<Held, RowsError> {
-        Ok(Held::File(self.artifact.path(entry.path.as_str())?))
+    fn hold(&self, entry: &Entry) -> Held {
+        Held::Of(self.artifact.clone(), entry.clone())
     }
 }
 
@@ -212,8 +212,7 @@ fn differs(output: &Output, path: &str) -> RowsError {
 }
 
 fn metadata_of(cache: &Cache, output: &Output, entry: &Entry) -> Result<Value, RowsError> {
-    let file = cache.blob_path(entry.blob);
-    let bytes = std::fs::read(&file).map_err(CacheError::io("read", &file))?;
+    let bytes = cache.read_blob(entry)?;
     serde_json::from_slice(&bytes).map_err(|source| RowsError::Metadata {
         artifact: output.name().to_owned(),
         path: entry.path.to_string(),
@@ -263,8 +262,7 @@ fn join_tables(
     let mut header: Option<Vec<u8>> = None;
     for part in parts {
         let entry = part.get(path).ok_or_else(|| differs(output, path))?;
-        let file = cache.blob_path(entry.blob);
-        let bytes = std::fs::read(&file).map_err(CacheError::io("read", &file))?;
+        let bytes = cache.read_blob(entry)?;
         let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
         let rows = match &header {
             None => &bytes[..],

@@ -15,8 +15,8 @@ use thiserror::Error;
 
 use crate::{
     cache::{
-        Bundle, Cache, CacheError, Lease, LeaseError, Publication, Publisher, Record, RunFailure,
-        RunFile, Runs, StageRun, Staging,
+        Bundle, Cache, CacheError, Lease, LeaseError, LiveRun, Publication, Publisher, Record,
+        RunFailure, RunFile, Runs, StageRun, Staging,
     },
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
@@ -113,6 +113,7 @@ pub fn run(
         began,
         threads,
         keep_going: options.keep_going,
+        live: cache.live_run(),
         state: Mutex::new(State::new(pipeline, &wanted)),
         changed: Condvar::new(),
         computing: Mutex::default(),
@@ -354,6 +355,8 @@ struct Run<'a> {
     began: Instant,
     threads: rayon::ThreadPool,
     keep_going: bool,
+    /// Keeps what the run uses from being collected.
+    live: LiveRun,
     state: Mutex<State>,
     changed: Condvar,
     /// What stages of this run have begun to compute.
@@ -362,11 +365,29 @@ struct Run<'a> {
 
 /// What became of a stage, before it is put in a report.
 enum End {
-    Known { record: Box<Record>, reason: String },
-    Made { bundle: Box<Bundle>, parts: Option<PartCount>, reason: String },
-    Failed { reason: String, failure: Failure },
+    Known {
+        record: Box<Record>,
+        reason: String,
+    },
+    Made {
+        bundle: Box<Bundle>,
+        parts: Option<PartCount>,
+        reason: String,
+    },
+    Failed {
+        reason: String,
+        failure: Failure,
+    },
+    /// It failed, and something that it read was found damaged.
+    Damaged {
+        reason: String,
+        failure: Failure,
+    },
     Interrupted,
 }
+
+/// How often a stage is tried again after something that it reads was found damaged and repaired.
+const REPAIRS: usize = 3;
 
 impl From<CacheError> for End {
     fn from(error: CacheError) -> Self {
@@ -465,25 +486,18 @@ impl<'a> Run<'a> {
     /// What became of a stage; what is to be published before it has ended comes with it.
     fn stage(&self, index: usize, publisher: &Publisher<'_>) -> (StageReport, Option<Box<Bundle>>) {
         let node = &self.pipeline.stages[index];
-        let before: BTreeMap<usize, _> = {
-            let state = self.lock();
-            let stages = node.inputs.values().flat_map(Input::stages);
-            stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
-        };
         let mut report = StageReport::new(&node.name, Outcome::Failed);
         let mut made = None;
-        let end =
-            match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
-                Ok(resolved) => {
-                    report.fingerprint = Some(resolved.fingerprint);
-                    self.settle(index, &resolved, publisher).unwrap_or_else(|end| end)
-                }
-                Err(ResolveError::Cache(error)) => error.into(),
-                Err(error) => End::Failed {
-                    reason: String::new(),
-                    failure: Failure { message: chain(&error), log: None, system: false },
-                },
+        let mut end = self.try_stage(index, &mut report, publisher);
+        for _ in 0..REPAIRS {
+            if !matches!(end, End::Damaged { .. }) {
+                break;
+            }
+            end = match self.repair_inputs(index, publisher) {
+                Ok(()) => self.try_stage(index, &mut report, publisher),
+                Err(end) => end,
             };
+        }
         match end {
             End::Known { record, reason } => {
                 report.outcome = Outcome::Reused;
@@ -497,7 +511,7 @@ impl<'a> Run<'a> {
                 report.parts = parts;
                 made = Some(bundle);
             }
-            End::Failed { reason, failure } => {
+            End::Failed { reason, failure } | End::Damaged { reason, failure } => {
                 report.reason = reason;
                 report.error = Some(failure);
             }
@@ -507,6 +521,63 @@ impl<'a> Run<'a> {
             }
         }
         (report, made)
+    }
+
+    fn try_stage(&self, index: usize, report: &mut StageReport, publisher: &Publisher<'_>) -> End {
+        let node = &self.pipeline.stages[index];
+        let before: BTreeMap<usize, _> = {
+            let state = self.lock();
+            let stages = node.inputs.values().flat_map(Input::stages);
+            stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
+        };
+        match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
+            Ok(resolved) => {
+                report.fingerprint = Some(resolved.fingerprint);
+                self.live.uses(resolved.fingerprint);
+                self.settle(index, &resolved, publisher).unwrap_or_else(|end| end)
+            }
+            Err(ResolveError::Cache(error)) => error.into(),
+            Err(error) => End::Failed {
+                reason: String::new(),
+                failure: Failure { message: chain(&error), log: None, system: false },
+            },
+        }
+    }
+
+    /// Has the stages before this one run again whose outputs were found damaged.
+    fn repair_inputs(&self, index: usize, publisher: &Publisher<'_>) -> Result<(), End> {
+        let inputs = self.pipeline.stages[index].inputs.values();
+        for stage in inputs.flat_map(Input::stages) {
+            let outputs = Arc::clone(&self.lock().outputs[&stage]);
+            if !outputs.values().any(|digest| self.cache.is_damaged(*digest)) {
+                continue;
+            }
+            let (mut report, bundle) = self.stage(stage, publisher);
+            if let Some(bundle) = bundle
+                && let Publication::Stands(there) = publisher.publish(*bundle)?
+            {
+                report.outputs = there.outputs;
+            }
+            match report.outcome {
+                Outcome::Executed | Outcome::Reused => {}
+                Outcome::Skipped => return Err(End::Interrupted),
+                _ => {
+                    let message = format!("what `{}` had made is damaged", report.name);
+                    let failure =
+                        report.error.unwrap_or(Failure { message, log: None, system: true });
+                    return Err(End::Failed { reason: report.reason, failure });
+                }
+            }
+            for digest in outputs.values() {
+                self.cache.forget_damage(*digest);
+            }
+            let mut state = self.lock();
+            state.outputs.insert(stage, Arc::new(report.outputs.clone()));
+            if report.outcome == Outcome::Executed {
+                state.reports.insert(stage, report);
+            }
+        }
+        Ok(())
     }
 
     /// Finds the result of a stage, or makes it. The error is an end, too.
@@ -541,6 +612,8 @@ impl<'a> Run<'a> {
             }
             Known::Nothing => {}
             Known::Broken(flaw) => {
+                // What was corrupt at the first look is missing at the second.
+                let flaw = damage.take().unwrap_or(flaw);
                 self.cache.quarantine_record(resolved.fingerprint)?;
                 warn(&format!("{flaw}; the stage is executed again"));
                 damage = Some(flaw);
@@ -552,6 +625,7 @@ impl<'a> Run<'a> {
         };
         let reason = why.to_string();
         self.observer.event(&Event::Started { stage: &node.name, reason: &reason });
+        let damaged_before = self.cache.times_damaged();
         let staging = Arc::new(Staging::new(self.cache)?);
         let attempt = Attempt {
             node,
@@ -570,6 +644,10 @@ impl<'a> Run<'a> {
         match execute(&attempt, lease) {
             Ok((bundle, parts)) => Ok(End::Made { bundle: Box::new(bundle), parts, reason }),
             Err(failed) if failed.interrupted => Err(End::Interrupted),
+            Err(failed) if self.cache.times_damaged() > damaged_before => {
+                let failure = Failure { system: true, ..failed.failure };
+                Err(End::Damaged { reason, failure })
+            }
             Err(failed) => Err(End::Failed { reason, failure: failed.failure }),
         }
     }

@@ -87,11 +87,11 @@ impl StateStore for States<'_, '_> {
             let Some(digest) = record.outputs.get(STATE) else { continue };
             let Ok(tree) = cache.tree(*digest)? else { continue };
             let Some(entry) = tree.files().first() else { continue };
-            if cache.verify_blob(entry.blob)?.is_err() {
-                continue;
-            }
-            let path = cache.blob_path(entry.blob);
-            let bytes = std::fs::read(&path).map_err(CacheError::io("read", &path))?;
+            let bytes = match cache.read_blob(entry) {
+                Ok(bytes) => bytes,
+                Err(CacheError::Damaged(_)) => continue,
+                Err(error) => return Err(error),
+            };
             *self.lock() = Seen { start: step, newest: Some((step, fingerprint)) };
             return Ok(Some(bytes));
         }

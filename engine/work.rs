@@ -53,11 +53,17 @@ impl StageError {
             // A transparent error stands for its cause, and then only the operating system's error is left to see.
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-                return matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull);
+                return matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+                    || crate::cache::is_broken_disk(error);
             }
             cause = error.source();
         }
         false
+    }
+
+    /// What to do about it, when the cache or the machine failed.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        if self.is_of_the_system() { crate::cache::advice(&*self.0) } else { None }
     }
 
     /// The error that was wrapped, when it is an `E`.
@@ -210,8 +216,8 @@ enum Place {
 /// A file of an artifact that is a part of another.
 #[derive(Debug, Clone)]
 pub(crate) enum Held {
-    /// It is this one.
-    File(PathBuf),
+    /// It is this file of an artifact.
+    Of(Artifact, Entry),
     /// It holds these bytes.
     Bytes(Vec<u8>),
 }
@@ -275,7 +281,8 @@ impl Artifact {
     /// When the artifact has no such file.
     pub fn path(&self, path: &str) -> Result<PathBuf, ArtifactError> {
         let missing = || ArtifactError::NoFile { input: self.name.clone(), path: path.to_owned() };
-        self.tree.get(path).and_then(|entry| self.locate(entry)).ok_or_else(missing)
+        let entry = self.tree.get(path).ok_or_else(missing)?;
+        self.locate(entry)?.ok_or_else(missing)
     }
 
     /// Where the bytes of the one file lie that this artifact is.
@@ -283,8 +290,9 @@ impl Artifact {
     /// # Errors
     /// When it is a folder of files.
     pub fn file(&self) -> Result<PathBuf, ArtifactError> {
-        let itself = self.tree.get(ArtifactPath::ITSELF).and_then(|entry| self.locate(entry));
-        itself.ok_or_else(|| ArtifactError::NotAFile(self.name.clone()))
+        let none = || ArtifactError::NotAFile(self.name.clone());
+        let entry = self.tree.get(ArtifactPath::ITSELF).ok_or_else(none)?;
+        self.locate(entry)?.ok_or_else(none)
     }
 
     /// The bytes of the file `path`.
@@ -292,13 +300,25 @@ impl Artifact {
     /// # Errors
     /// When there is no such file, or it can't be read.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, ArtifactError> {
-        if let (Place::Part(files), Some(entry)) = (&self.place, self.tree.get(path))
-            && let Some(Held::Bytes(bytes)) = files.get(&entry.path)
-        {
-            return Ok(bytes.clone());
+        let missing = || ArtifactError::NoFile { input: self.name.clone(), path: path.to_owned() };
+        let entry = self.tree.get(path).ok_or_else(missing)?;
+        self.bytes(entry)?.ok_or_else(missing)
+    }
+
+    fn bytes(&self, entry: &Entry) -> Result<Option<Vec<u8>>, ArtifactError> {
+        match &self.place {
+            Place::Cache { cache, .. } => Ok(Some(cache.read_blob(entry)?)),
+            Place::Outside(base) => {
+                let path = entry.path.under(base);
+                let bytes = fs::read(&path);
+                bytes.map(Some).map_err(|source| ArtifactError::Read { path, source })
+            }
+            Place::Part(files) => match files.get(&entry.path) {
+                Some(Held::Bytes(bytes)) => Ok(Some(bytes.clone())),
+                Some(Held::Of(artifact, entry)) => artifact.bytes(entry),
+                None => Ok(None),
+            },
         }
-        let path = self.path(path)?;
-        fs::read(&path).map_err(|source| ArtifactError::Read { path, source })
     }
 
     /// The JSON document `path`.
@@ -321,14 +341,17 @@ impl Artifact {
         GroupReader::open(self)
     }
 
-    /// Where a file of it lies; nowhere for what is only in memory.
-    pub(crate) fn locate(&self, entry: &Entry) -> Option<PathBuf> {
+    /// Where a file of it lies, unharmed; nowhere for what is only in memory.
+    fn locate(&self, entry: &Entry) -> Result<Option<PathBuf>, ArtifactError> {
         match &self.place {
-            Place::Cache { cache, .. } => Some(cache.blob_path(entry.blob)),
-            Place::Outside(base) => Some(entry.path.under(base)),
+            Place::Cache { cache, .. } => {
+                cache.check_blob(entry.blob, entry.size)?;
+                Ok(Some(cache.blob_path(entry.blob)))
+            }
+            Place::Outside(base) => Ok(Some(entry.path.under(base))),
             Place::Part(files) => match files.get(&entry.path) {
-                Some(Held::File(path)) => Some(path.clone()),
-                _ => None,
+                Some(Held::Of(artifact, entry)) => artifact.locate(entry),
+                _ => Ok(None),
             },
         }
     }

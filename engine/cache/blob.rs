@@ -1,9 +1,17 @@
 //! Blobs and trees as they lie in the cache.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs::{self, Metadata},
+    io,
+    path::PathBuf,
+};
 
 use super::{Cache, CacheError, staging::hash_file};
-use crate::{artifact::Tree, digest::Digest};
+use crate::{
+    artifact::{Entry, Tree},
+    digest::Digest,
+    disk,
+};
 
 /// What is wrong with something that the cache should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,11 +20,15 @@ pub enum Flaw {
     BlobMissing(Digest),
     /// A blob's bytes are not what its name says.
     BlobCorrupt(Digest),
+    /// A blob may not be read.
+    BlobForbidden(Digest),
     /// A tree isn't there.
     TreeMissing(Digest),
     /// A tree's content is not what its name says.
     TreeCorrupt(Digest),
-    /// A record can't be read.
+    /// A tree may not be read.
+    TreeForbidden(Digest),
+    /// A record can't be used.
     RecordCorrupt(String),
 }
 
@@ -25,8 +37,10 @@ impl std::fmt::Display for Flaw {
         match self {
             Self::BlobMissing(digest) => write!(f, "blob {} is missing", digest.short()),
             Self::BlobCorrupt(digest) => write!(f, "blob {} is corrupt", digest.short()),
+            Self::BlobForbidden(digest) => write!(f, "blob {} may not be read", digest.short()),
             Self::TreeMissing(digest) => write!(f, "tree {} is missing", digest.short()),
             Self::TreeCorrupt(digest) => write!(f, "tree {} is corrupt", digest.short()),
+            Self::TreeForbidden(digest) => write!(f, "tree {} may not be read", digest.short()),
             Self::RecordCorrupt(why) => write!(f, "the record is corrupt: {why}"),
         }
     }
@@ -43,16 +57,16 @@ impl Cache {
         self.bucket("blobs", &blob.hex(), "")
     }
 
-    /// Quarantines `blob`, which is broken.
-    fn quarantine_blob(&self, blob: Digest) -> Result<(), CacheError> {
+    /// Quarantines `blob`, which is broken. In a cache that takes no writes it stays, and isn't used either.
+    fn quarantine_blob(&self, blob: Digest) {
         self.pending.settle(blob);
-        self.quarantine(&self.published_path(blob))
+        let _ = self.quarantine(&self.published_path(blob));
     }
 
     /// Whether `blob` is there with `size` bytes.
-    fn has_blob(&self, blob: Digest, size: u64) -> Result<(), Flaw> {
+    pub(super) fn has_blob(&self, blob: Digest, size: u64) -> Result<Metadata, Flaw> {
         match fs::metadata(self.blob_path(blob)) {
-            Ok(meta) if meta.is_file() && meta.len() == size => Ok(()),
+            Ok(meta) if meta.is_file() && meta.len() == size => Ok(meta),
             Ok(_) => Err(Flaw::BlobCorrupt(blob)),
             Err(_) => Err(Flaw::BlobMissing(blob)),
         }
@@ -61,20 +75,157 @@ impl Cache {
     /// Hashes the bytes of `blob`, and quarantines it when they aren't what its name says.
     ///
     /// # Errors
-    /// When the bytes can't be read.
+    /// When the disk fails.
     pub fn verify_blob(&self, blob: Digest) -> Result<Result<(), Flaw>, CacheError> {
+        let found = self.hash_blob(blob)?;
+        if matches!(found, Err(Flaw::BlobCorrupt(_) | Flaw::BlobForbidden(_))) {
+            self.quarantine_blob(blob);
+        }
+        Ok(found)
+    }
+
+    /// Hashes the bytes of `blob`, and changes nothing but the memory of what was verified.
+    pub(super) fn hash_blob(&self, blob: Digest) -> Result<Result<(), Flaw>, CacheError> {
         let path = self.blob_path(blob);
+        let meta = match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => meta,
+            Ok(_) => return Ok(Err(Flaw::BlobCorrupt(blob))),
+            Err(_) => return Ok(Err(Flaw::BlobMissing(blob))),
+        };
         match hash_file(&path) {
-            Ok((found, _)) if found == blob => Ok(Ok(())),
-            Ok(_) => {
-                self.quarantine_blob(blob)?;
-                Ok(Err(Flaw::BlobCorrupt(blob)))
+            Ok((found, _)) if found == blob => {
+                self.shared.verified.note(blob, &meta);
+                Ok(Ok(()))
             }
+            Ok(_) => Ok(Err(Flaw::BlobCorrupt(blob))),
             Err(CacheError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(Err(Flaw::BlobMissing(blob)))
             }
+            Err(CacheError::Io { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Ok(Err(Flaw::BlobForbidden(blob)))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes sure that `blob` is there and holds what it should: by its file's state, when this machine has written or
+    /// hashed it before, else by hashing it. A broken one is quarantined.
+    ///
+    /// # Errors
+    /// [`CacheError::Damaged`] when it is missing or broken; else when the disk fails.
+    pub(crate) fn check_blob(&self, blob: Digest, size: u64) -> Result<(), CacheError> {
+        let checked = match self.has_blob(blob, size) {
+            // What this process has just staged it needn't look at.
+            Ok(_) if self.pending.blob(blob).is_some() => Ok(()),
+            Ok(meta) if self.shared.verified.knows(blob, &meta) => Ok(()),
+            Ok(_) => self.verify_blob(blob)?,
+            Err(flaw) => {
+                if flaw == Flaw::BlobCorrupt(blob) {
+                    self.quarantine_blob(blob);
+                }
+                Err(flaw)
+            }
+        };
+        checked.map_err(|flaw| {
+            self.shared.verified.note_bad(blob);
+            CacheError::Damaged(flaw)
+        })
+    }
+
+    /// The bytes of a file of an artifact, which are what they should be.
+    ///
+    /// # Errors
+    /// [`CacheError::Damaged`] when they are missing or broken; else when the disk fails.
+    pub fn read_blob(&self, entry: &Entry) -> Result<Vec<u8>, CacheError> {
+        let (blob, path) = (entry.blob, self.blob_path(entry.blob));
+        // Before it is read: what is done to it meanwhile must not be noted as verified.
+        let meta = self.has_blob(blob, entry.size);
+        if let Ok(meta) = &meta
+            && let Ok(bytes) = fs::read(&path)
+        {
+            let known = self.shared.verified.knows(blob, meta) && bytes.len() as u64 == entry.size;
+            if known || Digest::of(&bytes) == blob {
+                if !known {
+                    self.shared.verified.note(blob, meta);
+                }
+                return Ok(bytes);
+            }
+        }
+        // Whatever was wrong, this names it, and takes a broken blob out of the way.
+        self.check_blob(blob, entry.size)?;
+        fs::read(&path).map_err(CacheError::io("read", &path))
+    }
+
+    /// Whether the file of `blob` is as it was when this machine wrote or hashed it.
+    pub(crate) fn is_as_verified(&self, blob: Digest, meta: &Metadata) -> bool {
+        self.shared.verified.knows(blob, meta)
+    }
+
+    /// Whether `blob` is published already, sound, and safe from being collected.
+    pub(super) fn holds_blob(&self, blob: Digest, size: u64) -> bool {
+        let path = self.published_path(blob);
+        let sound = fs::metadata(&path).is_ok_and(|meta| {
+            meta.len() == size
+                && (self.shared.verified.knows(blob, &meta)
+                    || hash_file(&path).is_ok_and(|(found, _)| found == blob))
+        });
+        let holds = sound && disk::touch(&path);
+        if holds {
+            self.note_published(blob);
+        }
+        holds
+    }
+
+    /// Notes that the published file of `blob`, just written or verified, holds what it should.
+    pub(super) fn note_published(&self, blob: Digest) {
+        if let Ok(meta) = fs::metadata(self.published_path(blob)) {
+            self.shared.verified.note(blob, &meta);
+        }
+    }
+
+    /// Whether the published file of `blob` is as it was when this machine wrote or hashed it.
+    pub(super) fn is_published_as_verified(&self, blob: Digest) -> bool {
+        let meta = fs::metadata(self.published_path(blob));
+        meta.is_ok_and(|meta| self.shared.verified.knows(blob, &meta))
+    }
+
+    /// Notes that `tree`, just published, isn't damaged any more.
+    pub(super) fn note_tree(&self, tree: Digest) {
+        self.shared.verified.forget_bad(tree);
+    }
+
+    /// Notes that the file of `blob`, just written or verified, holds what it should.
+    pub(crate) fn note_verified(&self, blob: Digest) {
+        if let Ok(meta) = fs::metadata(self.blob_path(blob)) {
+            self.shared.verified.note(blob, &meta);
+        }
+    }
+
+    /// Whether somebody wanted to read the artifact `digest`, or a file of it, and found it missing or broken.
+    pub(crate) fn is_damaged(&self, digest: Digest) -> bool {
+        let bad = |digest| self.shared.verified.is_bad(digest);
+        bad(digest)
+            || match self.look_at_tree(digest) {
+                Ok(Ok(tree)) => tree.files().iter().any(|entry| bad(entry.blob)),
+                _ => true,
+            }
+    }
+
+    /// Forgets that the artifact `digest` was found damaged: it was made again.
+    pub(crate) fn forget_damage(&self, digest: Digest) {
+        self.shared.verified.forget_bad(digest);
+        if let Ok(Ok(tree)) = self.look_at_tree(digest) {
+            for entry in tree.files() {
+                self.shared.verified.forget_bad(entry.blob);
+            }
+        }
+    }
+
+    /// How often somebody wanted to read something and found it missing or broken.
+    pub(crate) fn times_damaged(&self) -> u64 {
+        self.shared.verified.times_bad()
     }
 
     pub(super) fn tree_path(&self, tree: Digest) -> PathBuf {
@@ -89,20 +240,33 @@ impl Cache {
         if let Some(tree) = self.pending.tree(digest) {
             return Ok(Ok(Tree::clone(&tree)));
         }
+        let found = self.look_at_tree(digest)?;
+        if let Err(flaw) = &found {
+            self.shared.verified.note_bad(digest);
+            if matches!(flaw, Flaw::TreeCorrupt(_)) {
+                let _ = self.quarantine(&self.tree_path(digest));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same of one that is published, changing nothing.
+    pub(super) fn look_at_tree(&self, digest: Digest) -> Result<Result<Tree, Flaw>, CacheError> {
         let path = self.tree_path(digest);
         let json = match fs::read(&path) {
             Ok(json) => json,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Err(Flaw::TreeMissing(digest)));
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound => Ok(Err(Flaw::TreeMissing(digest))),
+                    io::ErrorKind::PermissionDenied => Ok(Err(Flaw::TreeForbidden(digest))),
+                    io::ErrorKind::IsADirectory => Ok(Err(Flaw::TreeCorrupt(digest))),
+                    _ => Err(CacheError::io("read", &path)(error)),
+                };
             }
-            Err(error) => return Err(CacheError::io("read", &path)(error)),
         };
         match Tree::from_json(&json) {
             Ok(tree) if tree.digest() == digest => Ok(Ok(tree)),
-            _ => {
-                self.quarantine(&path)?;
-                Ok(Err(Flaw::TreeCorrupt(digest)))
-            }
+            _ => Ok(Err(Flaw::TreeCorrupt(digest))),
         }
     }
 
@@ -119,7 +283,7 @@ impl Cache {
         for entry in tree.files() {
             if let Err(flaw) = self.has_blob(entry.blob, entry.size) {
                 if matches!(flaw, Flaw::BlobCorrupt(_)) {
-                    self.quarantine_blob(entry.blob)?;
+                    self.quarantine_blob(entry.blob);
                 }
                 return Ok(Err(flaw));
             }
@@ -133,5 +297,71 @@ impl Cache {
 
     pub(super) fn remove_tree(&self, tree: Digest) -> Result<(), CacheError> {
         Self::remove(&self.tree_path(tree))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+
+    use super::*;
+    use crate::cache::{Staging, publish};
+
+    fn published(bytes: &[u8]) -> (tempfile::TempDir, Cache, Entry) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let entry = again(&cache, bytes);
+        (folder, cache, entry)
+    }
+
+    /// Publishes `bytes` as an artifact that is one file, as any number of stages may.
+    fn again(cache: &Cache, bytes: &[u8]) -> Entry {
+        let staging = Arc::new(Staging::new(cache).unwrap());
+        let staged = staging.write(bytes).unwrap();
+        let entry = Entry { path: ".".parse().unwrap(), blob: staged.blob, size: staged.size };
+        publish(cache, staging, vec![staged], Tree::single(entry.blob, entry.size));
+        entry
+    }
+
+    fn flip(path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[0] ^= 1;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn a_broken_blob_is_never_read_and_ours_takes_its_place() {
+        let (_folder, cache, entry) = published(b"some bytes");
+        assert_eq!(cache.read_blob(&entry).unwrap(), b"some bytes");
+        let path = cache.blob_path(entry.blob);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        flip(&path);
+        // Whoever publishes the same bytes doesn't take the broken ones for them.
+        again(&cache, b"some bytes");
+        assert_eq!(fs::read(&path).unwrap(), b"some bytes");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        flip(&path);
+        let read = cache.read_blob(&entry);
+        assert!(matches!(read, Err(CacheError::Damaged(Flaw::BlobCorrupt(_)))), "{read:?}");
+        assert!(!path.exists(), "it is quarantined");
+        assert_eq!(fs::read_dir(cache.root.join("quarantine")).unwrap().count(), 1);
+        let read = cache.read_blob(&entry);
+        assert!(matches!(read, Err(CacheError::Damaged(Flaw::BlobMissing(_)))), "{read:?}");
+    }
+
+    #[test]
+    fn a_broken_tree_gives_way() {
+        let (_folder, cache, entry) = published(b"some bytes");
+        let tree = Tree::single(entry.blob, entry.size);
+        flip(&cache.tree_path(tree.digest()));
+        again(&cache, b"some bytes");
+        assert_eq!(cache.tree(tree.digest()).unwrap().unwrap(), tree);
+    }
+
+    #[test]
+    fn what_was_published_is_known_without_hashing() {
+        let (_folder, cache, entry) = published(b"some bytes");
+        assert!(cache.is_published_as_verified(entry.blob));
     }
 }

@@ -1,22 +1,54 @@
 //! Leases: one computation at a time per fingerprint, among all who share the cache.
+//!
+//! A lease is a file under `leases/` whose first line, of a fixed length, says who owns it, and counts its beats. On
+//! one machine the operating system's lock on the file decides, so that a lease ends with its owner, however that ends.
+//! Another machine may not see that lock. It watches the first line instead, by its own monotonic clock: an owner
+//! whose line stays the same for ten beats is taken for dead. No wall clock is ever compared.
+//!
+//! A lease saves work and guards nothing: an owner that was taken for dead and wakes up publishes write-once records
+//! like anyone.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io::{self, Read as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
-use super::{Cache, CacheError, create_folder};
-use crate::digest::Fingerprint;
+use super::{
+    Cache, CacheError, create_folder, heart,
+    owner::{LINE, Line, MISSED, unique},
+    staging::is_abandoned,
+};
+use crate::{digest::Fingerprint, disk};
+
+/// What leases that aren't taken yet are called: `FINGERPRINT.new-…`.
+const NEW: &str = ".new-";
+
+/// A lease's file, locked, that shows that its owner lives.
+#[derive(Debug)]
+struct Held {
+    file: File,
+    line: Mutex<Line>,
+}
+
+impl heart::Beat for Held {
+    fn beat(&self) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.beat += 1;
+        // A beat that can't be written is one that is missed.
+        let _ = self.file.write_all_at(&line.bytes(), 0).and_then(|()| self.file.sync_data());
+    }
+}
 
 /// The right to compute a fingerprint, held until it is dropped.
-///
-/// It is a lock of the operating system on the lease's file, so it ends with its owner, however that ends.
 #[derive(Debug)]
 pub struct Lease {
     path: PathBuf,
-    _lock: File,
+    held: Arc<Held>,
 }
 
 /// Why a lease couldn't be had.
@@ -28,75 +60,288 @@ pub enum LeaseError {
     Cache(CacheError),
 }
 
+impl From<CacheError> for LeaseError {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+/// What was seen of an owner on another machine, and since when it is the same.
+#[derive(Debug)]
+pub(super) struct Watch {
+    seen: Vec<u8>,
+    since: Instant,
+}
+
 impl Cache {
-    /// Takes the lease of `fingerprint`, or says who has it.
+    /// Takes the lease of `fingerprint`, or says who has it. To be called again until it is had: an owner on another
+    /// machine is judged by what changes between the calls.
     ///
     /// # Errors
     /// When it is held by another, or its file can't be used.
     pub fn lease(&self, fingerprint: Fingerprint) -> Result<Lease, LeaseError> {
         let folder = self.root.join("leases");
-        create_folder(&folder).map_err(LeaseError::Cache)?;
+        create_folder(&folder)?;
         let path = folder.join(fingerprint.hex());
         loop {
-            let mut lock = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(CacheError::io("open", &path))
-                .map_err(LeaseError::Cache)?;
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let mut owner = String::new();
-                    // The owner may be writing its name just now: an empty one is as good.
-                    let _ = (&lock).take(256).read_to_string(&mut owner);
-                    return Err(LeaseError::Held(owner.trim().to_owned()));
-                }
-                Err(TryLockError::Error(error)) => {
-                    return Err(LeaseError::Cache(CacheError::io("lock", &path)(error)));
-                }
+            if let Some(lease) = self.take(&path)? {
+                self.watches().remove(&path);
+                return Ok(lease);
             }
-            // The former owner removes the file before it unlocks: then this lock is on a file that is gone.
-            if same_file(&lock, &path) {
-                let owner = format!("process {} on {}\n", std::process::id(), crate::host::name());
-                let written = lock
-                    .set_len(0)
-                    .and_then(|()| lock.rewind())
-                    .and_then(|()| lock.write_all(owner.as_bytes()));
-                written.map_err(CacheError::io("write", &path)).map_err(LeaseError::Cache)?;
-                return Ok(Lease { path, _lock: lock });
+            if let Some(owner) = self.clear(&path)? {
+                return Err(LeaseError::Held(owner));
             }
         }
+    }
+
+    /// Puts a lease of our own at `path`, complete, locked, and all at once. `None` if something stands there.
+    fn take(&self, path: &Path) -> Result<Option<Lease>, CacheError> {
+        let line = Line::new();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let fresh = path.with_file_name(format!("{name}{NEW}{}", line.id));
+        let file = disk::create(&fresh).map_err(CacheError::io("create", &fresh))?;
+        let ready = disk::protect(&file, &fresh, self.mode(0o664))
+            .and_then(|()| file.try_lock().map_err(io::Error::from))
+            .and_then(|()| disk::write_all(&file, &fresh, &line.bytes()));
+        let linked = ready.map_err(CacheError::io("write", &fresh)).and_then(|()| {
+            match disk::link(&fresh, path) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(_) if path.exists() => Ok(false),
+                Err(_) if !fresh.exists() => Ok(false),
+                // Where there are no hard links, a rename has to do: at worst two compute the same.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    disk::rename(&fresh, path).map(|()| true)
+                }
+                Err(error) => Err(error),
+            }
+            .map_err(CacheError::io("publish", path))
+        });
+        let _ = fs::remove_file(&fresh);
+        if !linked? {
+            return Ok(None);
+        }
+        let held = Arc::new(Held { file, line: Mutex::new(line) });
+        heart::join(&held);
+        Ok(Some(Lease { path: path.to_owned(), held }))
+    }
+
+    /// Removes the lease at `path` if its owner is dead. Gives the owner if it lives.
+    fn clear(&self, path: &Path) -> Result<Option<String>, CacheError> {
+        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if missing(&error) => return Ok(None),
+            Err(error) => return Err(CacheError::io("open", path)(error)),
+        };
+        let locked = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(error)) => return Err(CacheError::io("lock", path)(error)),
+        };
+        let seen = first_line(&file).map_err(CacheError::io("read", path))?;
+        let line = Line::parse(&seen);
+        let owner =
+            line.as_ref().map_or_else(|| "another process".to_owned(), |line| line.owner.clone());
+        if line.as_ref().is_some_and(Line::is_of_this_machine) {
+            if !locked {
+                return Ok(Some(owner));
+            }
+        } else {
+            let patience = line.as_ref().map_or(heart::interval() * MISSED, Line::patience);
+            let mut watches = self.watches();
+            match watches.get(path) {
+                Some(watch) if watch.seen == seen && watch.since.elapsed() >= patience => {}
+                Some(watch) if watch.seen == seen => return Ok(Some(owner)),
+                _ => {
+                    let since = Instant::now();
+                    watches.insert(path.to_owned(), Watch { seen, since });
+                    return Ok(Some(owner));
+                }
+            }
+        }
+        if !same_file(&file, path) {
+            // It ended, or was taken over, while we looked.
+            return Ok(None);
+        }
+        // The file is moved before it is removed, so that of two who judge only one takes it.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = path.with_file_name(format!("{name}{NEW}{}", unique()));
+        match disk::rename(path, &aside) {
+            Ok(()) => {}
+            Err(error) if missing(&error) => return Ok(None),
+            Err(error) => return Err(CacheError::io("take over", path)(error)),
+        }
+        if !same_file(&file, &aside) {
+            // Another was faster, and this is its lease: it goes back, unless a third one is there already.
+            let _ = fs::hard_link(&aside, path);
+        }
+        let _ = fs::remove_file(&aside);
+        Ok(None)
+    }
+
+    /// Removes what dead processes left under `leases/`: of this machine at once, of others after a day of silence.
+    pub(super) fn sweep_leases(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join("leases")) else { return };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Ok(file) = File::open(&path) else { continue };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            let line = first_line(&file).ok().and_then(|seen| Line::parse(&seen));
+            let unpublished = path.to_string_lossy().contains(NEW);
+            let dead = line.map_or(unpublished, |line| line.is_of_this_machine())
+                || file.metadata().is_ok_and(|meta| is_abandoned(&meta));
+            if dead && same_file(&file, &path) {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Watch>> {
+        self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // Only our own file: another machine may have taken us for dead.
+        if same_file(&self.held.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
-fn same_file(file: &File, path: &std::path::Path) -> bool {
+fn first_line(file: &File) -> io::Result<Vec<u8>> {
+    let mut seen = Vec::with_capacity(LINE);
+    let mut reader = file;
+    reader.by_ref().take(LINE as u64).read_to_end(&mut seen)?;
+    Ok(seen)
+}
+
+fn same_file(file: &File, path: &Path) -> bool {
     let identity = |meta: io::Result<fs::Metadata>| meta.map(|meta| (meta.dev(), meta.ino())).ok();
     identity(file.metadata()).is_some_and(|ours| identity(fs::metadata(path)) == Some(ours))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const ONE: Fingerprint = Fingerprint::from_bytes([1; 32]);
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        (folder, cache)
+    }
+
+    /// A lease as another machine writes it, beating every `interval_ms`.
+    fn foreign(cache: &Cache, interval_ms: u64, beat: u64) {
+        let line = Line {
+            owner: "process 7 on elsewhere".into(),
+            machine: "elsewhere".into(),
+            interval_ms,
+            beat,
+            ..Line::new()
+        };
+        fs::write(cache.root.join("leases").join(ONE.hex()), line.bytes()).unwrap();
+    }
 
     #[test]
     fn one_owner_at_a_time_and_none_after_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path()).unwrap();
-        let (one, two) = (Fingerprint::from_bytes([1; 32]), Fingerprint::from_bytes([2; 32]));
-        let lease = cache.lease(one).unwrap();
-        let Err(LeaseError::Held(owner)) = cache.lease(one) else { panic!("the lease is held") };
+        let (_folder, cache) = cache();
+        let two = Fingerprint::from_bytes([2; 32]);
+        let lease = cache.lease(ONE).unwrap();
+        let Err(LeaseError::Held(owner)) = cache.lease(ONE) else { panic!("the lease is held") };
         assert!(owner.contains(&std::process::id().to_string()), "{owner}");
         drop(cache.lease(two).unwrap());
         drop(lease);
-        drop(cache.lease(one).unwrap());
+        drop(cache.lease(ONE).unwrap());
+        assert_eq!(fs::read_dir(cache.root.join("leases")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_dead_owner_of_this_machine_is_known_at_once() {
+        let (_folder, cache) = cache();
+        let path = cache.root.join("leases").join(ONE.hex());
+        // What a killed process leaves: its line, and no lock.
+        fs::write(&path, Line::new().bytes()).unwrap();
+        fs::write(path.with_extension("new-1"), "").unwrap();
+        drop(cache.lease(ONE).unwrap());
+        fs::write(&path, Line::new().bytes()).unwrap();
+        cache.sweep_leases();
+        assert_eq!(fs::read_dir(cache.root.join("leases")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_silent_owner_elsewhere_is_taken_over_and_a_beating_one_is_not() {
+        let (_folder, cache) = cache();
+        // Ten missed beats of a minute each: it isn't judged within this test.
+        foreign(&cache, 60_000, 1);
+        for _ in 0..3 {
+            assert!(
+                matches!(cache.lease(ONE), Err(LeaseError::Held(owner)) if owner.ends_with("elsewhere"))
+            );
+        }
+        // It beats: whatever time went by at the sight of the last beat counts no more.
+        for beat in 0..5 {
+            foreign(&cache, 10, beat);
+            assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))));
+            std::thread::sleep(Duration::from_millis(110));
+        }
+        // It was last seen to beat longer ago than it may be silent.
+        let lease = cache.lease(ONE).unwrap();
+        assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))));
+        drop(lease);
+    }
+
+    #[test]
+    fn no_wall_clock_is_compared() {
+        let (_folder, cache) = cache();
+        let path = cache.root.join("leases").join(ONE.hex());
+        for hours in [-48_i64, 48] {
+            foreign(&cache, 60_000, 1);
+            let now = std::time::SystemTime::now();
+            let shift = Duration::from_hours(hours.unsigned_abs());
+            let time = if hours < 0 { now - shift } else { now + shift };
+            File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+            assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))), "a live lease stands");
+            foreign(&cache, 10, 2);
+            File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+            assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))));
+            std::thread::sleep(Duration::from_millis(110));
+            drop(cache.lease(ONE).unwrap());
+        }
+    }
+
+    #[test]
+    fn an_owner_that_was_taken_for_dead_leaves_the_next_one_alone() {
+        let (_folder, cache) = cache();
+        let first = cache.lease(ONE).unwrap();
+        let path = cache.root.join("leases").join(ONE.hex());
+        // As another machine does it.
+        fs::remove_file(&path).unwrap();
+        let second = cache.lease(ONE).unwrap();
+        drop(first);
+        assert!(path.exists());
+        assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))));
+        drop(second);
+    }
+
+    #[test]
+    fn no_bytes_in_a_lease_hold_it_for_ever_or_panic() {
+        let (_folder, cache) = cache();
+        let path = cache.root.join("leases").join(ONE.hex());
+        for bytes in ["", "{}\n", "process 1 on here\n", "\0\0\0"] {
+            fs::write(&path, bytes).unwrap();
+            assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))), "{bytes:?}");
+            let long_ago = Instant::now().checked_sub(Duration::from_hours(1)).unwrap();
+            cache.watches().get_mut(&path).unwrap().since = long_ago;
+            drop(cache.lease(ONE).unwrap());
+        }
     }
 }

@@ -9,25 +9,40 @@
 //! leases/…               who is computing which fingerprint now
 //! runs/WORKSPACE/…       what each run did, and which runs are pinned
 //! tmp/…                  files being written, a folder a writer
+//! verified/…             for each running system, which blobs it has written or hashed
 //! quarantine/…           what was found broken
 //! ```
+//!
+//! `docs/cache-format.md` describes every file.
 //!
 //! Whatever is published is complete: it was written under `tmp`, synced, and renamed into place, blobs and trees
 //! before the record that names them.
 
+mod advice;
 mod blob;
+#[cfg(test)]
+mod format_tests;
+pub mod gc;
+mod heart;
 mod lease;
+mod live;
+mod owner;
 mod pending;
 mod publisher;
+mod reach;
 mod record;
 mod run;
+pub mod size;
 mod staging;
+mod verified;
+pub mod verify;
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use thiserror::Error;
@@ -35,17 +50,20 @@ use thiserror::Error;
 #[cfg(test)]
 pub(crate) use self::publisher::publish;
 pub use self::{
+    advice::advice,
     blob::Flaw,
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Publication, Recipe, Record},
     run::{RunEntry, RunFailure, RunFile, Runs, StageRun},
 };
-use self::{pending::Pending, staging::Writer};
 pub(crate) use self::{
+    advice::is_broken_disk,
+    live::LiveRun,
     publisher::{Bundle, Publisher},
     staging::{Staged, StagedWriter, Staging, hash_file},
 };
-use crate::digest::Digest;
+use self::{lease::Watch, pending::Pending, staging::Writer, verified::Verified};
+use crate::{digest::Digest, disk};
 
 /// The version of the cache's layout that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -85,6 +103,9 @@ pub enum CacheError {
         /// Why not.
         why: String,
     },
+    /// What should be there is broken or gone; it is not used.
+    #[error("the cache is damaged: {0}")]
+    Damaged(Flaw),
 }
 
 /// A reproducibility conflict: two computations of one fingerprint differ, though the stage is exact.
@@ -123,6 +144,17 @@ pub struct Cache {
     writer: Arc<Mutex<Option<Arc<Writer>>>>,
     /// What this process has made and not yet published.
     pending: Arc<Pending>,
+    shared: Arc<Shared>,
+}
+
+/// What all handles of one opened cache share.
+#[derive(Debug)]
+struct Shared {
+    verified: Verified,
+    /// The leases of other machines that are waited for.
+    watches: Mutex<BTreeMap<PathBuf, Watch>>,
+    /// Who may do what with the folder of blobs.
+    mode: OnceLock<u32>,
 }
 
 impl Cache {
@@ -131,7 +163,17 @@ impl Cache {
     /// # Errors
     /// When the folder can't be made or read, holds something else, or was written by a newer version.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
-        let cache = Self { root: root.to_owned(), writer: Arc::default(), pending: Arc::default() };
+        let shared = Shared {
+            verified: Verified::new(&root.join("verified")),
+            watches: Mutex::default(),
+            mode: OnceLock::new(),
+        };
+        let cache = Self {
+            root: root.to_owned(),
+            writer: Arc::default(),
+            pending: Arc::default(),
+            shared: Arc::new(shared),
+        };
         let format = root.join("format");
         match fs::read_to_string(&format) {
             Ok(text) => match text.trim().parse() {
@@ -162,27 +204,16 @@ impl Cache {
 
     /// Lays out a new cache. The format is written last: only then is it one.
     fn found(&self) -> Result<(), CacheError> {
-        create_folder(&self.root)?;
-        let ours = [
-            "CACHEDIR.TAG",
-            "blobs",
-            "trees",
-            "records",
-            "leases",
-            "runs",
-            "tmp",
-            "quarantine",
-            ".gitignore",
-        ];
+        fs::create_dir_all(&self.root).map_err(CacheError::io("make the folder", &self.root))?;
         let entries = fs::read_dir(&self.root).map_err(CacheError::io("list", &self.root))?;
         for entry in entries {
-            let entry = entry.map_err(CacheError::io("list", &self.root))?;
-            if !ours.iter().any(|name| entry.file_name() == *name) && entry.file_name() != "format"
-            {
+            let name = entry.map_err(CacheError::io("list", &self.root))?.file_name();
+            let ours = FOLDERS.iter().chain(&["CACHEDIR.TAG", "format", ".gitignore"]);
+            if !ours.into_iter().any(|known| name == *known) {
                 return Err(CacheError::NotACache(self.root.clone()));
             }
         }
-        for folder in ["blobs", "trees", "records", "leases", "runs", "tmp", "quarantine"] {
+        for folder in FOLDERS {
             create_folder(&self.root.join(folder))?;
         }
         let tag = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -209,6 +240,13 @@ impl Cache {
         }
     }
 
+    /// What of the permissions `mode` a published file has: who may enter the folder of blobs may read what is
+    /// published, and who may write there may touch it, whatever the umask of who publishes.
+    fn mode(&self, mode: u32) -> u32 {
+        let folder = || fs::metadata(self.root.join("blobs")).map_or(0o755, |meta| meta.mode());
+        mode & *self.shared.mode.get_or_init(folder) | mode & 0o400
+    }
+
     /// Moves what was found broken out of the way, so that it is looked at but never used.
     fn quarantine(&self, path: &Path) -> Result<(), CacheError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -216,7 +254,7 @@ impl Cache {
         create_folder(&folder)?;
         let stamp = jiff::Timestamp::now().as_nanosecond();
         let target = folder.join(format!("{name}.{stamp}"));
-        match fs::rename(path, &target) {
+        match disk::rename(path, &target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(CacheError::io("quarantine", path)(error))
             }
@@ -225,23 +263,16 @@ impl Cache {
     }
 }
 
+/// The folders of a cache.
+const FOLDERS: [&str; 8] =
+    ["blobs", "trees", "records", "leases", "runs", "tmp", "verified", "quarantine"];
+
+/// Makes a folder of the cache.
 fn create_folder(path: &Path) -> Result<(), CacheError> {
-    fs::create_dir_all(path).map_err(CacheError::io("make the folder", path))
+    disk::create_folder(path).map_err(CacheError::io("make the folder", path))
 }
 
 /// Makes the entries of a folder durable.
 fn sync_folder(path: &Path) -> Result<(), CacheError> {
-    let folder = File::open(path).map_err(CacheError::io("open", path))?;
-    match folder.sync_all() {
-        // Some network file systems can't sync a folder, and do without.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other.map_err(CacheError::io("sync", path)),
-    }
-}
-
-/// Writes `bytes` to the new file `path`, and syncs it.
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
-    let mut file = File::create_new(path).map_err(CacheError::io("create", path))?;
-    file.write_all(bytes).map_err(CacheError::io("write", path))?;
-    file.sync_all().map_err(CacheError::io("sync", path))
+    disk::sync_path(path).map_err(CacheError::io("sync", path))
 }

@@ -6,10 +6,9 @@
 //! A kill at any instant leaves of each result nothing, or the whole truth.
 
 use std::{
-    collections::BTreeSet,
-    fs::{self, File, Permissions},
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -20,9 +19,9 @@ use rayon::prelude::*;
 
 use super::{
     Cache, CacheError, Lease, Publication, Record, Staged, Staging, create_folder,
-    staging::hash_file,
+    staging::is_fatal,
 };
-use crate::{artifact::Tree, digest::Digest, stage::Exactness};
+use crate::{artifact::Tree, digest::Digest, disk, stage::Exactness};
 
 /// How long a result waits for others to share a commit with.
 const LINGER: Duration = Duration::from_millis(5);
@@ -57,6 +56,8 @@ struct Prepared {
     record_file: PathBuf,
     exactness: Exactness,
     lease: Option<Lease>,
+    /// Files of our own that are published already. Should they be collected meanwhile, ours take their places.
+    spares: Vec<Move>,
     /// Blobs that are published or queued already, and that must be there before the record is.
     relies_on: Vec<(Digest, u64)>,
     /// Whether another's record is there already.
@@ -75,6 +76,9 @@ struct Move {
     size: u64,
 }
 
+/// What failed, on which file, and with which error of the operating system.
+type Lost = (&'static str, PathBuf, i32);
+
 type Done<'a> = Box<dyn FnOnce(Result<Publication, CacheError>) + Send + 'a>;
 
 /// Publishes results. Any number of threads may queue them; one commits at a time.
@@ -84,6 +88,8 @@ pub(crate) struct Publisher<'a> {
     arrived: Condvar,
     /// Held by whoever commits, with the staging folders of what was published.
     committing: Mutex<Vec<Arc<Staging>>>,
+    /// Why blobs and records couldn't be published: it is what keeps records from being published that name them.
+    lost: Mutex<BTreeMap<[u8; 32], Lost>>,
 }
 
 #[derive(Default)]
@@ -99,6 +105,7 @@ impl<'a> Publisher<'a> {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             committing: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 
@@ -158,10 +165,9 @@ impl<'a> Publisher<'a> {
     fn prepare(&self, bundle: Bundle) -> Result<Prepared, CacheError> {
         let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
         let cache = &self.cache;
-        let record_file = staging.fresh();
         let json = serde_json::to_vec_pretty(&record)
             .unwrap_or_else(|_| unreachable!("a record has text keys only"));
-        fs::write(&record_file, json).map_err(CacheError::io("write", &record_file))?;
+        let record_file = staging.write_document(&json)?;
         let fingerprint = record.recipe.fingerprint();
         let mut prepared = Prepared {
             contested: cache.record_path(fingerprint).exists(),
@@ -172,6 +178,7 @@ impl<'a> Publisher<'a> {
             record_file,
             exactness,
             lease,
+            spares: Vec::new(),
             relies_on: Vec::new(),
             folders: BTreeSet::new(),
             failure: None,
@@ -186,15 +193,13 @@ impl<'a> Publisher<'a> {
         let there: Vec<bool> = blobs
             .par_iter()
             .map(|staged| {
-                if is_sound(&cache.published_path(staged.blob), staged.blob, staged.size) {
+                if cache.holds_blob(staged.blob, staged.size) {
                     return Ok(true);
                 }
-                let failed = || CacheError::io("protect", &staged.file);
-                let mode = fs::metadata(&staged.file).map_err(failed())?.permissions().mode();
-                if mode & 0o333 != 0 {
-                    let read_only = Permissions::from_mode(mode & 0o444);
-                    fs::set_permissions(&staged.file, read_only).map_err(failed())?;
-                }
+                let file =
+                    File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
+                disk::protect(&file, &staged.file, cache.mode(0o444))
+                    .map_err(CacheError::io("protect", &staged.file))?;
                 Ok(false)
             })
             .collect::<Result<_, CacheError>>()?;
@@ -202,8 +207,9 @@ impl<'a> Publisher<'a> {
         for (staged, there) in blobs.into_iter().zip(there) {
             let Staged { file, blob, size } = staged;
             if there {
-                prepared.relies_on.push((blob, size));
-                prepared.folders.extend(cache.published_path(blob).parent().map(Path::to_owned));
+                let target = cache.published_path(blob);
+                prepared.folders.extend(target.parent().map(Path::to_owned));
+                prepared.spares.push(Move { file, target, blob, size });
             } else {
                 cache.pending.hold_blob(blob, file.clone());
                 prepared.blobs.push(Move { file, target: cache.published_path(blob), blob, size });
@@ -212,15 +218,19 @@ impl<'a> Publisher<'a> {
         for tree in trees {
             let (digest, json) = (tree.digest(), tree.to_json());
             let (target, size) = (cache.tree_path(digest), json.len() as u64);
-            if fs::read(&target).is_ok_and(|there| there == json) {
+            let sound = fs::read(&target).is_ok_and(|there| there == json);
+            if sound && disk::touch(&target) {
+                cache.note_tree(digest);
                 prepared.folders.extend(target.parent().map(Path::to_owned));
                 continue;
             }
-            let file = prepared.staging.fresh();
-            if let Err(error) = fs::write(&file, json) {
-                self.forget(&prepared);
-                return Err(CacheError::io("write", &file)(error));
-            }
+            let file = match prepared.staging.write_document(&json) {
+                Ok(file) => file,
+                Err(error) => {
+                    self.forget(&prepared);
+                    return Err(error);
+                }
+            };
             cache.pending.hold_tree(digest, Arc::new(tree));
             prepared.trees.push((digest, Move { file, target, blob: digest, size }));
         }
@@ -260,22 +270,29 @@ impl<'a> Publisher<'a> {
 
     fn commit(&self, jobs: Vec<(Prepared, Done<'a>)>) -> Vec<Arc<Staging>> {
         let (mut jobs, done): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-        self.sync(&mut jobs, |job| {
+        Self::sync(&mut jobs, |job| {
             let moves = job.blobs.iter().chain(job.trees.iter().map(|(_, tree)| tree));
             let files = moves.map(|staged| staged.file.clone());
             files.chain([job.record_file.clone()]).collect()
         });
-        each(&mut jobs, |job| job.place(&self.cache));
-        self.sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
+        self.place(&mut jobs);
+        Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut published: Vec<Option<Publication>> = Vec::with_capacity(jobs.len());
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         for job in &mut jobs {
-            let ended = match job.failure.take() {
-                Some(failure) => Err(failure),
-                None => job.place_record(&self.cache),
+            let part = job.record.parts.iter().find_map(|part| lost.get(part.as_bytes()));
+            let ended = match (job.failure.take(), part) {
+                (Some(failure), _) => Err(failure),
+                (None, Some(why)) => Err(told_again(why)),
+                (None, None) => job.place_record(&self.cache),
             };
+            if let Some(why) = ended.as_ref().err().and_then(lost_by) {
+                lost.insert(*job.record.recipe.fingerprint().as_bytes(), why);
+            }
             published.push(ended.map_err(|error| job.failure = Some(error)).ok());
         }
-        self.sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
+        drop(lost);
+        Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut kept = Vec::with_capacity(jobs.len());
         for ((mut job, done), published) in jobs.into_iter().zip(done).zip(published) {
             self.forget(&job);
@@ -290,8 +307,21 @@ impl<'a> Publisher<'a> {
         kept
     }
 
+    /// Puts the blobs and trees of all in their places.
+    fn place(&self, jobs: &mut [Prepared]) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in jobs {
+            if job.failure.is_none() {
+                job.failure = job.place(&self.cache, &lost).err();
+            }
+            if let Some(why) = job.failure.as_ref().and_then(lost_by) {
+                lost.extend(job.blobs.iter().map(|staged| (*staged.blob.as_bytes(), why.clone())));
+            }
+        }
+    }
+
     /// Makes files and folders durable.
-    fn sync(&self, jobs: &mut [Prepared], paths: impl Fn(&mut Prepared) -> Vec<PathBuf>) {
+    fn sync(jobs: &mut [Prepared], paths: impl Fn(&mut Prepared) -> Vec<PathBuf>) {
         let well = jobs.iter_mut().filter(|job| job.failure.is_none());
         let paths: Vec<(&mut Prepared, Vec<PathBuf>)> = well
             .map(|job| {
@@ -319,13 +349,20 @@ impl<'a> Publisher<'a> {
 
 impl Prepared {
     /// Puts blobs and trees in their places.
-    fn place(&mut self, cache: &Cache) -> Result<(), CacheError> {
-        let Self { staging, blobs, trees, relies_on, folders, .. } = self;
-        for made in in_parallel(blobs, |staged| staged.link(staging))? {
+    fn place(&mut self, cache: &Cache, lost: &BTreeMap<[u8; 32], Lost>) -> Result<(), CacheError> {
+        let Self { staging, blobs, trees, spares, relies_on, folders, .. } = self;
+        for spare in spares {
+            if !fs::metadata(&spare.target).is_ok_and(|meta| meta.len() == spare.size) {
+                sync_path(&spare.file)?;
+                folders.extend(spare.link(cache, staging)?);
+            }
+        }
+        for made in in_parallel(blobs, |staged| staged.link(cache, staging))? {
             folders.extend(made);
         }
         for (_, tree) in &*trees {
             folders.extend(tree.rename()?);
+            cache.note_tree(tree.blob);
         }
         for staged in blobs.iter().chain(trees.iter().map(|(_, tree)| tree)) {
             folders.extend(staged.target.parent().map(Path::to_owned));
@@ -335,7 +372,10 @@ impl Prepared {
             let found = fs::metadata(&path).and_then(|meta| {
                 if meta.len() == *size { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
             });
-            found.map_err(CacheError::io("find the blob", &path))
+            found.map_err(|error| match lost.get(blob.as_bytes()) {
+                Some(why) => told_again(why),
+                None => CacheError::io("find the blob", &path)(error),
+            })
         })?;
         Ok(())
     }
@@ -355,8 +395,14 @@ impl Prepared {
 impl Move {
     /// Gives the staged file its place too; the old one stays, since readers may know it. Gives the folder above the
     /// target's, if the target's had to be made.
-    fn link(&self, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
-        let link = || fs::hard_link(&self.file, &self.target);
+    fn link(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
+        let made = self.put(cache, staging)?;
+        staging.note_published(self.blob);
+        Ok(made)
+    }
+
+    fn put(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
+        let link = || disk::link(&self.file, &self.target);
         let mut made = None;
         let mut linked = link();
         if is_missing(&linked) {
@@ -366,25 +412,29 @@ impl Move {
         match linked {
             Ok(()) => return Ok(made),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if is_sound(&self.target, self.blob, self.size) {
+                if cache.holds_blob(self.blob, self.size) {
                     return Ok(made);
                 }
+            }
+            Err(error) if is_fatal(&error) => {
+                return Err(CacheError::io("publish", &self.target)(error));
             }
             Err(_) => {}
         }
         // Something broken stands there, or the file system has no hard links.
         let copy = staging.fresh();
         if fs::hard_link(&self.file, &copy).is_err() {
+            disk::step(&copy).map_err(CacheError::io("copy", &self.file))?;
             fs::copy(&self.file, &copy).map_err(CacheError::io("copy", &self.file))?;
             sync_path(&copy)?;
         }
-        fs::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
+        disk::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
         Ok(made)
     }
 
     /// Moves the staged file to its place.
     fn rename(&self) -> Result<Option<PathBuf>, CacheError> {
-        let rename = || fs::rename(&self.file, &self.target);
+        let rename = || disk::rename(&self.file, &self.target);
         let mut made = None;
         let mut renamed = rename();
         if is_missing(&renamed) {
@@ -395,43 +445,35 @@ impl Move {
     }
 }
 
-/// Whether the file at `path` is the blob that its name says. A broken one must not stand where a sound one is at hand.
-fn is_sound(path: &Path, blob: Digest, size: u64) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.len() == size)
-        && hash_file(path).is_ok_and(|(found, _)| found == blob)
+/// Why something couldn't be published, when the operating system refused.
+fn lost_by(error: &CacheError) -> Option<Lost> {
+    match error {
+        CacheError::Io { action, path, source } => {
+            source.raw_os_error().map(|code| (*action, path.clone(), code))
+        }
+        _ => None,
+    }
+}
+
+fn told_again((action, path, code): &Lost) -> CacheError {
+    CacheError::io(action, path)(io::Error::from_raw_os_error(*code))
 }
 
 fn is_missing(done: &io::Result<()>) -> bool {
     done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-fn each(jobs: &mut [Prepared], act: impl Fn(&mut Prepared) -> Result<(), CacheError>) {
-    for job in jobs {
-        if job.failure.is_none() {
-            job.failure = act(job).err();
-        }
-    }
-}
-
 /// Makes `folder`; gives the folder above it if it wasn't there.
 fn make_folder(folder: &Path) -> Result<Option<PathBuf>, CacheError> {
-    match fs::create_dir(folder) {
-        Ok(()) => Ok(folder.parent().map(Path::to_owned)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(_) => {
-            create_folder(folder)?;
-            Ok(folder.parent().map(Path::to_owned))
-        }
+    if folder.is_dir() {
+        return Ok(None);
     }
+    create_folder(folder)?;
+    Ok(folder.parent().map(Path::to_owned))
 }
 
 fn sync_path(path: &Path) -> Result<(), CacheError> {
-    let file = File::open(path).map_err(CacheError::io("open", path))?;
-    match file.sync_all() {
-        // Some network file systems can't sync a folder, and do without.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other.map_err(CacheError::io("sync", path)),
-    }
+    disk::sync_path(path).map_err(CacheError::io("sync", path))
 }
 
 /// Does `act` to all items, on several threads when there are many. They are threads of its own: a commit must not

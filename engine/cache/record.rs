@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{Cache, CacheError, Conflict, Flaw, staging::link_once};
 use crate::{
     digest::{Digest, Fingerprint},
+    disk,
     encoding::Encoder,
     stage::Exactness,
 };
@@ -156,8 +157,19 @@ impl Cache {
         let json = match fs::read(&path) {
             Ok(json) => json,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A record that one may not read, or a folder in its place, is one that can't be used.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                return Ok(Some(Err(Flaw::RecordCorrupt(error.to_string()))));
+            }
             Err(error) => return Err(CacheError::io("read", &path)(error)),
         };
+        // What is looked up is in use again: it must not be collected as something old.
+        disk::touch(&path);
         let flaw = match serde_json::from_slice::<Record>(&json) {
             Ok(record) if record.format != super::FORMAT => {
                 format!("its format is {}", record.format)

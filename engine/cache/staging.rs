@@ -1,28 +1,51 @@
 //! Where a writer keeps its unpublished files.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, FileTimes, Metadata},
     io::{self, Read as _, Write},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
-use super::{Cache, CacheError, create_folder, sync_folder, write_synced};
-use crate::digest::Digest;
+use super::{
+    Cache, CacheError, create_folder,
+    heart::{self, Beat},
+    sync_folder,
+};
+use crate::{
+    digest::Digest,
+    disk::{self, Pieces},
+    host,
+};
 
-/// The folder under `tmp` that a process owns for one cache, and locks for as long as it uses it.
+/// The folder under `tmp` that a process owns for one cache, and the locked file `FOLDER.lock` beside it, for as long as
+/// it uses them.
 ///
-/// What a dead writer left behind is removed by the next one.
+/// What a dead writer left behind is removed by the next one: what a process of this machine left, as soon as its lock
+/// is free; what another machine left, when its lock wasn't touched for a day.
 #[derive(Debug)]
 pub(crate) struct Writer {
     folder: PathBuf,
     next: AtomicU64,
+    lock: Arc<Lock>,
+}
+
+#[derive(Debug)]
+struct Lock {
     /// Opened before anything is written, so that it is told of every failed write-back.
-    lock: File,
+    file: File,
+    path: PathBuf,
+}
+
+impl Beat for Lock {
+    fn beat(&self) {
+        // One that can't be touched for a day is on a disk that takes no writes either.
+        let _ = self.file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+    }
 }
 
 /// Where one computation keeps its unpublished files; they are gone when it is dropped.
@@ -32,6 +55,8 @@ pub(crate) struct Staging {
     writer: Arc<Writer>,
     number: u64,
     next: AtomicU64,
+    /// Blobs whose files, which are staged here too, were just given their places.
+    published: Mutex<Vec<Digest>>,
 }
 
 /// A file that is written and hashed, and not yet published.
@@ -42,24 +67,34 @@ pub(crate) struct Staged {
     pub(crate) size: u64,
 }
 
-const LOCK: &str = "lock";
+const LOCK: &str = ".lock";
 
 impl Writer {
     fn new(root: &Path) -> Result<Self, CacheError> {
         let parent = root.join("tmp");
         create_folder(&parent)?;
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("{}-", std::process::id()))
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(&parent)
-            .map_err(CacheError::io("make a folder in", &parent))?
-            .keep();
         // A command may change its folder, so every path that it is told is absolute.
-        let folder = fs::canonicalize(&folder).map_err(CacheError::io("find", &folder))?;
-        let path = folder.join(LOCK);
-        let lock = File::create(&path).map_err(CacheError::io("create", &path))?;
-        lock.lock().map_err(CacheError::io("lock", &path))?;
-        Ok(Self { folder, next: AtomicU64::new(0), lock })
+        let parent = fs::canonicalize(&parent).map_err(CacheError::io("find", &parent))?;
+        loop {
+            let stamp = jiff::Timestamp::now().as_nanosecond();
+            let name = format!("{}-{}-{stamp}", host::identity(), std::process::id());
+            let path = parent.join(format!("{name}{LOCK}"));
+            let file = match disk::create(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(CacheError::io("create", &path)(error)),
+            };
+            file.lock().map_err(CacheError::io("lock", &path))?;
+            if !path.exists() {
+                // Another process swept it before it was locked.
+                continue;
+            }
+            let folder = parent.join(&name);
+            disk::create_new_folder(&folder).map_err(CacheError::io("make the folder", &folder))?;
+            let lock = Arc::new(Lock { file, path });
+            heart::join(&lock);
+            return Ok(Self { folder, next: AtomicU64::new(0), lock });
+        }
     }
 }
 
@@ -67,6 +102,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // Nothing here was published; what can't be removed now is swept later.
         let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_file(&self.lock.path);
     }
 }
 
@@ -79,27 +115,46 @@ impl Staging {
         };
         drop(shared);
         let number = writer.next.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { cache: cache.clone(), writer, number, next: AtomicU64::new(0) })
+        Ok(Self {
+            cache: cache.clone(),
+            writer,
+            number,
+            next: AtomicU64::new(0),
+            published: Mutex::default(),
+        })
     }
 
-    /// Removes the folders of writers that are no more.
+    /// Removes the folders of writers that are no more, and the leases of owners that are no more.
     pub(crate) fn sweep(cache: &Cache) {
-        let Ok(folders) = fs::read_dir(cache.root.join("tmp")) else { return };
-        for folder in folders.flatten() {
-            let path = folder.path();
-            // A folder without a lock is being made or removed right now; leave it unless it is old.
-            let dead = match File::open(path.join(LOCK)) {
-                Ok(lock) => lock.try_lock().is_ok(),
-                Err(_) => folder
-                    .metadata()
-                    .and_then(|meta| meta.modified())
-                    .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 3600)),
-            };
-            if dead {
+        cache.sweep_leases();
+        let Ok(entries) = fs::read_dir(cache.root.join("tmp")) else { return };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != &LOCK[1..]) {
+                continue;
+            }
+            // It is held until all is removed, so that its maker sees whether it was swept.
+            let Ok(lock) = File::open(&path) else { continue };
+            if lock.try_lock().is_err() {
+                continue;
+            }
+            let ours = entry.file_name().to_string_lossy().starts_with(host::identity());
+            if ours || lock.metadata().is_ok_and(|meta| is_abandoned(&meta)) {
                 // Another process may be sweeping too: whoever comes second finds nothing.
-                let _ = fs::remove_dir_all(&path);
+                let _ = fs::remove_dir_all(path.with_extension(""));
+                let _ = fs::remove_file(&path);
             }
         }
+    }
+
+    /// The time by the clock of the file system, which may be another machine's. Files of the cache are compared with
+    /// this, never with our own clock.
+    pub(super) fn clock(&self) -> Result<SystemTime, CacheError> {
+        let path = self.fresh();
+        let file = create(&path)?;
+        let time = file.metadata().and_then(|meta| meta.modified());
+        let _ = fs::remove_file(&path);
+        time.map_err(CacheError::io("inspect", &path))
     }
 
     /// A path for a new file or folder of the writer's own.
@@ -113,8 +168,9 @@ impl Staging {
 
     /// Makes everything durable that was written to the file system of the cache.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        disk::step(&self.writer.folder)?;
         #[cfg(target_os = "linux")]
-        return Ok(rustix::fs::syncfs(&self.writer.lock)?);
+        return Ok(rustix::fs::syncfs(&self.writer.lock.file)?);
         #[cfg(not(target_os = "linux"))]
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -122,24 +178,48 @@ impl Staging {
     /// Stages `bytes`.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<Staged, CacheError> {
         let file = self.fresh();
-        let mut out = create(&file)?;
-        out.write_all(bytes).map_err(CacheError::io("write", &file))?;
+        let out = create(&file)?;
+        disk::write_all(&out, &file, bytes).map_err(CacheError::io("write", &file))?;
         Ok(Staged { file, blob: Digest::of(bytes), size: bytes.len() as u64 })
     }
 
     /// Starts a staged file that is hashed while it is written.
     pub(crate) fn writer(&self) -> Result<StagedWriter, CacheError> {
         let file = self.fresh();
-        let out = io::BufWriter::with_capacity(1 << 16, create(&file)?);
+        let pieces = Pieces { file: create(&file)?, path: file.clone() };
+        let out = io::BufWriter::with_capacity(1 << 16, pieces);
         Ok(StagedWriter { file, out, hasher: blake3::Hasher::new(), size: 0 })
+    }
+
+    /// Writes `bytes` to a new file with the permissions of what is published.
+    pub(super) fn write_document(&self, bytes: &[u8]) -> Result<PathBuf, CacheError> {
+        let path = self.fresh();
+        let file = create(&path)?;
+        disk::protect(&file, &path, self.cache.mode(0o664))
+            .map_err(CacheError::io("protect", &path))?;
+        disk::write_all(&file, &path, bytes).map_err(CacheError::io("write", &path))?;
+        Ok(path)
+    }
+
+    /// Writes `bytes` to a new file, and syncs it.
+    fn write_synced(&self, bytes: &[u8]) -> Result<PathBuf, CacheError> {
+        let path = self.write_document(bytes)?;
+        let file = File::open(&path).map_err(CacheError::io("open", &path))?;
+        disk::sync(&file, &path).map_err(CacheError::io("sync", &path))?;
+        Ok(path)
+    }
+
+    /// Notes that the file of `blob`, which is staged here, has its place now.
+    pub(super) fn note_published(&self, blob: Digest) {
+        self.cache.note_published(blob);
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).push(blob);
     }
 
     /// Publishes `bytes` at `target` unless something stands there; says whether it did.
     pub(crate) fn publish_once(&self, target: &Path, bytes: &[u8]) -> Result<bool, CacheError> {
         let folder = target.parent().unwrap_or(&self.cache.root);
         create_folder(folder)?;
-        let file = self.fresh();
-        write_synced(&file, bytes)?;
+        let file = self.write_synced(bytes)?;
         let published = link_once(&file, target)?;
         sync_folder(folder)?;
         Ok(published)
@@ -149,9 +229,8 @@ impl Staging {
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), CacheError> {
         let folder = target.parent().unwrap_or(&self.cache.root);
         create_folder(folder)?;
-        let file = self.fresh();
-        write_synced(&file, bytes)?;
-        fs::rename(&file, target).map_err(CacheError::io("publish", target))?;
+        let file = self.write_synced(bytes)?;
+        disk::rename(&file, target).map_err(CacheError::io("publish", target))?;
         sync_folder(folder)
     }
 }
@@ -166,6 +245,10 @@ impl Staged {
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        // That a published blob's file loses its second name, here, is a change to it that we make ourselves.
+        let mut published =
+            std::mem::take(&mut *self.published.lock().unwrap_or_else(PoisonError::into_inner));
+        published.retain(|blob| self.cache.is_published_as_verified(*blob));
         for number in 0..self.next.load(Ordering::Relaxed) {
             let path = self.path(number);
             // Most are gone already. What can't be removed now goes with the writer's folder.
@@ -173,13 +256,16 @@ impl Drop for Staging {
                 let _ = fs::remove_dir_all(&path);
             }
         }
+        for blob in published {
+            self.cache.note_published(blob);
+        }
     }
 }
 
 /// A staged file being written.
 pub(crate) struct StagedWriter {
     file: PathBuf,
-    out: io::BufWriter<File>,
+    out: io::BufWriter<Pieces>,
     hasher: blake3::Hasher,
     size: u64,
 }
@@ -208,23 +294,33 @@ impl Write for StagedWriter {
 /// Gives the staged `file` its place at `target` unless something stands there; says whether it did.
 pub(super) fn link_once(file: &Path, target: &Path) -> Result<bool, CacheError> {
     // A hard link fails when the target is there, on every file system that has hard links.
-    match fs::hard_link(file, target) {
+    match disk::link(file, target) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if is_fatal(&error) => Err(CacheError::io("publish", target)(error)),
         Err(_) if target.exists() => Ok(false),
         Err(_) => {
-            fs::rename(file, target).map_err(CacheError::io("publish", target))?;
+            disk::rename(file, target).map_err(CacheError::io("publish", target))?;
             Ok(true)
         }
     }
 }
 
 fn create(file: &Path) -> Result<File, CacheError> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .map_err(CacheError::io("create", file))
+    disk::create(file).map_err(CacheError::io("create", file))
+}
+
+/// Whether a file that its owner touches every few seconds wasn't touched for a day.
+pub(super) fn is_abandoned(meta: &Metadata) -> bool {
+    const DAY: Duration = Duration::from_hours(24);
+    meta.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > DAY))
+}
+
+/// Whether a hard link failed for a reason that a rename would fail for too.
+pub(super) fn is_fatal(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        || super::advice::is_broken_disk(error)
 }
 
 /// The digest and size of a file's bytes. Large files are mapped and hashed by all threads.

@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use pipe_engine::{
     RunError,
-    cache::CacheError,
+    cache::{CacheError, advice},
     out::OutError,
     pipeline::{Complaints, NotFound, closest},
 };
@@ -111,7 +111,18 @@ impl CommandError {
             source = error.source();
         }
         printer.error(text);
+        if let Some(advice) = self.advice() {
+            printer.help(advice);
+        }
         exit_code::SYSTEM_FAILED
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::System(error) => advice(&**error),
+            Self::File { source, .. } => advice(source),
+            _ => None,
+        }
     }
 
     /// The messages, for a program that reads them.

@@ -8,7 +8,9 @@ use std::{
 
 use clap::Args;
 use pipe_engine::{
-    Interrupt, Outcome, Registry, RunOptions, RunReport, cache::Cache, out::OutFolder,
+    Interrupt, Outcome, Registry, RunOptions, RunReport,
+    cache::Cache,
+    out::{OutError, OutFolder},
     pipeline::Pipeline,
 };
 
@@ -57,6 +59,9 @@ pub(crate) struct RunArguments {
     detail: Detail,
 }
 
+/// How often a run is repeated for outputs that are found damaged when they are to be placed under `out`.
+const REPAIRS: usize = 3;
+
 pub(crate) fn run(
     arguments: RunArguments,
     before: PipelineArguments,
@@ -93,9 +98,21 @@ fn execute(
     stop_on_signals(&interrupt, printer)?;
     let view = view::choose(arguments.json, arguments.detail, printer);
     let cache = Cache::open(&pipeline.cache)?;
-    let report = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)?;
     let quiet = arguments.detail.quiet;
-    let placed = match place(&cache, &pipeline, &report, quiet, printer) {
+    let mut report = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)?;
+    let mut placed = place(&cache, &pipeline, &report, quiet, printer);
+    for _ in 0..REPAIRS {
+        let Err(OutError::Gone { .. }) = &placed else { break };
+        if let Err(error) = &placed
+            && !quiet
+        {
+            printer.warning(format_args!("{error}; the stage is executed again"));
+        }
+        let again = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)?;
+        report = merge(&report, again);
+        placed = place(&cache, &pipeline, &report, quiet, printer);
+    }
+    let placed = match placed.map_err(CommandError::from) {
         // What failed may have taken an earlier result with it: the failure is the news.
         Err(error) if !report.ok => {
             printer.warning(error);
@@ -119,13 +136,27 @@ fn place(
     report: &RunReport,
     quiet: bool,
     printer: Printer,
-) -> Result<bool, CommandError> {
+) -> Result<bool, OutError> {
     let folder = OutFolder::of(pipeline);
     let kept = folder.refresh(cache, pipeline, report)?;
     if !quiet {
         tell_kept(&kept, printer);
     }
     Ok(report.count(Outcome::Executed) > 0 && pipeline.root.join("out").is_dir())
+}
+
+/// Two runs, the second of which repaired what the first one had found damaged, told as one.
+fn merge(first: &RunReport, mut second: RunReport) -> RunReport {
+    second.seconds += first.seconds;
+    for stage in &mut second.stages {
+        if stage.outcome == Outcome::Reused
+            && let Some(before) = first.stage(&stage.name)
+            && before.outcome == Outcome::Executed
+        {
+            *stage = before.clone();
+        }
+    }
+    second
 }
 
 /// The first signal asks the run to stop, the second one ends it.

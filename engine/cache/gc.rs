@@ -1,0 +1,370 @@
+//! Collects what nobody needs any more.
+//!
+//! What is kept: everything that is reached from the kept runs of every workspace, from pins, and from the leases and
+//! runs that are live; and whatever is younger than a period of grace. Records go first, then trees, then blobs, and
+//! before each step the cache is looked at again, so that at any instant what is still named is still there, and a
+//! result that a run has just looked up (which makes its record young) stays. If a run nevertheless comes to read
+//! what was collected a moment before, it finds it missing and has it made again.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{
+    Cache, CacheError, Staging,
+    reach::{Found, Listing, Named, Reached, is_young, list, names},
+};
+use crate::{
+    artifact::Tree,
+    digest::{Digest, Fingerprint},
+};
+
+/// What is kept besides pins, live runs, and what is young.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The newest so many runs of every workspace.
+    pub keep_runs: Option<u64>,
+    /// The runs of the last so many days.
+    pub keep_days: Option<f64>,
+    /// How many bytes may stay: the oldest runs are given up for it, though never the newest of a workspace.
+    pub max_size: Option<u64>,
+    /// What is younger than this is kept.
+    pub grace: Duration,
+}
+
+/// Quarantined files are kept so long, to be looked at.
+const QUARANTINE: Duration = Duration::from_hours(7 * 24);
+/// What a machine has verified is forgotten when it wasn't written to for so long.
+const VERIFIED: Duration = Duration::from_hours(30 * 24);
+
+/// How much of something there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// How many records.
+    pub records: u64,
+    /// How many trees.
+    pub trees: u64,
+    /// How many blobs.
+    pub blobs: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+}
+
+/// A workspace that has runs in the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Workspace {
+    /// Its name in the cache.
+    pub name: String,
+    /// The pipeline's file, where a run tells.
+    pub pipeline: Option<PathBuf>,
+    /// How many runs there are.
+    pub runs: u64,
+    /// How many of them are kept.
+    pub kept: u64,
+    /// How many are pinned.
+    pub pinned: u64,
+}
+
+/// What a collection removes and keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Collection {
+    /// What stays.
+    pub kept: Amount,
+    /// What goes.
+    pub removed: Amount,
+    /// Whose runs were looked at.
+    pub workspaces: Vec<Workspace>,
+    /// How many bytes are kept beyond the size wanted, if so.
+    pub over: Option<u64>,
+    /// Whether it was done, and not only planned.
+    pub done: bool,
+}
+
+/// A run in the cache.
+struct Run {
+    workspace: usize,
+    roots: Vec<[u8; 32]>,
+    pinned: bool,
+    /// By the clock of the file system.
+    ended: SystemTime,
+    /// Whether it is the newest of its workspace.
+    newest: bool,
+}
+
+/// What is in the cache at one moment.
+struct Snapshot {
+    /// By the clock of the file system.
+    now: SystemTime,
+    listing: Listing,
+    named: HashMap<Fingerprint, Named>,
+    trees: HashMap<Digest, Tree>,
+    /// Size, and whether it is young, of each blob, tree and record.
+    files: HashMap<PathBuf, (u64, bool)>,
+    runs: Vec<Run>,
+    workspaces: Vec<Workspace>,
+    /// What leases name.
+    live: Vec<[u8; 32]>,
+}
+
+impl Cache {
+    /// Says what a collection would remove, and removes nothing.
+    ///
+    /// # Errors
+    /// When the cache can't be read.
+    pub fn plan_collection(&self, policy: &Policy) -> Result<Collection, CacheError> {
+        // Where nothing can be written nothing will be removed, and our own clock will do.
+        let now = Staging::new(self).and_then(|staging| staging.clock());
+        let snapshot = self.snapshot(policy, now.unwrap_or_else(|_| SystemTime::now()))?;
+        let (reached, kept_runs) = snapshot.mark(policy);
+        Ok(snapshot.tell(policy, &reached, &kept_runs))
+    }
+
+    /// Collects: removes what isn't kept.
+    ///
+    /// # Errors
+    /// When the cache can't be read, or something can't be removed.
+    pub fn collect(&self, policy: &Policy) -> Result<Collection, CacheError> {
+        Staging::sweep(self);
+        let staging = Staging::new(self)?;
+        let now = staging.clock()?;
+        let first = self.snapshot(policy, now)?;
+        let (reached, kept_runs) = first.mark(policy);
+        let mut told = first.tell(policy, &reached, &kept_runs);
+        told.removed = Amount::default();
+        let mut bytes = 0;
+        for record in &first.listing.records {
+            if !reached.records.contains(&record.name)
+                && remove(&record.path, now, policy, &mut bytes)?
+            {
+                told.removed.records += 1;
+            }
+        }
+        // Runs go on meanwhile. What they have published or looked up since is young, and what it names is kept.
+        let second = self.snapshot(policy, staging.clock()?)?;
+        let (still, _) = second.mark(policy);
+        for tree in &first.listing.trees {
+            let kept = reached.trees.contains(&tree.name) || still.trees.contains(&tree.name);
+            if !kept && remove(&tree.path, now, policy, &mut bytes)? {
+                told.removed.trees += 1;
+            }
+        }
+        for blob in &first.listing.blobs {
+            let kept = reached.blobs.contains(&blob.name) || still.blobs.contains(&blob.name);
+            if !kept && remove(&blob.path, now, policy, &mut bytes)? {
+                told.removed.blobs += 1;
+            }
+        }
+        for (folder, age) in [("quarantine", QUARANTINE), ("verified", VERIFIED)] {
+            for path in list(&self.root.join(folder))? {
+                let old = fs::metadata(&path).is_ok_and(|meta| !is_young(&meta, now, age));
+                if old {
+                    Self::remove(&path)?;
+                }
+            }
+        }
+        told.removed.bytes = bytes;
+        told.done = true;
+        Ok(told)
+    }
+
+    fn snapshot(&self, policy: &Policy, now: SystemTime) -> Result<Snapshot, CacheError> {
+        // The live are looked at first: what they come to use after that is young.
+        let live = self.live_leases(now, policy.grace)?;
+        let live = live.iter().flat_map(|text| names(text)).collect();
+        let (workspaces, runs) = self.all_runs()?;
+        let listing = self.listing()?;
+        let look = |path: &Path| {
+            let meta = fs::metadata(path).ok()?;
+            Some((path.to_owned(), (meta.size(), is_young(&meta, now, policy.grace))))
+        };
+        let digests = listing.blobs.par_iter().chain(&listing.trees).map(|found| &found.path);
+        let paths = digests.chain(listing.records.par_iter().map(|found| &found.path));
+        let files = paths.filter_map(|path| look(path)).collect();
+        let named = listing.named();
+        let trees = self.all_trees(&listing);
+        let workspaces = workspaces
+            .into_iter()
+            .enumerate()
+            .map(|(number, (name, pipeline))| Workspace {
+                name,
+                pipeline,
+                runs: runs.iter().filter(|run| run.workspace == number).count() as u64,
+                kept: 0,
+                pinned: 0,
+            })
+            .collect();
+        let mut runs = runs;
+        runs.sort_by_key(|run| run.ended);
+        let mut seen = HashSet::new();
+        for run in runs.iter_mut().rev() {
+            run.newest = seen.insert(run.workspace);
+        }
+        Ok(Snapshot { now, listing, named, trees, files, runs, workspaces, live })
+    }
+
+    /// The workspaces, and all their runs.
+    #[expect(clippy::type_complexity, reason = "two lists, used once")]
+    fn all_runs(&self) -> Result<(Vec<(String, Option<PathBuf>)>, Vec<Run>), CacheError> {
+        let (mut workspaces, mut runs) = (Vec::new(), Vec::new());
+        for folder in list(&self.root.join("runs"))? {
+            if !folder.is_dir() {
+                continue;
+            }
+            let mut files: BTreeMap<String, (Vec<PathBuf>, bool)> = BTreeMap::new();
+            for path in list(&folder)? {
+                let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let (paths, pinned) = files.entry(id).or_default();
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("json") => paths.push(path),
+                    Some("pin") => {
+                        *pinned = true;
+                        paths.push(path);
+                    }
+                    _ => {}
+                }
+            }
+            let number = workspaces.len();
+            let mut pipeline = None;
+            for (paths, pinned) in files.into_values() {
+                let (mut roots, mut ended) = (Vec::new(), None);
+                for path in paths {
+                    let text = fs::read_to_string(&path).map_err(CacheError::io("read", &path))?;
+                    roots.extend(names(&text));
+                    let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+                    let told =
+                        value.and_then(|value| value["pipeline"].as_str().map(PathBuf::from));
+                    pipeline = told.or(pipeline);
+                    ended = ended.max(fs::metadata(&path).and_then(|meta| meta.modified()).ok());
+                }
+                if let Some(ended) = ended {
+                    runs.push(Run { workspace: number, roots, pinned, ended, newest: false });
+                }
+            }
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            workspaces.push((name, pipeline));
+        }
+        Ok((workspaces, runs))
+    }
+}
+
+impl Snapshot {
+    /// What is kept, and which runs are.
+    fn mark(&self, policy: &Policy) -> (Reached, Vec<bool>) {
+        let mut kept: Vec<bool> = self.runs.iter().map(|run| run.pinned).collect();
+        let mut count: HashMap<usize, u64> = HashMap::new();
+        for (run, kept) in self.runs.iter().zip(&mut kept).rev() {
+            let count = count.entry(run.workspace).or_default();
+            *count += 1;
+            let by_count = policy.keep_runs.is_some_and(|most| *count <= most);
+            let by_days = policy.keep_days.is_some_and(|days| {
+                let age = self.now.duration_since(run.ended);
+                age.map_or(true, |age| age.as_secs_f64() < days * 86_400.0)
+            });
+            *kept |= by_count || by_days;
+        }
+        let Some(most) = policy.max_size else { return (self.reach(&kept), kept) };
+        // The oldest are given up first, until the rest fits: the fewest that do are found by halving.
+        let given: Vec<usize> = (0..self.runs.len())
+            .filter(|&run| kept[run] && !self.runs[run].pinned && !self.runs[run].newest)
+            .collect();
+        let without = |number: usize| {
+            let mut kept = kept.clone();
+            given[..number].iter().for_each(|&run| kept[run] = false);
+            (self.reach(&kept), kept)
+        };
+        let fits = |number: usize| self.amount(&without(number).0).bytes <= most;
+        let (mut low, mut high) = (0, given.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if fits(middle) { high = middle } else { low = middle + 1 }
+        }
+        without(low)
+    }
+
+    /// What is reached from these runs, from what is live, and from what is young.
+    fn reach(&self, kept: &[bool]) -> Reached {
+        let mut reached = Reached::default();
+        let roots = self.runs.iter().zip(kept).filter(|(_, kept)| **kept);
+        let roots = roots.flat_map(|(run, _)| run.roots.iter().copied());
+        reached.add(roots.chain(self.live.iter().copied()), &self.named, &self.trees);
+        let young = |path: &Path| self.files.get(path).is_none_or(|(_, young)| *young);
+        let records = self.listing.records.iter().filter(|found| young(&found.path));
+        let records = records.map(|found| *found.name.as_bytes());
+        let trees = self.listing.trees.iter().filter(|found| young(&found.path));
+        let trees = trees.map(|found| *found.name.as_bytes());
+        reached.add(records.chain(trees), &self.named, &self.trees);
+        let blobs = self.listing.blobs.iter().filter(|found| young(&found.path));
+        reached.blobs.extend(blobs.map(|found| found.name));
+        // A young record that can't be read yet, or any more, is left to those who verify.
+        let records = self.listing.records.iter().filter(|found| young(&found.path));
+        reached.records.extend(records.map(|found| found.name));
+        let trees = self.listing.trees.iter().filter(|found| young(&found.path));
+        reached.trees.extend(trees.map(|found| found.name));
+        reached
+    }
+
+    /// How much of what is there is among `reached`.
+    fn amount(&self, reached: &Reached) -> Amount {
+        let size = |path: &Path| self.files.get(path).map_or(0, |(size, _)| *size);
+        let (records, a) = sum(&self.listing.records, |name| reached.records.contains(name), size);
+        let (trees, b) = sum(&self.listing.trees, |name| reached.trees.contains(name), size);
+        let (blobs, c) = sum(&self.listing.blobs, |name| reached.blobs.contains(name), size);
+        Amount { records, trees, blobs, bytes: a + b + c }
+    }
+
+    fn tell(&self, policy: &Policy, reached: &Reached, kept_runs: &[bool]) -> Collection {
+        let kept = self.amount(reached);
+        let all = Amount {
+            records: self.listing.records.len() as u64,
+            trees: self.listing.trees.len() as u64,
+            blobs: self.listing.blobs.len() as u64,
+            bytes: self.files.values().map(|(size, _)| size).sum(),
+        };
+        let removed = Amount {
+            records: all.records - kept.records,
+            trees: all.trees - kept.trees,
+            blobs: all.blobs - kept.blobs,
+            bytes: all.bytes - kept.bytes,
+        };
+        let mut workspaces = self.workspaces.clone();
+        for (run, kept) in self.runs.iter().zip(kept_runs) {
+            workspaces[run.workspace].kept += u64::from(*kept);
+            workspaces[run.workspace].pinned += u64::from(run.pinned);
+        }
+        let over = policy.max_size.and_then(|most| kept.bytes.checked_sub(most)).filter(|o| *o > 0);
+        Collection { kept, removed, workspaces, over, done: false }
+    }
+}
+
+/// The number and the size of what of `found` is kept.
+fn sum<T>(
+    found: &[Found<T>],
+    keep: impl Fn(&T) -> bool,
+    size: impl Fn(&Path) -> u64,
+) -> (u64, u64) {
+    let kept = found.iter().filter(|found| keep(&found.name));
+    kept.fold((0, 0), |(count, bytes), found| (count + 1, bytes + size(&found.path)))
+}
+
+/// Removes a file unless it has become young; whether it did.
+fn remove(
+    path: &Path,
+    now: SystemTime,
+    policy: &Policy,
+    bytes: &mut u64,
+) -> Result<bool, CacheError> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(false) };
+    if is_young(&meta, now, policy.grace) {
+        return Ok(false);
+    }
+    Cache::remove(path)?;
+    *bytes += meta.size();
+    Ok(true)
+}

@@ -1,0 +1,229 @@
+//! The steps by which files come to stand in the cache and under `out`.
+//!
+//! Whatever publishes goes through here, so that tests can try what happens when the process dies or the disk fails at
+//! each single step. `PIPE_FAULT=kill@7` ends the process at the seventh step, `ENOSPC@7` fails that step alone, and
+//! `EROFS@1+:cache` fails every step from the first on paths that hold `cache`. Without the variable a step costs one
+//! look at a static.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat},
+    io::Errno,
+};
+
+/// A fault that a test asks for.
+#[derive(Debug)]
+struct Fault {
+    /// The error, or the end of the process.
+    error: Option<Errno>,
+    /// The number of the step.
+    at: u64,
+    /// Whether all steps after it fail too.
+    ever_after: bool,
+    /// What a path must hold to be counted.
+    part: String,
+    steps: AtomicU64,
+}
+
+impl Fault {
+    fn parse(text: &str) -> Option<Self> {
+        let (how, rest) = text.split_once('@')?;
+        let (at, part) = rest.split_once(':').unwrap_or((rest, ""));
+        let error = match how {
+            "kill" => None,
+            "ENOSPC" => Some(Errno::NOSPC),
+            "EIO" => Some(Errno::IO),
+            "EROFS" => Some(Errno::ROFS),
+            _ => return None,
+        };
+        let ever_after = at.ends_with('+');
+        let at = at.trim_end_matches('+').parse().ok()?;
+        Some(Self { error, at, ever_after, part: part.to_owned(), steps: AtomicU64::new(0) })
+    }
+
+    fn hits(&self, path: &Path) -> bool {
+        if !path.to_string_lossy().contains(&self.part) {
+            return false;
+        }
+        let step = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
+        step == self.at || (self.ever_after && step > self.at)
+    }
+}
+
+fn fault() -> Option<&'static Fault> {
+    static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+    let read = || {
+        let text = std::env::var("PIPE_FAULT").ok()?;
+        Some(Fault::parse(&text).unwrap_or_else(|| panic!("PIPE_FAULT={text} is not understood")))
+    };
+    FAULT.get_or_init(read).as_ref()
+}
+
+/// Comes before every step; alone, before one that isn't done here.
+pub(crate) fn step(path: &Path) -> io::Result<()> {
+    match fault() {
+        Some(fault) if fault.hits(path) => match fault.error {
+            Some(error) => Err(error.into()),
+            None => std::process::abort(),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Creates a file that must not be there.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    step(path)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o664).open(path)
+}
+
+/// Writes all of `bytes`. A fault leaves half of them written.
+pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(fault) = fault()
+        && fault.hits(path)
+    {
+        file.write_all(&bytes[..bytes.len() / 2])?;
+        match fault.error {
+            Some(error) => return Err(error.into()),
+            None => std::process::abort(),
+        }
+    }
+    file.write_all(bytes)
+}
+
+/// A file that is written in pieces.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write_all(&self.file, &self.path, bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a file's bytes durable.
+pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
+    step(path)?;
+    file.sync_all()
+}
+
+/// Gives a file of our own the permissions `mode`, unless it has them.
+pub(crate) fn protect(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    if file.metadata()?.mode() & 0o7777 == mode {
+        return Ok(());
+    }
+    step(path)?;
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// Renames `from` to `to`, in place of what stands there.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    step(to)?;
+    fs::rename(from, to)
+}
+
+/// Gives the file `from` a second name, which must be free.
+pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    step(to)?;
+    fs::hard_link(from, to)
+}
+
+/// Has a file count as new, so that it isn't collected; whether that could be done. What is new enough stays as it is.
+pub(crate) fn touch(path: &Path) -> bool {
+    const NEW: Duration = Duration::from_mins(30);
+    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed());
+    // A time in the future tells that some clock is off: then it isn't relied on.
+    if age.is_ok_and(|age| age.is_ok_and(|age| age < NEW)) {
+        return true;
+    }
+    // Both times at once, since whoever may write may set both to now, and only an owner may set one.
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    step(path).is_ok() && utimensat(CWD, path, &times, AtFlags::empty()).is_ok()
+}
+
+/// Makes the folder `path` of a cache, unless it is there, and those above it that are missing. Each takes over from
+/// the one above it who may write: who may write to a cache may write to every folder in it, whatever the umask of
+/// who made it.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        return Ok(());
+    }
+    match create_new_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), create_folder)?;
+            create_folder(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes the folder `path` of a cache, which must not be there.
+pub(crate) fn create_new_folder(path: &Path) -> io::Result<()> {
+    let above = path.parent().unwrap_or(path);
+    let wanted = fs::metadata(above)?.mode() & 0o2777;
+    step(path)?;
+    fs::create_dir(path)?;
+    if fs::metadata(path)?.mode() & 0o2777 != wanted {
+        step(path)?;
+        fs::set_permissions(path, Permissions::from_mode(wanted))?;
+    }
+    Ok(())
+}
+
+/// Makes the bytes of a file, or the entries of a folder, durable.
+pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
+    step(path)?;
+    match File::open(path)?.sync_all() {
+        // Some network file systems can't sync a folder, and do without.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_and_hit_where_they_should() {
+        let one = Fault::parse("ENOSPC@2:cache").unwrap();
+        let hits: Vec<bool> = ["cache/a", "out/b", "cache/c", "cache/d"]
+            .iter()
+            .map(|path| one.hits(Path::new(path)))
+            .collect();
+        assert_eq!(hits, [false, false, true, false]);
+        let all = Fault::parse("kill@1+").unwrap();
+        assert!(all.hits(Path::new("x")) && all.hits(Path::new("y")));
+        assert!(Fault::parse("ENOSPC").is_none() && Fault::parse("EWHAT@1").is_none());
+    }
+
+    #[test]
+    fn a_shared_folder_takes_over_who_may_write() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), Permissions::from_mode(0o2775)).unwrap();
+        let folder = root.path().join("a");
+        create_folder(&folder).unwrap();
+        create_folder(&folder.join("b")).unwrap();
+        assert_eq!(fs::metadata(folder.join("b")).unwrap().mode() & 0o7777, 0o2775);
+    }
+}
