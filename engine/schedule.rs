@@ -395,7 +395,7 @@ impl From<CacheError> for End {
     }
 }
 
-impl<'a> Run<'a> {
+impl Run<'_> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -224,12 +224,11 @@ impl Stage for Train {
         };
         let training: Vec<usize> = rows.training.iter().map(|row| *row as usize).collect();
         let validation: Vec<usize> = rows.validation.iter().map(|row| *row as usize).collect();
-        let mut state = match work.last_state(config.epochs as u64)? {
-            Some(state) => Training::from_bytes(&state)?.until(config.epochs),
-            None => {
-                let shape = config.architecture(axis.channels, truth.slots());
-                Training::start(shape, config.hyperparameters(), &examples, &training)?
-            }
+        let mut state = if let Some(state) = work.last_state(config.epochs as u64)? {
+            Training::from_bytes(&state)?.until(config.epochs)
+        } else {
+            let shape = config.architecture(axis.channels, truth.slots());
+            Training::start(shape, config.hyperparameters(), &examples, &training)?
         };
         while !state.is_finished() {
             let advanced = state.advance(&examples, &training, &validation, &mut |progress| {

@@ -122,7 +122,7 @@ impl Pipeline {
     }
 
     /// Where a stage really reads from: nothing that comes after it.
-    fn from(&self, stage: usize, from: From) -> From {
+    fn from(stage: usize, from: From) -> From {
         match from {
             From::Stage(_) if stage == 0 => From::File(0),
             From::Stage(other) => From::Stage(other % stage),
@@ -132,7 +132,7 @@ impl Pipeline {
 
     fn inputs(&self, index: usize) -> (From, From) {
         let stage = &self.stages[index];
-        let (a, b) = (self.from(index, stage.a), self.from(index, stage.b));
+        let (a, b) = (Self::from(index, stage.a), Self::from(index, stage.b));
         match stage.kind {
             Kind::Mix => (a, b),
             Kind::Parity if a == From::Nothing => (From::File(1), From::Nothing),
