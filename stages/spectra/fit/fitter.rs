@@ -162,7 +162,8 @@ impl Fitter {
 
     /// The rms of the noise as it is measured in what a fit leaves of its spectrum: on more channels than are free of
     /// lines before. `None` where nothing can be measured.
-    pub fn remeasure(spectrum: &[f32], axis: &Axis, fit: &SpectrumFit) -> Option<f64> {
+    pub fn measure_noise(&self, spectrum: &[f32], fit: &SpectrumFit) -> Option<f64> {
+        let axis = &self.axis;
         let mut residual = spectrum.to_vec();
         for FittedComponent { component, .. } in &fit.components {
             let reach = 6.0 * component.sigma / axis.width();
@@ -214,7 +215,11 @@ impl Fitter {
             bounds,
             &self.prior,
         );
-        let penalty = match self.settings.selection {
+        let FitSettings { selection, min_snr, .. } = self.settings;
+        // Emission is bounded; between emission and absorption lies what is too faint for either.
+        let is_faint = fit.parameters.iter().any(|component| component[0].abs() < min_snr);
+        let penalty = match selection {
+            _ if is_faint => f64::NEG_INFINITY,
             Selection::Evidence => occam,
             Selection::Bic => -1.5 * start.len() as f64 * libm::log(channels.present as f64),
         };

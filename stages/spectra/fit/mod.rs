@@ -18,6 +18,7 @@ mod matrix;
 mod parameters;
 mod settings;
 mod starts;
+mod table;
 #[cfg(test)]
 mod tests;
 mod whitening;
@@ -27,3 +28,4 @@ pub use cramer_rao::cramer_rao;
 pub use fitter::{FittedComponent, Fitter, SpectrumFit};
 pub use flags::Flags;
 pub use settings::{FitSettings, Selection};
+pub use table::{FIT_COLUMNS, FitTable};

@@ -1,9 +1,10 @@
 //! What a fit may look for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the number of components is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// By the Bayesian evidence, in Laplace's approximation.
