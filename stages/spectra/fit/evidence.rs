@@ -169,7 +169,7 @@ mod tests {
         let prior = Prior::new(&BOUNDS, 50.0);
         let mut posterior = Posterior::default();
         let found = posterior.set(&[[1.0; 3]], &[f64::NAN; 6], &[0.0; 3], &BOUNDS, &prior);
-        assert_eq!(found, f64::NEG_INFINITY);
+        assert!(found.is_infinite() && found < 0.0, "{found}");
         assert!(posterior.deviations[0][0].is_nan());
     }
 }

@@ -15,6 +15,7 @@ const LEAST: f64 = -700.0;
 /// 5 · 10⁻¹⁸, and 2ᵏ is made of bits. Only additions, multiplications and integer operations, one number like the
 /// next, so that a compiler can take several numbers at once without changing a bit.
 #[inline(always)]
+#[expect(clippy::inline_always, reason = "it must be compiled for the instructions of its caller")]
 pub(super) fn exp(x: f64) -> f64 {
     let x = if x < LEAST { LEAST } else { x };
     let rounded = x * std::f64::consts::LOG2_E + ROUND;

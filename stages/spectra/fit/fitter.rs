@@ -170,8 +170,8 @@ impl Fitter {
             let centre = axis.channel(component.mean);
             let low = (centre - reach).max(0.0) as usize;
             let high = ((centre + reach).max(0.0) as usize + 1).min(residual.len());
-            for channel in low.min(high)..high {
-                residual[channel] -= component.value(axis.value(channel as f64)) as f32;
+            for (channel, value) in residual.iter_mut().enumerate().take(high).skip(low) {
+                *value -= component.value(axis.value(channel as f64)) as f32;
             }
         }
         Noise::measure(&residual).map(|noise| noise.rms)

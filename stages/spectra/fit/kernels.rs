@@ -4,6 +4,11 @@
 //! taken at once; a sum runs over [`LANES`] lanes, channel i into lane i mod 4, which are added up in one order at
 //! the end. Nothing is contracted to a fused multiply-add. So the processor changes the speed and not the result.
 
+#![expect(
+    clippy::inline_always,
+    reason = "the bodies must be compiled for the instructions of their callers"
+)]
+
 use super::exponential::exp;
 
 /// The number of partial sums, and what every range of channels is a multiple of.

@@ -1,7 +1,7 @@
 //! Small symmetric positive definite matrices, of which the lower triangle is stored row after row.
 
 /// The place of the entry (`row`, `column`), `column` ≤ `row`.
-#[inline(always)]
+#[inline]
 pub(super) fn place(row: usize, column: usize) -> usize {
     row * (row + 1) / 2 + column
 }

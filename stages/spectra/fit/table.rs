@@ -26,7 +26,7 @@ pub const FIT_COLUMNS: [&str; 14] = [
 ];
 
 #[derive(Serialize)]
-struct Row {
+struct Line {
     row: u64,
     x: Option<u64>,
     y: Option<u64>,
@@ -77,7 +77,7 @@ impl<W: Write> FitTable<W> {
     ) -> Result<(), CatalogueError> {
         for (index, found) in fit.components.iter().enumerate() {
             let FittedComponent { component, uncertainty, flags } = found;
-            self.table.serialize(Row {
+            self.table.serialize(Line {
                 row,
                 x: pixel.map(|pixel| pixel.0),
                 y: pixel.map(|pixel| pixel.1),
