@@ -11,6 +11,7 @@ mod row_chunks;
 pub mod spectra;
 
 pub mod evaluate;
+pub mod fit;
 pub mod generate;
 pub mod import;
 pub mod import_truth;
@@ -33,6 +34,7 @@ pub fn builtin() -> Registry {
         .with::<split::Split>()
         .with::<generate::Generate>()
         .with::<train::Train>()
+        .with::<fit::Fit>()
         .with::<predict::Predict>()
         .with::<plot::Plot>()
         .with::<maps::Maps>()

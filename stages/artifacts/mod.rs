@@ -5,7 +5,7 @@
 //! | `spectra` | Zarr: `spectra` (row, channel) f32, `axis` (channel) f64, `noise_rms` (row) f64; of a cube also `x`, `y` (row) u32, `noise_correlation` (row) f64 |
 //! | `scaled` | Zarr: `spectra` (row, channel) f32, dimensionless, 0 where a channel is missing |
 //! | `truth` | Zarr: `parameters` (row, component, parameter) f64, `counts` (row) u32 |
-//! | `catalogue` | Zarr: as `truth`, and `probability` (row, component) f64, `count_probability` (row, count) f64 |
+//! | `catalogue` | Zarr: as `truth`, and `probability` (row, component) f64, `count_probability` (row, count) f64; of `fit`, instead of these, see its kind |
 //! | `rows` | Zarr: `training`, `validation`, `test` (row) u64 |
 //! | `scaler` | `scaler.json` |
 //! | `checkpoint` | `weights.safetensors`, `checkpoint.json` |

@@ -10,6 +10,7 @@ mod component;
 mod cube;
 mod cube_error;
 mod cube_writer;
+pub mod fit;
 mod fits;
 mod matching;
 mod metrics;

@@ -92,3 +92,57 @@ fn a_fourth_axis_of_length_one_is_dropped() {
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     assert!(shown.stdout.contains("126") && shown.stdout.contains("1000"), "{}", shown.stdout);
 }
+
+/// A cube decomposed without a network.
+const FITTED: &str = "
+vars: { cube: tiny.fits }
+stages:
+  import: { inputs: { cube: { file: \"${cube}\" } } }
+  fit: { inputs: { spectra: import.spectra } }
+  maps: { inputs: { spectra: import.spectra, catalogue: fit.catalogue }, config: { dots_per_inch: 72 } }
+";
+
+#[test]
+fn a_cube_is_decomposed_without_a_network() {
+    let folder = Folder::new(FITTED);
+    folder.write("tiny.fits", TINY);
+    assert_eq!(folder.executed(&[]), ["fit", "import", "maps"]);
+    assert!(folder.executed(&[]).is_empty());
+    let table = folder.read("out/fit/table/catalogue.csv");
+    let mut lines = table.lines();
+    assert_eq!(
+        lines.next(),
+        Some(
+            "row,x,y,component,amplitude,mean,sigma,mean_channel,sigma_channel,amplitude_err,mean_err,sigma_err,\
+             reduced_chi_squared,flags"
+        )
+    );
+    assert!(lines.clone().count() > 50, "{table}");
+    for line in lines {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [amplitude, error] = [4, 9].map(|i| fields[i].parse::<f64>().unwrap());
+        assert!(amplitude > 0.0 && error > 0.0 && error < 5.0 * amplitude, "{line}");
+        assert_ne!(fields[0], "0", "the pixel without data has no row: {line}");
+    }
+    // Another width that lines may have fits anew, and reads nothing again.
+    let narrow = ["--set", "fit.sigma_channels=[0.7, 2]"];
+    assert_eq!(folder.executed(&narrow), ["fit", "maps"]);
+    let refused = folder.pipe(&["run", "--set", "fit.sigma_channels=[2, 1]"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("sigma_channels"), "{}", refused.stderr);
+}
+
+/// The noise of this field is correlated between neighbouring channels: taken for white, it makes a third more lines.
+#[test]
+fn an_observed_field_is_not_over_fitted() {
+    let Some(cube) = observed("grs-test_field_10x10.fits") else { return };
+    let folder = Folder::new(FITTED);
+    let cube = format!("vars.cube={}", cube.display());
+    folder.run(&["--set", &cube, "--set", "fit.max_components=10"]);
+    let components = folder.read("out/fit/table/catalogue.csv").lines().count() - 1;
+    assert!((265..=292).contains(&components), "{components} components");
+    let white = "fit.noise_correlation=0";
+    folder.run(&["--set", &cube, "--set", "fit.max_components=10", "--set", white]);
+    let as_white = folder.read("out/fit/table/catalogue.csv").lines().count() - 1;
+    assert!(as_white > components + 40, "{as_white} components");
+}

@@ -1,0 +1,402 @@
+//! The decomposition of a spectrum: how many components there are, and which.
+
+use super::channels::{Channels, NoiseModel};
+use super::evidence::{Posterior, Prior};
+use super::flags::Flags;
+use super::kernels::{Instructions, dot, subtract};
+use super::least_squares::{Bounds, LeastSquares, Parameters, Stop, fill};
+use super::parameters::{to_channels, to_component, to_uncertainty};
+use super::settings::{FitSettings, Selection};
+use super::starts::{MatchedFilter, halves};
+use crate::spectra::{Axis, ByParameter, Component, Noise};
+
+/// A fit that is to be kept: until a step would lower χ² by less than this, a ten-thousandth of what matters.
+const FINE: Stop = Stop { decrement: 1e-7, steps: 60 };
+/// A fit that is to be compared with fits from other starts.
+const ROUGH: Stop = Stop { decrement: 0.03, steps: 25 };
+/// Components influence each other up to this many sigma, the sum of both.
+const NEAR: f64 = 3.0;
+/// A dip of the residual is told from this signal-to-noise ratio on.
+const DIP: f64 = 5.0;
+
+/// A component as a fit found it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FittedComponent {
+    /// The component.
+    pub component: Component,
+    /// The standard deviation of each parameter: roots of the diagonal of the inverse information matrix, the noise's
+    /// correlation and blending included.
+    pub uncertainty: ByParameter<f64>,
+    /// What is questionable about it.
+    pub flags: Flags,
+}
+
+/// What a fit found in a spectrum.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SpectrumFit {
+    /// The components, sorted by mean.
+    pub components: Vec<FittedComponent>,
+    /// The χ² of the residual, rᵀ C⁻¹ r with the covariance C of the noise.
+    pub chi_squared: f64,
+    /// χ² over the degrees of freedom: the channels that aren't missing, less three for each component.
+    pub reduced_chi_squared: f64,
+    /// The logarithm of the evidence of each number of components, from 0 to the largest allowed, less that of noise
+    /// alone; under [`Selection::Bic`], half the criterion below that of noise alone. NaN where a number wasn't tried.
+    pub log_evidence: Vec<f64>,
+    /// What is questionable about the fit or any component.
+    pub flags: Flags,
+}
+
+/// Components for which the fit is done, and how good they are.
+#[derive(Debug, Clone, Default)]
+struct Candidate {
+    parameters: Vec<Parameters>,
+    chi_squared: f64,
+    log_evidence: f64,
+    converged: bool,
+}
+
+/// Fits spectra on one axis, one after the other.
+///
+/// What it gives depends on the spectrum, its noise and the settings only, bit for bit: not on the processor, nor on
+/// what was fitted before.
+#[derive(Debug, Clone)]
+pub struct Fitter {
+    axis: Axis,
+    settings: FitSettings,
+    instructions: Instructions,
+    channels: Channels,
+    bounds: Bounds,
+    prior: Prior,
+    least_squares: LeastSquares,
+    filter: MatchedFilter,
+    posterior: Posterior,
+    /// Three columns of room.
+    columns: Vec<f64>,
+    /// The whitened spectrum less components.
+    residual: Vec<f64>,
+    base: Vec<f64>,
+    /// Starts from which another component is looked for: the component that gives way, if one does, and those that
+    /// come.
+    starts: Vec<(Option<usize>, [Parameters; 2], usize)>,
+    group: Vec<Parameters>,
+    log_evidence: Vec<f64>,
+}
+
+impl Fitter {
+    /// A fitter of spectra on `axis`.
+    pub fn new(axis: &Axis, settings: FitSettings) -> Self {
+        let bounds = Bounds { low: [0.0; 3], high: [0.0; 3] };
+        Self {
+            axis: axis.clone(),
+            settings,
+            instructions: Instructions::best(),
+            channels: Channels::default(),
+            bounds,
+            prior: Prior::new(&bounds, 1.0),
+            least_squares: LeastSquares::default(),
+            filter: MatchedFilter::default(),
+            posterior: Posterior::default(),
+            columns: Vec::new(),
+            residual: Vec::new(),
+            base: Vec::new(),
+            starts: Vec::new(),
+            group: Vec::new(),
+            log_evidence: Vec::new(),
+        }
+    }
+
+    /// The same, without what only some processors have. The results are the same, too; it is there to be compared
+    /// with.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.instructions = Instructions::Plain;
+        self
+    }
+
+    /// Finds the components of a spectrum from nothing.
+    ///
+    /// Components are added one at a time. Another one is tried where a matched filter stands out most in the residual,
+    /// and in place of each component as two halves of it, in two ways; what lowers χ² most is kept. This ends at the
+    /// first number of components that is less probable than the one before, or at the largest allowed.
+    ///
+    /// `None` where there is nothing to fit: the noise isn't a positive number, or all channels are missing.
+    pub fn search(&mut self, spectrum: &[f32], noise: NoiseModel) -> Option<SpectrumFit> {
+        self.take(spectrum, noise)?;
+        let nothing = self.polished(&[]);
+        let best = self.grown(nothing);
+        Some(self.finish(&best, noise))
+    }
+
+    /// Fits as many components as there are starts.
+    ///
+    /// `None` as in [`search`](Self::search).
+    pub fn fit(
+        &mut self,
+        spectrum: &[f32],
+        noise: NoiseModel,
+        starts: &[Component],
+    ) -> Option<SpectrumFit> {
+        self.take(spectrum, noise)?;
+        let candidate = self.fitted(starts, noise);
+        Some(self.finish(&candidate, noise))
+    }
+
+    /// Fits components from starts, and finds whether fewer or more of them are more probable: each is left out in turn
+    /// as long as that helps, and more are looked for, as in [`search`](Self::search).
+    ///
+    /// `None` as in [`search`](Self::search).
+    pub fn refine(
+        &mut self,
+        spectrum: &[f32],
+        noise: NoiseModel,
+        starts: &[Component],
+    ) -> Option<SpectrumFit> {
+        self.take(spectrum, noise)?;
+        let starts = &starts[..starts.len().min(self.settings.max_components)];
+        let candidate = self.fitted(starts, noise);
+        let candidate = self.shrunk(candidate);
+        let best = self.grown(candidate);
+        Some(self.finish(&best, noise))
+    }
+
+    /// The rms of the noise as it is measured in what a fit leaves of its spectrum: on more channels than are free of
+    /// lines before. `None` where nothing can be measured.
+    pub fn measure_noise(&self, spectrum: &[f32], fit: &SpectrumFit) -> Option<f64> {
+        let axis = &self.axis;
+        let mut residual = spectrum.to_vec();
+        for FittedComponent { component, .. } in &fit.components {
+            let reach = 6.0 * component.sigma / axis.width();
+            let centre = axis.channel(component.mean);
+            let low = (centre - reach).max(0.0) as usize;
+            let high = ((centre + reach).max(0.0) as usize + 1).min(residual.len());
+            for (channel, value) in residual.iter_mut().enumerate().take(high).skip(low) {
+                *value -= component.value(axis.value(channel as f64)) as f32;
+            }
+        }
+        Noise::measure(&residual).map(|noise| noise.rms)
+    }
+
+    /// Takes in a spectrum, and sets up what depends on it.
+    fn take(&mut self, spectrum: &[f32], noise: NoiseModel) -> Option<()> {
+        if !self.channels.set(spectrum, noise, self.instructions) {
+            return None;
+        }
+        let FitSettings { sigma: [narrowest, widest], min_snr, absorption, .. } = self.settings;
+        let peak = self.channels.values.iter().fold(0.0_f64, |peak, value| peak.max(value.abs()));
+        // A line narrower than a channel may be brighter than any channel.
+        let brightest = (2.0 * peak + 5.0).max(2.0 * min_snr);
+        let faintest = if absorption { -brightest } else { min_snr };
+        let count = self.channels.count as f64;
+        let widest = if widest.is_finite() { widest } else { count / 8.0 };
+        self.bounds = Bounds {
+            low: [faintest, 0.0, narrowest],
+            high: [brightest, count - 1.0, widest.max(narrowest)],
+        };
+        self.prior = Prior::new(&self.bounds, peak);
+        self.filter.set(&self.bounds, &self.channels);
+        self.columns.resize(3 * self.channels.padded, 0.0);
+        self.log_evidence.clear();
+        self.log_evidence.resize(self.settings.max_components + 1, f64::NAN);
+        self.log_evidence[0] = 0.0;
+        Some(())
+    }
+
+    /// The fit of all components at once from `start`.
+    fn polished(&mut self, start: &[Parameters]) -> Candidate {
+        let (channels, bounds) = (&self.channels, &self.bounds);
+        let fit = &mut self.least_squares;
+        let base = &channels.whitened;
+        let descent = fit.fit(self.instructions, channels, base, start, bounds, FINE);
+        let occam = self.posterior.set(
+            &fit.parameters,
+            &fit.information,
+            &fit.gradient,
+            bounds,
+            &self.prior,
+        );
+        let FitSettings { selection, min_snr, .. } = self.settings;
+        // Emission is bounded; between emission and absorption lies what is too faint for either.
+        let is_faint = fit.parameters.iter().any(|component| component[0].abs() < min_snr);
+        let penalty = match selection {
+            _ if is_faint => f64::NEG_INFINITY,
+            Selection::Evidence => occam,
+            Selection::Bic => -1.5 * start.len() as f64 * libm::log(channels.present as f64),
+        };
+        let log_evidence = 0.5 * descent.decrease + penalty;
+        if let Some(known) = self.log_evidence.get_mut(start.len())
+            && (known.is_nan() || log_evidence > *known)
+        {
+            *known = log_evidence;
+        }
+        Candidate {
+            parameters: fit.parameters.clone(),
+            chi_squared: channels.chi_squared - descent.decrease,
+            log_evidence,
+            converged: descent.converged,
+        }
+    }
+
+    fn fitted(&mut self, starts: &[Component], noise: NoiseModel) -> Candidate {
+        let start: Vec<Parameters> =
+            starts.iter().map(|start| to_channels(start, &self.axis, noise.rms)).collect();
+        self.polished(&start)
+    }
+
+    /// Adds components as long as that makes it more probable.
+    fn grown(&mut self, mut best: Candidate) -> Candidate {
+        let FitSettings { min_components, max_components, .. } = self.settings;
+        while best.parameters.len() < max_components
+            && 3 * (best.parameters.len() + 1) < self.channels.present
+        {
+            let Some(more) = self.with_one_more(&best) else { break };
+            if more.log_evidence <= best.log_evidence && best.parameters.len() >= min_components {
+                break;
+            }
+            best = more;
+        }
+        best
+    }
+
+    /// Leaves out components as long as that makes it more probable.
+    fn shrunk(&mut self, mut best: Candidate) -> Candidate {
+        while best.parameters.len() > self.settings.min_components {
+            let mut fewer: Option<Candidate> = None;
+            for k in 0..best.parameters.len() {
+                let mut start = best.parameters.clone();
+                start.remove(k);
+                let found = self.polished(&start);
+                if fewer.as_ref().is_none_or(|fewer| found.log_evidence > fewer.log_evidence) {
+                    fewer = Some(found);
+                }
+            }
+            match fewer {
+                Some(fewer) if fewer.log_evidence >= best.log_evidence => best = fewer,
+                _ => break,
+            }
+        }
+        best
+    }
+
+    /// The best fit of one component more that is found from `now`.
+    fn with_one_more(&mut self, now: &Candidate) -> Option<Candidate> {
+        let now = &now.parameters;
+        self.subtract(now, |_| true);
+        std::mem::swap(&mut self.base, &mut self.residual);
+        let (instructions, absorption) = (self.instructions, self.settings.absorption);
+        self.starts.clear();
+        if let Some((found, _)) =
+            self.filter.best(instructions, &self.channels, &self.residual, absorption)
+        {
+            self.starts.push((None, [found; 2], 1));
+        }
+        for (k, component) in now.iter().enumerate() {
+            self.starts.extend(halves(component).map(|two| (Some(k), two, 2)));
+        }
+
+        // Only what is near takes part at first; the rest of the components stays as it is.
+        let mut best: Option<(f64, Vec<Parameters>)> = None;
+        for at in 0..self.starts.len() {
+            let (gone, new, count) = self.starts[at];
+            let new = &new[..count];
+            let takes_part = |k: usize| {
+                let [_, mean, sigma] = now[k];
+                Some(k) != gone
+                    && new.iter().any(|new| (mean - new[1]).abs() < NEAR * (sigma + new[2]))
+            };
+            let stays = |k: usize| Some(k) != gone && !takes_part(k);
+            self.subtract(now, stays);
+            let chi_squared = dot(instructions, &self.base, &self.base);
+            self.group.clear();
+            self.group.extend((0..now.len()).filter(|&k| takes_part(k)).map(|k| now[k]));
+            self.group.extend(new);
+            let descent = self.least_squares.fit(
+                instructions,
+                &self.channels,
+                &self.base,
+                &self.group,
+                &self.bounds,
+                ROUGH,
+            );
+            let chi_squared = chi_squared - descent.decrease;
+            if best.as_ref().is_none_or(|(least, _)| chi_squared < *least) {
+                let mut all = best.take().map(|(_, all)| all).unwrap_or_default();
+                all.clear();
+                all.extend((0..now.len()).filter(|&k| stays(k)).map(|k| now[k]));
+                all.extend(&self.least_squares.parameters);
+                best = Some((chi_squared, all));
+            }
+        }
+        best.map(|(_, start)| self.polished(&start))
+    }
+
+    /// Sets `base` to the whitened spectrum less those components that `are_taken_off`.
+    fn subtract(&mut self, components: &[Parameters], are_taken_off: impl Fn(usize) -> bool) {
+        self.base.clone_from(&self.channels.whitened);
+        let (a, rest) = self.columns.split_at_mut(self.channels.padded);
+        let (b, c) = rest.split_at_mut(self.channels.padded);
+        for (_, component) in components.iter().enumerate().filter(|(k, _)| are_taken_off(*k)) {
+            let columns = [&mut *a, &mut *b, &mut *c];
+            let range = fill(self.instructions, component, &self.channels, columns);
+            let base = &mut self.base[range.clone()];
+            subtract(self.instructions, component[0], &a[range], base);
+        }
+    }
+
+    /// What is to be told of the best fit.
+    fn finish(&mut self, best: &Candidate, noise: NoiseModel) -> SpectrumFit {
+        let best = self.polished(&best.parameters);
+        let Candidate { parameters, chi_squared, converged, .. } = &best;
+        let freedom = self.channels.present as f64 - 3.0 * parameters.len() as f64;
+        let reduced_chi_squared = if freedom > 0.0 { chi_squared / freedom } else { f64::NAN };
+        let whole = Flags::NONE.with(Flags::NOT_CONVERGED, !converged).with(
+            Flags::POOR_CHI_SQUARED,
+            reduced_chi_squared > 1.0 + 4.0 * (2.0 / freedom).sqrt(),
+        );
+
+        self.subtract(parameters, |_| true);
+        self.base.iter_mut().for_each(|value| *value = -*value);
+        let dip = self.filter.best(self.instructions, &self.channels, &self.base, false);
+        let dip = dip.filter(|(_, signal)| *signal >= DIP).map(|(dip, _)| dip[1]);
+
+        let mut components: Vec<FittedComponent> = (0..parameters.len())
+            .map(|k| FittedComponent {
+                component: to_component(parameters[k], &self.axis, noise.rms),
+                uncertainty: to_uncertainty(self.posterior.deviations[k], &self.axis, noise.rms),
+                flags: whole | self.doubts(parameters, k, dip),
+            })
+            .collect();
+        components.sort_by(|a, b| a.component.mean.total_cmp(&b.component.mean));
+        let flags = components.iter().fold(whole, |flags, component| flags | component.flags);
+        SpectrumFit {
+            components,
+            chi_squared: *chi_squared,
+            reduced_chi_squared,
+            log_evidence: self.log_evidence.clone(),
+            flags,
+        }
+    }
+
+    /// What is questionable about component `k`, given the channel of the deepest dip of the residual.
+    fn doubts(&self, parameters: &[Parameters], k: usize, dip: Option<f64>) -> Flags {
+        const HALF_WIDTH: f64 = 0.5 * crate::spectra::FWHM_PER_SIGMA;
+        let [_, mean, sigma] = parameters[k];
+        let others = || (0..parameters.len()).filter(|&other| other != k).map(|i| parameters[i]);
+        let Bounds { low, high } = &self.bounds;
+        let at_bound = (0..3).any(|i| {
+            let value = parameters[k][i];
+            value <= low[i] || value >= high[i]
+        });
+        Flags::NONE
+            .with(
+                Flags::BLENDED,
+                others().any(|other| (other[1] - mean).abs() < HALF_WIDTH * (other[2] + sigma)),
+            )
+            .with(Flags::AT_BOUND, at_bound)
+            .with(
+                Flags::BROAD,
+                parameters.len() > 1 && others().all(|other| sigma >= 2.0 * other[2]),
+            )
+            .with(Flags::NEGATIVE_RESIDUAL, dip.is_some_and(|dip| (dip - mean).abs() < 2.0 * sigma))
+    }
+}

@@ -1,0 +1,31 @@
+//! The classical decomposition: components fitted to a spectrum by least squares, their number chosen by evidence.
+//!
+//! [`Fitter::search`] finds components from nothing, [`Fitter::refine`] from a proposal (a network's, a neighbour's),
+//! [`Fitter::fit`] fits a given number of them; [`cramer_rao`] tells how well anyone could. Amplitudes may be in any unit:
+//! everything inside is in units of the noise and in channels.
+//!
+//! All of it is exact: the same bits on any machine, for any number of threads.
+
+mod channels;
+mod cramer_rao;
+mod evidence;
+mod exponential;
+mod fitter;
+mod flags;
+mod kernels;
+mod least_squares;
+mod matrix;
+mod parameters;
+mod settings;
+mod starts;
+mod table;
+#[cfg(test)]
+mod tests;
+mod whitening;
+
+pub use channels::NoiseModel;
+pub use cramer_rao::cramer_rao;
+pub use fitter::{FittedComponent, Fitter, SpectrumFit};
+pub use flags::Flags;
+pub use settings::{FitSettings, Selection};
+pub use table::{FIT_COLUMNS, FitTable};

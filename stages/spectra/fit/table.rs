@@ -1,0 +1,140 @@
+//! What was fitted, as CSV: a row for each component.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::fitter::{FittedComponent, SpectrumFit};
+use crate::spectra::{Axis, CatalogueError};
+
+/// The columns of the table, in order.
+pub const FIT_COLUMNS: [&str; 14] = [
+    "row",
+    "x",
+    "y",
+    "component",
+    "amplitude",
+    "mean",
+    "sigma",
+    "mean_channel",
+    "sigma_channel",
+    "amplitude_err",
+    "mean_err",
+    "sigma_err",
+    "reduced_chi_squared",
+    "flags",
+];
+
+#[derive(Serialize)]
+struct Line {
+    row: u64,
+    x: Option<u64>,
+    y: Option<u64>,
+    component: usize,
+    amplitude: f64,
+    mean: f64,
+    sigma: f64,
+    mean_channel: f64,
+    sigma_channel: f64,
+    amplitude_err: f64,
+    mean_err: f64,
+    sigma_err: f64,
+    reduced_chi_squared: f64,
+    flags: String,
+}
+
+/// Writes the table. Numbers have the fewest digits that read back as the same number.
+pub struct FitTable<W: Write> {
+    table: csv::Writer<W>,
+}
+
+impl<W: Write> FitTable<W> {
+    /// A table that goes to `to`, beginning with the names of the columns.
+    ///
+    /// # Errors
+    /// Where `to` can't be written.
+    pub fn new(to: W) -> Result<Self, CatalogueError> {
+        let mut table = Self::continued(to);
+        table.table.write_record(FIT_COLUMNS)?;
+        Ok(table)
+    }
+
+    /// More rows of a table whose beginning stands elsewhere.
+    pub fn continued(to: W) -> Self {
+        Self { table: csv::WriterBuilder::new().has_headers(false).from_writer(to) }
+    }
+
+    /// Appends the components of spectrum `row` at `pixel` (x, y).
+    ///
+    /// # Errors
+    /// Where they can't be written.
+    pub fn write(
+        &mut self,
+        row: u64,
+        pixel: Option<(u64, u64)>,
+        fit: &SpectrumFit,
+        axis: &Axis,
+    ) -> Result<(), CatalogueError> {
+        for (index, found) in fit.components.iter().enumerate() {
+            let FittedComponent { component, uncertainty, flags } = found;
+            self.table.serialize(Line {
+                row,
+                x: pixel.map(|pixel| pixel.0),
+                y: pixel.map(|pixel| pixel.1),
+                component: index,
+                amplitude: component.amplitude,
+                mean: component.mean,
+                sigma: component.sigma,
+                mean_channel: axis.channel(component.mean),
+                sigma_channel: component.sigma / axis.width(),
+                amplitude_err: uncertainty.amplitude,
+                mean_err: uncertainty.mean,
+                sigma_err: uncertainty.sigma,
+                reduced_chi_squared: fit.reduced_chi_squared,
+                flags: flags.names(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes out what is still held back.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn finish(mut self) -> Result<(), CatalogueError> {
+        Ok(self.table.flush()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flags::Flags;
+    use super::*;
+    use crate::spectra::{ByParameter, Component};
+
+    #[test]
+    fn the_text_is_pinned() {
+        let axis = Axis { start: 10.0, step: -0.5, channels: 100, unit: "km/s".to_owned() };
+        let component = FittedComponent {
+            component: Component { amplitude: 2.5, mean: -3.0, sigma: 0.25 },
+            uncertainty: ByParameter { amplitude: 0.125, mean: 0.1, sigma: 0.0625 },
+            flags: Flags::BLENDED | Flags::BROAD,
+        };
+        let fit = SpectrumFit {
+            components: vec![component],
+            reduced_chi_squared: 1.0625,
+            ..SpectrumFit::default()
+        };
+        let mut bytes = Vec::new();
+        let mut table = FitTable::new(&mut bytes).unwrap();
+        table.write(7, Some((3, 1)), &fit, &axis).unwrap();
+        table.finish().unwrap();
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            format!(
+                "{}\n7,3,1,0,2.5,-3.0,0.25,26.0,0.5,0.125,0.1,0.0625,1.0625,blended broad\n",
+                FIT_COLUMNS.join(",")
+            )
+        );
+    }
+}
