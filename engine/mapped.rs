@@ -10,14 +10,14 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     artifact::Tree,
-    cache::{CacheError, Part, Recipe, Staging},
+    cache::{CacheError, Lease, LeaseError, Part, Recipe, Staging},
     digest::{Digest, Fingerprint},
     execute::{Attempt, Made, Parts, finish},
     report::PartCount,
@@ -26,6 +26,9 @@ use crate::{
     stage::{Kind, RowMap, RowsFrom},
     work::{Artifact, StageError},
 };
+
+/// How often it is tried again to take the lease of a chunk that another makes.
+const WAIT: Duration = Duration::from_millis(10);
 
 /// Runs the stage in chunks. `None` if its inputs can't be cut: then it has to be run as a whole.
 pub(crate) fn run(
@@ -230,14 +233,10 @@ impl<'a, 'p> Mapping<'a, 'p> {
             }
         }
         let fingerprint = recipe.fingerprint();
-        if let Known::Complete(record) = look_up(attempt.cache, fingerprint)?
-            && self.is_sound(&record.outputs)?
-        {
-            let notes = record.provenance.notes;
-            let done = Done { fingerprint, outputs: record.outputs, notes, known: true };
-            self.lock().done.insert(chunk, done);
+        if self.is_known(chunk, fingerprint)? {
             return Ok(());
         }
+        let Some(lease) = self.lease(chunk, fingerprint)? else { return Ok(()) };
         let config = match self.map.rows {
             RowsFrom::Key(key) => {
                 let mut config = self.config.clone();
@@ -252,7 +251,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
         let mut provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
         provenance.notes.clone_from(&made.notes);
         let notes = made.notes.clone();
-        let bundle = attempt.bundle(&staging, made, recipe, provenance, None);
+        let bundle = attempt.bundle(&staging, made, recipe, provenance, Some(lease));
         let done =
             Done { fingerprint, outputs: bundle.record.outputs.clone(), notes, known: false };
         let refused = Arc::clone(&self.refused);
@@ -267,6 +266,37 @@ impl<'a, 'p> Mapping<'a, 'p> {
         )?;
         self.lock().done.insert(chunk, done);
         Ok(())
+    }
+
+    /// Whether the cache has the result of a chunk; then it is done.
+    fn is_known(&self, chunk: usize, fingerprint: Fingerprint) -> Result<bool, StageError> {
+        match look_up(self.attempt.cache, fingerprint)? {
+            Known::Complete(record) if self.is_sound(&record.outputs)? => {
+                let notes = record.provenance.notes;
+                let done = Done { fingerprint, outputs: record.outputs, notes, known: true };
+                self.lock().done.insert(chunk, done);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Takes the lease of a chunk, waiting for another stage or process that makes the same. `None` if the chunk is done
+    /// then.
+    fn lease(&self, chunk: usize, fingerprint: Fingerprint) -> Result<Option<Lease>, StageError> {
+        loop {
+            match self.attempt.cache.lease(fingerprint) {
+                Ok(lease) => {
+                    // Whoever had it before may just have published.
+                    return Ok((!self.is_known(chunk, fingerprint)?).then_some(lease));
+                }
+                Err(LeaseError::Cache(error)) => return Err(error.into()),
+                Err(LeaseError::Held(_)) => {
+                    self.attempt.interrupt.check()?;
+                    thread::sleep(WAIT);
+                }
+            }
+        }
     }
 
     /// Whether those files of a chunk that joining reads, rather than refers to, are what their names say.

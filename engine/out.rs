@@ -4,7 +4,7 @@
 //! file there enters no result and harms no cache. The next run puts things right, and keeps an edited output aside.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
@@ -20,7 +20,7 @@ use crate::{
     cache::{Cache, CacheError, Flaw, hash_file},
     digest::Digest,
     disk,
-    pipeline::{Pipeline, is_output_name, is_stage_name, stage_folder},
+    pipeline::{Pipeline, StageNode, is_output_name, is_stage_name, stage_folder},
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
     stage::Format,
@@ -137,12 +137,14 @@ impl OutFolder {
         pipeline: &Pipeline,
         report: &RunReport,
     ) -> Result<Vec<Kept>, OutError> {
+        let nodes: HashMap<&str, &StageNode> =
+            pipeline.stages.iter().map(|node| (node.name.as_str(), node)).collect();
         let mut wanted = Vec::new();
         for stage in &report.stages {
             if !matches!(stage.outcome, Outcome::Executed | Outcome::Reused) {
                 continue;
             }
-            let Some(node) = pipeline.stages.iter().find(|node| node.name == stage.name) else {
+            let Some(node) = nodes.get(stage.name.as_str()) else {
                 continue;
             };
             for (output, artifact) in node.outputs() {
@@ -264,8 +266,10 @@ impl OutFolder {
 
 /// The files under `path`, or the file at `path`, as they are now.
 fn look(path: &Path) -> Result<Vec<PlacedFile>, OutError> {
-    if fs::symlink_metadata(path).is_err() {
-        return Ok(Vec::new());
+    match fs::symlink_metadata(path) {
+        Err(_) => return Ok(Vec::new()),
+        Ok(meta) if !meta.is_dir() => return Ok(vec![placed(String::new(), &meta)]),
+        Ok(_) => {}
     }
     let mut files = Vec::new();
     for entry in WalkDir::new(path).sort_by_file_name() {
@@ -277,11 +281,7 @@ fn look(path: &Path) -> Result<Vec<PlacedFile>, OutError> {
         let meta = entry.metadata().map_err(failed)?;
         let name =
             entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
-        let time =
-            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let (modified, changed) =
-            (time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()));
-        files.push((name, meta.size(), meta.ino(), modified, changed));
+        files.push(placed(name, &meta));
     }
     Ok(files)
 }
@@ -295,6 +295,13 @@ fn holds(path: &Path, tree: &Tree, found: &[PlacedFile]) -> bool {
                 .is_ok_and(|meta| meta.is_file() && meta.size() == entry.size)
                 && hash_file(&file).is_ok_and(|(blob, _)| blob == entry.blob)
         })
+}
+
+fn placed(name: String, meta: &fs::Metadata) -> PlacedFile {
+    let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let (modified, changed) =
+        (time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()));
+    (name, meta.size(), meta.ino(), modified, changed)
 }
 
 fn remove(path: &Path) -> Result<(), OutError> {

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     artifact::{Entry, Tree},
-    cache::{Cache, CacheError},
+    cache::{Cache, CacheError, FEW},
     disk,
 };
 
@@ -63,11 +63,16 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
     for folder in &folders {
         fs::create_dir_all(folder).map_err(PlaceError::at(folder))?;
     }
-    tree.files().par_iter().try_for_each(|entry| {
+    let place = |entry: &Entry| {
         let target = entry.path.under(base);
         cache.check_blob(entry.blob, entry.size)?;
         place_file(cache, entry, &target, method).map_err(PlaceError::at(&target))
-    })
+    };
+    if tree.files().len() > FEW {
+        tree.files().par_iter().try_for_each(place)
+    } else {
+        tree.files().iter().try_for_each(place)
+    }
 }
 
 fn place_file(cache: &Cache, entry: &Entry, target: &Path, method: Method) -> io::Result<()> {

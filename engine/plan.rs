@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
-    cache::{Cache, Recipe},
+    cache::{Cache, Memo, Recipe},
     digest::Digest,
     explain::{Why, chain, why_executed, why_reused},
     history::History,
     pipeline::{Input, Pipeline},
     report::{Failure, Outcome, RunReport, StageReport},
-    resolve::{Known, ResolveError, look_up, resolve},
+    resolve::{Known, ResolveError, look_up_outputs, resolve},
     schedule::{RunError, needed},
+    source::Reading,
 };
 
 /// Says what [`run`](crate::run) would do, doing nothing. Without a cache, nothing is known.
@@ -35,6 +36,7 @@ pub(crate) fn plan_with(
     let began = Instant::now();
     let wanted = needed(pipeline, targets)?;
     let history = History::open(cache, pipeline, &wanted)?;
+    let memo = cache.map_or_else(Memo::none, |cache| cache.memo(&pipeline.file));
     let mut outputs: BTreeMap<usize, BTreeMap<String, Digest>> = BTreeMap::new();
     let mut stages = Vec::new();
     for &index in &wanted {
@@ -47,7 +49,7 @@ pub(crate) fn plan_with(
             stages.push(report);
             continue;
         }
-        match resolve(node, |stage, output| outputs[&stage][output]) {
+        match resolve(node, &memo, Reading::Yes, |stage, output| outputs[&stage][output]) {
             Err(ResolveError::Cache(error)) => return Err(error.into()),
             Err(error) => {
                 report.outcome = Outcome::Failed;
@@ -56,16 +58,16 @@ pub(crate) fn plan_with(
             }
             Ok(resolved) => {
                 let known = match cache {
-                    Some(cache) => look_up(cache, resolved.fingerprint)?,
+                    Some(cache) => look_up_outputs(cache, &memo, resolved.fingerprint)?,
                     None => Known::Nothing,
                 };
                 report.fingerprint = Some(resolved.fingerprint);
                 match known {
-                    Known::Complete(record) => {
+                    Known::Complete(found) => {
                         report.outcome = Outcome::WouldReuse;
                         report.explain(why_reused(&history, &node.name, resolved.fingerprint));
-                        report.outputs = record.outputs.clone();
-                        outputs.insert(index, record.outputs);
+                        report.outputs.clone_from(&found);
+                        outputs.insert(index, found);
                     }
                     Known::Nothing => {
                         report.outcome = Outcome::WouldExecute;

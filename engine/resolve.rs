@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::{
-    cache::{Cache, CacheError, Flaw, Recipe, Record},
+    artifact::Tree,
+    cache::{Cache, CacheError, Flaw, Memo, Recipe, Record},
     command,
     digest::{Digest, Fingerprint},
     pipeline::{Combination, Input, StageNode, Task},
     select,
-    source::{Source, SourceError},
+    source::{Reading, Source, SourceError},
     stage::Exactness,
 };
 
@@ -41,9 +42,9 @@ pub(crate) struct Resolved {
 }
 
 /// What the cache knows of a fingerprint.
-pub(crate) enum Known {
-    /// A record, all of whose outputs are there.
-    Complete(Box<Record>),
+pub(crate) enum Known<T> {
+    /// A record or its outputs, all of which are there.
+    Complete(T),
     /// No record.
     Nothing,
     /// A record that can't be used.
@@ -53,6 +54,8 @@ pub(crate) enum Known {
 /// Makes the recipe of `node`; `output` gives the content digest of another stage's output.
 pub(crate) fn resolve(
     node: &StageNode,
+    memo: &Memo,
+    reading: Reading,
     output: impl Fn(usize, &str) -> Digest,
 ) -> Result<Resolved, ResolveError> {
     let mut inputs = BTreeMap::new();
@@ -68,7 +71,7 @@ pub(crate) fn resolve(
                 continue;
             }
             Input::File { path, .. } => {
-                let read = Source::read(path);
+                let read = Source::read(path, memo, reading);
                 let source =
                     read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
                 let digest = source.tree.digest();
@@ -78,7 +81,7 @@ pub(crate) fn resolve(
         };
         inputs.insert(name.clone(), digest);
     }
-    let (mut recipe, files) = own(node)?;
+    let (mut recipe, files) = own(node, memo, reading)?;
     recipe.inputs = inputs;
     let fingerprint = recipe.fingerprint();
     Ok(Resolved { recipe, fingerprint, sources, files })
@@ -86,17 +89,21 @@ pub(crate) fn resolve(
 
 /// The recipe of `node` as far as it says itself, without the contents of its inputs.
 pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
-    own(node).map(|(recipe, _)| recipe)
+    own(node, &Memo::none(), Reading::Yes).map(|(recipe, _)| recipe)
 }
 
 /// The recipe without inputs, and the user's files that a command works with.
-fn own(node: &StageNode) -> Result<(Recipe, BTreeMap<String, Source>), ResolveError> {
+fn own(
+    node: &StageNode,
+    memo: &Memo,
+    reading: Reading,
+) -> Result<(Recipe, BTreeMap<String, Source>), ResolveError> {
     let mut files = BTreeMap::new();
     let (kind, revision, config) = match &node.task {
         Task::Kind { kind, config } => (kind.name(), kind.revision(), config.clone()),
         Task::Command(command) => {
             for file in &command.files {
-                let read = Source::read(&file.path);
+                let read = Source::read(&file.path, memo, reading);
                 let source = read.map_err(|source| ResolveError::Input {
                     input: file.written.clone(),
                     source,
@@ -129,15 +136,47 @@ pub(crate) fn exactness(node: &StageNode) -> Exactness {
 }
 
 /// Looks `fingerprint` up, and checks that everything that its record names is there.
-pub(crate) fn look_up(cache: &Cache, fingerprint: Fingerprint) -> Result<Known, CacheError> {
+pub(crate) fn look_up(
+    cache: &Cache,
+    fingerprint: Fingerprint,
+) -> Result<Known<Box<Record>>, CacheError> {
+    find(cache, fingerprint, &mut Vec::new())
+}
+
+/// Looks up the outputs under `fingerprint`, and checks that they are there, the shorter way if `memo` knows one.
+pub(crate) fn look_up_outputs(
+    cache: &Cache,
+    memo: &Memo,
+    fingerprint: Fingerprint,
+) -> Result<Known<BTreeMap<String, Digest>>, CacheError> {
+    if let Some(outputs) = memo.result(cache, fingerprint) {
+        return Ok(Known::Complete(outputs));
+    }
+    let mut trees = Vec::new();
+    Ok(match find(cache, fingerprint, &mut trees)? {
+        Known::Complete(record) => {
+            memo.learn_result(cache, fingerprint, &record, &trees);
+            Known::Complete(record.outputs)
+        }
+        Known::Nothing => Known::Nothing,
+        Known::Broken(flaw) => Known::Broken(flaw),
+    })
+}
+
+fn find(
+    cache: &Cache,
+    fingerprint: Fingerprint,
+    trees: &mut Vec<Tree>,
+) -> Result<Known<Box<Record>>, CacheError> {
     let record = match cache.record(fingerprint)? {
         None => return Ok(Known::Nothing),
         Some(Err(flaw)) => return Ok(Known::Broken(flaw)),
         Some(Ok(record)) => record,
     };
     for digest in record.outputs.values() {
-        if let Err(flaw) = cache.complete_tree(*digest)? {
-            return Ok(Known::Broken(flaw));
+        match cache.complete_tree(*digest)? {
+            Ok(tree) => trees.push(tree),
+            Err(flaw) => return Ok(Known::Broken(flaw)),
         }
     }
     Ok(Known::Complete(Box::new(record)))

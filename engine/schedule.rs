@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -15,17 +15,18 @@ use thiserror::Error;
 
 use crate::{
     cache::{
-        Bundle, Cache, CacheError, Lease, LeaseError, LiveRun, Publication, Publisher, Record,
-        RunFailure, RunFile, Runs, StageRun, Staging,
+        Bundle, Cache, CacheError, FEW, Flaw, Lease, LeaseError, LiveRun, Memo, Publication,
+        Publisher, RunFailure, RunFile, Runs, StageRun, Staging,
     },
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
     execute::{Attempt, execute},
     explain::{Why, chain, why_executed, why_reused},
     history::History,
-    pipeline::{Input, NotFound, Pipeline, RUN_RULE, is_run_name},
+    pipeline::{Input, NotFound, Pipeline, RUN_RULE, StageNode, Task, is_run_name},
     report::{Failure, Outcome, PartCount, RunReport, StageReport},
-    resolve::{Known, ResolveError, Resolved, exactness, look_up, resolve},
+    resolve::{Known, ResolveError, Resolved, exactness, look_up_outputs, resolve},
+    source::Reading,
     work::Interrupt,
 };
 
@@ -98,9 +99,6 @@ pub fn run(
         check_name(&runs, name)?;
     }
     let history = History::open(Some(cache), pipeline, &wanted)?;
-    let jobs = options.jobs.max(1);
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).stack_size(8 << 20).build();
-    let threads = threads.map_err(|source| RunError::Threads { jobs, source })?;
     let names: Vec<&str> =
         wanted.iter().map(|stage| pipeline.stages[*stage].name.as_str()).collect();
     observer.event(&Event::Planned { stages: &names });
@@ -111,28 +109,23 @@ pub fn run(
         interrupt,
         history,
         began,
-        threads,
+        memo: cache.memo(&pipeline.file),
+        threads: OnceLock::new(),
         keep_going: options.keep_going,
         live: cache.live_run(),
         state: Mutex::new(State::new(pipeline, &wanted)),
         changed: Condvar::new(),
         computing: Mutex::default(),
+        flaws: Mutex::default(),
     };
-    let publisher = Publisher::new(cache);
-    thread::scope(|scope| {
-        scope.spawn(|| publisher.serve());
-        thread::scope(|scope| {
-            for worker in 0..jobs.min(wanted.len()) {
-                let (run, publisher) = (&run, &publisher);
-                scope.spawn(move || run.work(worker, publisher));
-            }
-        });
-        publisher.close();
-    });
-    // It keeps what was read while it was published.
-    drop(publisher);
-    let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if run.survey() {
+        run.execute(options.jobs.max(1), wanted.len())?;
+    }
+    let Run { state, memo, .. } = run;
+    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let report = state.report(pipeline, &wanted, observer, began, interrupt.is_requested());
+    // A cache that takes no memo is as good, only slower; that it takes no writes is told below.
+    let _ = memo.save(cache);
     if let Err(error) = remember(&runs, pipeline, options, &report, started) {
         // The results are there, or are told in the report: a cache that takes no writes can still be read.
         let message = format!("the run can't be remembered: {}", chain(&error));
@@ -353,7 +346,9 @@ struct Run<'a> {
     interrupt: &'a Interrupt,
     history: History,
     began: Instant,
-    threads: rayon::ThreadPool,
+    memo: Memo,
+    /// Started when something has to be computed.
+    threads: OnceLock<rayon::ThreadPool>,
     keep_going: bool,
     /// Keeps what the run uses from being collected.
     live: LiveRun,
@@ -361,12 +356,14 @@ struct Run<'a> {
     changed: Condvar,
     /// What stages of this run have begun to compute.
     computing: Mutex<BTreeSet<Fingerprint>>,
+    /// What was found broken before any worker took its stage. What is corrupt at the first look is missing at the next.
+    flaws: Mutex<BTreeMap<Fingerprint, Flaw>>,
 }
 
 /// What became of a stage, before it is put in a report.
 enum End {
     Known {
-        record: Box<Record>,
+        outputs: BTreeMap<String, Digest>,
         reason: String,
     },
     Made {
@@ -398,6 +395,85 @@ impl From<CacheError> for End {
 impl Run<'_> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flaws(&self) -> MutexGuard<'_, BTreeMap<Fingerprint, Flaw>> {
+        self.flaws.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn threads(&self) -> &rayon::ThreadPool {
+        self.threads.get().unwrap_or_else(|| unreachable!("they are started before any stage is"))
+    }
+
+    /// Ends the stages whose results are known without reading any file of the user's. Whether some are left.
+    fn survey(&self) -> bool {
+        let mut left = Vec::new();
+        while !self.interrupt.is_requested() {
+            let Some(place) = self.lock().ready.pop_first() else { break };
+            let index = self.lock().order[place];
+            let (began, node) = (self.began.elapsed(), &self.pipeline.stages[index]);
+            let before = self.before(index);
+            let resolved =
+                resolve(node, &self.memo, Reading::No, |stage, output| before[&stage][output]);
+            let known = resolved.ok().and_then(|resolved| {
+                let fingerprint = resolved.fingerprint;
+                self.live.uses(fingerprint);
+                match look_up_outputs(self.cache, &self.memo, fingerprint) {
+                    Ok(Known::Complete(outputs)) => Some((fingerprint, outputs)),
+                    Ok(Known::Broken(flaw)) => {
+                        self.flaws().insert(fingerprint, flaw);
+                        None
+                    }
+                    // What goes wrong does so again for the worker that takes the stage, which tells it.
+                    Ok(Known::Nothing) | Err(_) => None,
+                }
+            });
+            let Some((fingerprint, outputs)) = known else {
+                left.push(place);
+                continue;
+            };
+            let mut report = StageReport::new(&node.name, Outcome::Reused);
+            report.fingerprint = Some(fingerprint);
+            report.reason = why_reused(&self.history, &node.name, fingerprint).to_string();
+            report.outputs = outputs;
+            report.began = began.as_secs_f64();
+            report.seconds = self.began.elapsed().saturating_sub(began).as_secs_f64();
+            report.worker = Some(0);
+            self.observer.event(&Event::Ended(&report));
+            let mut state = self.lock();
+            state.running += 1;
+            state.end(index, report, self.keep_going);
+        }
+        let mut state = self.lock();
+        state.ready.extend(left);
+        !state.ready.is_empty()
+    }
+
+    /// Works on what is left, with `jobs` workers, until all is published.
+    fn execute(&self, jobs: usize, stages: usize) -> Result<(), RunError> {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).stack_size(8 << 20).build();
+        let threads = threads.map_err(|source| RunError::Threads { jobs, source })?;
+        self.threads.get_or_init(|| threads);
+        // It keeps what was read while it was published.
+        let publisher = Publisher::new(self.cache);
+        thread::scope(|scope| {
+            scope.spawn(|| publisher.serve());
+            thread::scope(|scope| {
+                for worker in 0..jobs.min(stages) {
+                    let publisher = &publisher;
+                    scope.spawn(move || self.work(worker, publisher));
+                }
+            });
+            publisher.close();
+        });
+        Ok(())
+    }
+
+    /// The outputs of the stages that a stage reads.
+    fn before(&self, index: usize) -> BTreeMap<usize, Arc<BTreeMap<String, Digest>>> {
+        let state = self.lock();
+        let stages = self.pipeline.stages[index].inputs.values().flat_map(Input::stages);
+        stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
     }
 
     /// Takes ready stages until there are none and none will come.
@@ -477,7 +553,11 @@ impl Run<'_> {
             self.lock().release(stage, &outputs);
             self.changed.notify_all();
         };
-        let submitted = self.threads.install(|| publisher.submit(bundle, readable, done));
+        let submitted = if bundle.blobs.len() > FEW {
+            self.threads().install(|| publisher.submit(bundle, readable, done))
+        } else {
+            publisher.submit(bundle, readable, done)
+        };
         if let Err(error) = submitted {
             self.end(stage, fail(failed, error));
         }
@@ -499,10 +579,10 @@ impl Run<'_> {
             };
         }
         match end {
-            End::Known { record, reason } => {
+            End::Known { outputs, reason } => {
                 report.outcome = Outcome::Reused;
                 report.reason = reason;
-                report.outputs = record.outputs;
+                report.outputs = outputs;
             }
             End::Made { bundle, parts, reason } => {
                 report.outcome = Outcome::Executed;
@@ -525,12 +605,8 @@ impl Run<'_> {
 
     fn try_stage(&self, index: usize, report: &mut StageReport, publisher: &Publisher<'_>) -> End {
         let node = &self.pipeline.stages[index];
-        let before: BTreeMap<usize, _> = {
-            let state = self.lock();
-            let stages = node.inputs.values().flat_map(Input::stages);
-            stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
-        };
-        match self.threads.install(|| resolve(node, |stage, output| before[&stage][output])) {
+        let before = self.before(index);
+        match self.resolve(node, |stage, output| before[&stage][output]) {
             Ok(resolved) => {
                 report.fingerprint = Some(resolved.fingerprint);
                 self.live.uses(resolved.fingerprint);
@@ -580,6 +656,23 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn resolve(
+        &self,
+        node: &StageNode,
+        output: impl Fn(usize, &str) -> Digest + Send,
+    ) -> Result<Resolved, ResolveError> {
+        let resolve = || resolve(node, &self.memo, Reading::Yes, output);
+        let reads = match &node.task {
+            Task::Command(command) => !command.files.is_empty(),
+            Task::Kind { .. } | Task::Select(_) => false,
+        };
+        if reads || node.inputs.values().any(|input| matches!(input, Input::File { .. })) {
+            self.threads().install(resolve)
+        } else {
+            resolve()
+        }
+    }
+
     /// Finds the result of a stage, or makes it. The error is an end, too.
     fn settle(
         &self,
@@ -591,13 +684,15 @@ impl Run<'_> {
         let warn =
             |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
         let mut damage = None;
-        match look_up(self.cache, resolved.fingerprint)? {
-            Known::Complete(record) => {
+        match look_up_outputs(self.cache, &self.memo, resolved.fingerprint)? {
+            Known::Complete(outputs) => {
                 let why = why_reused(&self.history, &node.name, resolved.fingerprint);
-                return Ok(End::Known { record, reason: why.to_string() });
+                return Ok(End::Known { outputs, reason: why.to_string() });
             }
             Known::Nothing => {}
-            Known::Broken(flaw) => damage = Some(flaw),
+            Known::Broken(flaw) => {
+                damage = self.flaws().remove(&resolved.fingerprint).or(Some(flaw));
+            }
         }
         let twin = {
             let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -605,10 +700,10 @@ impl Run<'_> {
         };
         let lease = self.lease(node.name.as_str(), resolved.fingerprint, twin)?;
         // Someone else may have computed it while this process waited for the lease.
-        match look_up(self.cache, resolved.fingerprint)? {
-            Known::Complete(record) => {
+        match look_up_outputs(self.cache, &self.memo, resolved.fingerprint)? {
+            Known::Complete(outputs) => {
                 let who = if twin { "for another stage" } else { "by another process" };
-                return Ok(End::Known { record, reason: format!("computed {who}") });
+                return Ok(End::Known { outputs, reason: format!("computed {who}") });
             }
             Known::Nothing => {}
             Known::Broken(flaw) => {
@@ -633,7 +728,7 @@ impl Run<'_> {
             cache: self.cache,
             staging: &staging,
             publisher,
-            threads: &self.threads,
+            threads: self.threads(),
             interrupt: self.interrupt,
             exactness: exactness(node),
             keep_going: self.keep_going,

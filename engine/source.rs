@@ -2,10 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, Metadata},
-    io,
-    os::unix::fs::MetadataExt as _,
+    fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use rayon::prelude::*;
@@ -14,7 +13,8 @@ use walkdir::WalkDir;
 
 use crate::{
     artifact::{ArtifactPath, BadPath, Entry, Tree, TreeError},
-    cache::{CacheError, hash_file},
+    cache::{CacheError, FEW, Memo, Signature, hash_file},
+    digest::Digest,
 };
 
 /// What goes wrong with a file or folder of the user's.
@@ -46,11 +46,23 @@ pub(crate) enum SourceError {
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// It was written to while a stage read it.
-    #[error("`{}` changed while the stage was reading it; run again when it is complete", .0.display())]
+    #[error("`{}` changed while it was read; run again when it is complete", .0.display())]
     Changed(PathBuf),
+    /// It would have to be read.
+    #[error("`{}` has not been hashed", .0.display())]
+    Unknown(PathBuf),
     /// It can't be hashed.
     #[error(transparent)]
     Hash(#[from] CacheError),
+}
+
+/// Whether files that the memo doesn't know may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// They are read and hashed.
+    Yes,
+    /// They are told as [`SourceError::Unknown`].
+    No,
 }
 
 /// A file or folder of the user's as it was when it was hashed.
@@ -61,31 +73,9 @@ pub(crate) struct Source {
     seen: Vec<(PathBuf, Signature)>,
 }
 
-/// What tells, without reading it, that a file was written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Signature {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Signature {
-    fn of(meta: &Metadata) -> Self {
-        Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-}
-
 impl Source {
-    /// Hashes the file or folder at `path`. Links are followed.
-    pub(crate) fn read(path: &Path) -> Result<Self, SourceError> {
+    /// Hashes what `memo` doesn't know of the file or folder at `path`. Links are followed.
+    pub(crate) fn read(path: &Path, memo: &Memo, reading: Reading) -> Result<Self, SourceError> {
         let failed = |source| SourceError::Read { path: path.to_owned(), source };
         let meta = fs::metadata(path).map_err(failed)?;
         let (files, folder) = if meta.is_file() {
@@ -95,17 +85,17 @@ impl Source {
         } else {
             return Err(SourceError::Special(path.to_owned()));
         };
-        let hashed: Vec<(Entry, Signature)> = files
-            .par_iter()
-            .map(|(file, name)| {
-                let failed = |source| SourceError::Read { path: file.clone(), source };
-                let meta = fs::metadata(file).map_err(failed)?;
-                let path = ArtifactPath::new(name.clone())
-                    .map_err(|source| SourceError::Name { path: file.clone(), source })?;
-                let (blob, size) = hash_file(file)?;
-                Ok((Entry { path, blob, size }, Signature::of(&meta)))
-            })
-            .collect::<Result<_, SourceError>>()?;
+        let entry = |(file, name): &(PathBuf, String)| {
+            let path = ArtifactPath::new(name.clone())
+                .map_err(|source| SourceError::Name { path: file.clone(), source })?;
+            let (blob, seen) = digest(file, memo, reading)?;
+            Ok((Entry { path, blob, size: seen.size() }, seen))
+        };
+        let hashed: Vec<(Entry, Signature)> = if reading == Reading::Yes && files.len() > FEW {
+            files.par_iter().map(entry).collect::<Result<_, SourceError>>()?
+        } else {
+            files.iter().map(entry).collect::<Result<_, SourceError>>()?
+        };
         let seen =
             files.into_iter().zip(&hashed).map(|((file, _), (_, seen))| (file, *seen)).collect();
         let entries: Vec<Entry> = hashed.into_iter().map(|(entry, _)| entry).collect();
@@ -140,6 +130,28 @@ impl Source {
     }
 }
 
+/// The digest of a file, and what the file was when it had it.
+fn digest(file: &Path, memo: &Memo, reading: Reading) -> Result<(Digest, Signature), SourceError> {
+    let look = || {
+        let meta = fs::metadata(file);
+        meta.map_err(|source| SourceError::Read { path: file.to_owned(), source })
+    };
+    let seen = Signature::of(&look()?);
+    if let Some(digest) = memo.digest(&seen) {
+        return Ok((digest, seen));
+    }
+    if reading == Reading::No {
+        return Err(SourceError::Unknown(file.to_owned()));
+    }
+    let moment = SystemTime::now();
+    let (digest, size) = hash_file(file)?;
+    if size != seen.size() || Signature::of(&look()?) != seen {
+        return Err(SourceError::Changed(file.to_owned()));
+    }
+    memo.learn(seen, digest, moment);
+    Ok((digest, seen))
+}
+
 /// The files of a folder: where each is, and its path within the folder.
 fn list(folder: &Path) -> Result<Vec<(PathBuf, String)>, SourceError> {
     let mut files = Vec::new();
@@ -166,6 +178,10 @@ fn list(folder: &Path) -> Result<Vec<(PathBuf, String)>, SourceError> {
 mod tests {
     use super::*;
 
+    fn read(path: &Path) -> Result<Source, SourceError> {
+        Source::read(path, &Memo::none(), Reading::Yes)
+    }
+
     #[test]
     fn a_folder_is_named_by_what_it_holds_not_by_where_it_is() {
         let folder = tempfile::tempdir().unwrap();
@@ -175,7 +191,7 @@ mod tests {
             fs::write(base.join("sub/a"), "1").unwrap();
             fs::write(base.join("b"), "2").unwrap();
         }
-        let digest = |name: &str| Source::read(&folder.path().join(name)).unwrap().tree.digest();
+        let digest = |name: &str| read(&folder.path().join(name)).unwrap().tree.digest();
         assert_eq!(digest("one"), digest("two"));
         fs::write(folder.path().join("two/b"), "3").unwrap();
         assert_ne!(digest("one"), digest("two"));
@@ -186,7 +202,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
         fs::write(&file, "1").unwrap();
-        let source = Source::read(&file).unwrap();
+        let source = read(&file).unwrap();
         assert!(source.check_unchanged().is_ok());
         fs::write(&file, "22").unwrap();
         assert!(matches!(source.check_unchanged(), Err(SourceError::Changed(_))));
@@ -196,6 +212,49 @@ mod tests {
     fn a_loop_of_links_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
-        assert!(matches!(Source::read(folder.path()), Err(SourceError::Read { .. })));
+        assert!(matches!(read(folder.path()), Err(SourceError::Read { .. })));
+    }
+
+    /// Makes what was written look old enough to be remembered.
+    fn grow_old(path: &Path) {
+        let old = SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
+        // The time of change can't be set.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+    }
+
+    #[test]
+    fn an_edit_of_the_same_size_with_its_time_put_back_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        fs::write(&file, "one").unwrap();
+        grow_old(&file);
+        let memo = Memo::none();
+        let look = |reading| Source::read(&file, &memo, reading).map(|source| source.tree.digest());
+        assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
+        let before = look(Reading::Yes).unwrap();
+        // It is remembered: nothing is read any more.
+        assert_eq!(look(Reading::No).unwrap(), before);
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::write(&file, "two").unwrap();
+        fs::File::options().append(true).open(&file).unwrap().set_modified(modified).unwrap();
+        assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
+        assert_ne!(look(Reading::Yes).unwrap(), before);
+        // The same bytes in another file have another inode.
+        let other = folder.path().join("b");
+        fs::copy(&file, &other).unwrap();
+        fs::rename(&other, &file).unwrap();
+        assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
+    }
+
+    #[test]
+    fn what_was_just_written_is_not_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        fs::write(&file, "one").unwrap();
+        let memo = Memo::none();
+        Source::read(&file, &memo, Reading::Yes).unwrap();
+        let again = Source::read(&file, &memo, Reading::No);
+        assert!(matches!(again, Err(SourceError::Unknown(_))));
     }
 }

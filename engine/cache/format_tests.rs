@@ -60,4 +60,5 @@ fn the_document_names_every_folder_of_a_cache() {
     }
     context("workspace");
     context("verified");
+    context("memo");
 }

@@ -41,8 +41,8 @@ pub struct Policy {
 
 /// Quarantined files are kept so long, to be looked at.
 const QUARANTINE: Duration = Duration::from_hours(7 * 24);
-/// What a machine has verified is forgotten when it wasn't written to for so long.
-const VERIFIED: Duration = Duration::from_hours(30 * 24);
+/// What a machine has verified, and what it remembers of a workspace, is forgotten when it wasn't written to for so long.
+const MEMORY: Duration = Duration::from_hours(30 * 24);
 
 /// How much of something there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -161,7 +161,7 @@ impl Cache {
                 told.removed.blobs += 1;
             }
         }
-        for (folder, age) in [("quarantine", QUARANTINE), ("verified", VERIFIED)] {
+        for (folder, age) in [("quarantine", QUARANTINE), ("verified", MEMORY), ("memos", MEMORY)] {
             for path in list(&self.root.join(folder))? {
                 let old = fs::metadata(&path).is_ok_and(|meta| !is_young(&meta, now, age));
                 if old {

@@ -8,6 +8,7 @@
 //! records/ab/cdef….json  the outputs under a fingerprint, and how they came to be
 //! leases/…               who is computing which fingerprint now
 //! runs/WORKSPACE/…       what each run did, and which runs are pinned
+//! memos/…                what a machine remembers of a workspace; of use for speed only
 //! tmp/…                  files being written, a folder a writer
 //! verified/…             for each running system, which blobs it has written or hashed
 //! quarantine/…           what was found broken
@@ -26,6 +27,7 @@ pub mod gc;
 mod heart;
 mod lease;
 mod live;
+mod memo;
 mod owner;
 mod pending;
 mod publisher;
@@ -59,7 +61,8 @@ pub use self::{
 pub(crate) use self::{
     advice::is_broken_disk,
     live::LiveRun,
-    publisher::{Bundle, Publisher},
+    memo::{Memo, Signature},
+    publisher::{Bundle, FEW, Publisher},
     staging::{Staged, StagedWriter, Staging, hash_file},
 };
 use self::{lease::Watch, pending::Pending, staging::Writer, verified::Verified};
@@ -264,8 +267,8 @@ impl Cache {
 }
 
 /// The folders of a cache.
-const FOLDERS: [&str; 8] =
-    ["blobs", "trees", "records", "leases", "runs", "tmp", "verified", "quarantine"];
+const FOLDERS: [&str; 9] =
+    ["blobs", "trees", "records", "leases", "runs", "memos", "tmp", "verified", "quarantine"];
 
 /// Makes a folder of the cache.
 fn create_folder(path: &Path) -> Result<(), CacheError> {

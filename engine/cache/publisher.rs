@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rayon::prelude::*;
@@ -29,6 +29,9 @@ const LINGER: Duration = Duration::from_millis(5);
 const MOST: usize = 512;
 /// From how many files and folders on it is cheaper to make the whole file system durable than each.
 const MANY: usize = 8;
+
+/// Up to how many files waking other threads takes longer than the work.
+pub(crate) const FEW: usize = 32;
 
 /// A result that is staged: everything that a record needs to be published.
 #[derive(Debug)]
@@ -190,19 +193,20 @@ impl<'a> Publisher<'a> {
             }
         }
         // Whether each is in the cache already; those that aren't are protected.
-        let there: Vec<bool> = blobs
-            .par_iter()
-            .map(|staged| {
-                if cache.holds_blob(staged.blob, staged.size) {
-                    return Ok(true);
-                }
-                let file =
-                    File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
-                disk::protect(&file, &staged.file, cache.mode(0o444))
-                    .map_err(CacheError::io("protect", &staged.file))?;
-                Ok(false)
-            })
-            .collect::<Result<_, CacheError>>()?;
+        let protect = |staged: &Staged| {
+            if cache.holds_blob(staged.blob, staged.size) {
+                return Ok(true);
+            }
+            let file = File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
+            disk::protect(&file, &staged.file, cache.mode(0o444))
+                .map_err(CacheError::io("protect", &staged.file))?;
+            Ok(false)
+        };
+        let there: Vec<bool> = if blobs.len() > FEW {
+            blobs.par_iter().map(protect).collect::<Result<_, CacheError>>()?
+        } else {
+            blobs.iter().map(protect).collect::<Result<_, CacheError>>()?
+        };
         cache.pending.begin();
         for (staged, there) in blobs.into_iter().zip(there) {
             let Staged { file, blob, size } = staged;
@@ -249,6 +253,7 @@ impl<'a> Publisher<'a> {
 
     /// Commits what is queued as it comes, until [`close`](Self::close) is called and nothing is left.
     pub(crate) fn serve(&self) {
+        let mut committed: Option<Instant> = None;
         loop {
             let idle = |queue: &mut Queue<'a>| queue.jobs.is_empty() && !queue.closed;
             let queue = self.arrived.wait_while(self.queue(), idle);
@@ -257,8 +262,14 @@ impl<'a> Publisher<'a> {
                 return;
             }
             let few = |queue: &mut Queue<'a>| queue.jobs.len() < MOST && !queue.closed;
-            drop(self.arrived.wait_timeout_while(queue, LINGER, few));
+            // A result that comes alone is published at once.
+            if committed.is_some_and(|last| last.elapsed() < 4 * LINGER) {
+                drop(self.arrived.wait_timeout_while(queue, LINGER, few));
+            } else {
+                drop(queue);
+            }
             self.flush();
+            committed = Some(Instant::now());
         }
     }
 

@@ -225,6 +225,13 @@ impl Staging {
         Ok(published)
     }
 
+    /// Puts `bytes` at `target`, in place of what stands there. A power cut may leave neither.
+    pub(crate) fn replace_unsynced(&self, target: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+        create_folder(target.parent().unwrap_or(&self.cache.root))?;
+        let file = self.write_document(bytes)?;
+        disk::rename(&file, target).map_err(CacheError::io("publish", target))
+    }
+
     /// Publishes `bytes` at `target`, in place of what stands there.
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), CacheError> {
         let folder = target.parent().unwrap_or(&self.cache.root);

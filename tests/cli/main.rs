@@ -18,6 +18,7 @@ mod keeping;
 mod log;
 mod logs;
 mod matrix;
+mod memo;
 mod metrics;
 mod out;
 mod reference;

@@ -1,0 +1,426 @@
+//! What this machine remembers of a workspace, so that what didn't change isn't read again: the digests of the user's
+//! files, and which results were found whole.
+//!
+//! A memo is never needed, and never trusted further than it can be checked: a file's digest is remembered under
+//! everything that the file system tells of the file, and a result counts only while its record and trees are the very
+//! files that were read, and its blobs have their sizes. A memo that is damaged, or can't be read or written, is passed
+//! over. All numbers are little-endian; the last 32 bytes are the BLAKE3 hash of those before, in a domain of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use super::{Cache, CacheError, Record, Staging};
+use crate::{
+    artifact::Tree,
+    digest::{Digest, Fingerprint},
+    disk,
+};
+
+const MAGIC: &[u8; 16] = b"pipe memo 1\n\0\0\0\0";
+const CONTEXT: &str = "pipe 2026-11 memo v1";
+/// How many files, and how many results, are remembered at most.
+const MOST: usize = 200_000;
+/// A file that changed so recently may change once more with its times staying the same: some file systems keep times
+/// to two seconds only.
+const RACY: Duration = Duration::from_secs(2);
+
+/// What tells, without reading it, that a file was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Signature {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Signature {
+    pub(crate) fn of(meta: &Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// The file's size, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether a write right after `moment` could leave the signature as it is.
+    fn is_racy(&self, moment: SystemTime) -> bool {
+        let moment = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let safe = moment.saturating_sub(RACY);
+        let safe = (safe.as_secs() as i64, i64::from(safe.subsec_nanos()));
+        self.modified >= safe || self.changed >= safe
+    }
+}
+
+/// A result that was found whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Whole {
+    record: Signature,
+    outputs: Vec<WholeOutput>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WholeOutput {
+    name: String,
+    digest: Digest,
+    tree: Signature,
+    blobs: Vec<(Digest, u64)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Content {
+    files: HashMap<Signature, Digest>,
+    results: HashMap<Fingerprint, Whole>,
+}
+
+/// What is remembered, and what was learned since it was read.
+#[derive(Debug)]
+pub(crate) struct Memo {
+    path: PathBuf,
+    known: Content,
+    learned: Mutex<Content>,
+}
+
+impl Cache {
+    /// What this machine remembers of the pipeline in `file`.
+    pub(crate) fn memo(&self, file: &Path) -> Memo {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        // Numbers of devices and files mean something on one machine only.
+        for part in [crate::host::name().as_bytes(), file.as_os_str().as_encoded_bytes()] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        let path = self.root.join("memos").join(&hasher.finalize().to_hex()[..16]);
+        let known = fs::read(&path).ok().and_then(|bytes| Content::decode(&bytes));
+        Memo { path, known: known.unwrap_or_default(), learned: Mutex::default() }
+    }
+}
+
+impl Memo {
+    /// Remembers nothing: for who has no cache.
+    pub(crate) fn none() -> Self {
+        Self { path: PathBuf::new(), known: Content::default(), learned: Mutex::default() }
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Content> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The digest of the file that has this signature.
+    pub(crate) fn digest(&self, signature: &Signature) -> Option<Digest> {
+        let known = self.known.files.get(signature).copied();
+        known.or_else(|| self.learned().files.get(signature).copied())
+    }
+
+    /// Remembers the digest of a file that had `signature` before and after it was hashed, beginning at `moment`.
+    pub(crate) fn learn(&self, signature: Signature, digest: Digest, moment: SystemTime) {
+        if !signature.is_racy(moment) {
+            self.learned().files.insert(signature, digest);
+        }
+    }
+
+    /// The outputs under `fingerprint`, if the result was found whole before and nothing tells that it isn't now. It
+    /// counts as looked up, so that it isn't collected as something old.
+    pub(crate) fn result(
+        &self,
+        cache: &Cache,
+        fingerprint: Fingerprint,
+    ) -> Option<BTreeMap<String, Digest>> {
+        let whole = self.known.results.get(&fingerprint)?;
+        let is = |path: PathBuf, signature: &Signature| {
+            fs::metadata(path).is_ok_and(|meta| Signature::of(&meta) == *signature)
+        };
+        let has = |(blob, size): &(Digest, u64)| {
+            fs::metadata(cache.published_path(*blob))
+                .is_ok_and(|meta| meta.is_file() && meta.len() == *size)
+        };
+        let record = cache.record_path(fingerprint);
+        let there = is(record.clone(), &whole.record)
+            && whole.outputs.iter().all(|output| {
+                is(cache.tree_path(output.digest), &output.tree) && output.blobs.iter().all(has)
+            });
+        if !there {
+            return None;
+        }
+        disk::touch(&record);
+        let touched = fs::metadata(&record).map(|meta| Signature::of(&meta)).ok()?;
+        if touched != whole.record {
+            // No record is ever written over: the change is the one that we made ourselves.
+            let whole = Whole { record: touched, outputs: whole.outputs.clone() };
+            self.learned().results.insert(fingerprint, whole);
+        }
+        let outputs = whole.outputs.iter();
+        Some(outputs.map(|output| (output.name.clone(), output.digest)).collect())
+    }
+
+    /// Remembers a result whose record and trees were just read, and whose blobs were found.
+    pub(crate) fn learn_result(
+        &self,
+        cache: &Cache,
+        fingerprint: Fingerprint,
+        record: &Record,
+        trees: &[Tree],
+    ) {
+        // What isn't published yet has no signature yet.
+        let signature = |path: PathBuf| fs::metadata(path).ok().map(|meta| Signature::of(&meta));
+        let output = |((name, digest), tree): ((&String, &Digest), &Tree)| {
+            let blobs = tree.files().iter().map(|entry| (entry.blob, entry.size)).collect();
+            let tree = signature(cache.tree_path(*digest))?;
+            Some(WholeOutput { name: name.clone(), digest: *digest, tree, blobs })
+        };
+        let outputs = record.outputs.iter().zip(trees).map(output).collect();
+        let whole = signature(cache.record_path(fingerprint))
+            .zip(outputs)
+            .map(|(record, outputs)| Whole { record, outputs });
+        if let Some(whole) = whole {
+            self.learned().results.insert(fingerprint, whole);
+        }
+    }
+
+    /// Writes the memo if anything was learned.
+    ///
+    /// # Errors
+    /// When it can't be written, which does no harm.
+    pub(crate) fn save(self, cache: &Cache) -> Result<(), CacheError> {
+        let Self { path, known, learned } = self;
+        let mut content = learned.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if content.files.is_empty() && content.results.is_empty() {
+            return Ok(());
+        }
+        let place = |signature: &Signature| (signature.device, signature.inode);
+        let places: HashSet<_> = content.files.keys().map(place).collect();
+        let room = MOST.saturating_sub(content.files.len());
+        let older = known.files.into_iter().filter(|(file, _)| !places.contains(&place(file)));
+        content.files.extend(older.take(room));
+        let room = MOST.saturating_sub(content.results.len());
+        for (fingerprint, whole) in known.results.into_iter().take(room) {
+            content.results.entry(fingerprint).or_insert(whole);
+        }
+        Staging::new(cache)?.replace_unsynced(&path, &content.encode())
+    }
+}
+
+impl Content {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.files.len() * 96 + self.results.len() * 256 + 64);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&(self.files.len() as u64).to_le_bytes());
+        out.extend_from_slice(&(self.results.len() as u64).to_le_bytes());
+        for (signature, digest) in &self.files {
+            put_signature(&mut out, signature);
+            out.extend_from_slice(digest.as_bytes());
+        }
+        for (fingerprint, whole) in &self.results {
+            out.extend_from_slice(fingerprint.as_bytes());
+            put_signature(&mut out, &whole.record);
+            out.extend_from_slice(&(whole.outputs.len() as u64).to_le_bytes());
+            for output in &whole.outputs {
+                out.extend_from_slice(&(output.name.len() as u64).to_le_bytes());
+                out.extend_from_slice(output.name.as_bytes());
+                out.extend_from_slice(output.digest.as_bytes());
+                put_signature(&mut out, &output.tree);
+                out.extend_from_slice(&(output.blobs.len() as u64).to_le_bytes());
+                for (blob, size) in &output.blobs {
+                    out.extend_from_slice(blob.as_bytes());
+                    out.extend_from_slice(&size.to_le_bytes());
+                }
+            }
+        }
+        let checksum = checksum(&out);
+        out.extend_from_slice(&checksum);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (bytes, sum) = bytes.split_last_chunk::<32>()?;
+        if checksum(bytes) != *sum {
+            return None;
+        }
+        let mut reader = Reader(bytes.strip_prefix(MAGIC)?);
+        let (files, results) = (reader.number()?, reader.number()?);
+        let mut content = Self::default();
+        // No count is believed before its items were read.
+        content.files.reserve((files as usize).min(MOST));
+        content.results.reserve((results as usize).min(MOST));
+        for _ in 0..files {
+            let signature = reader.signature()?;
+            content.files.insert(signature, Digest::from_bytes(reader.take()?));
+        }
+        for _ in 0..results {
+            let fingerprint = Fingerprint::from_bytes(reader.take()?);
+            let record = reader.signature()?;
+            let mut outputs = Vec::new();
+            for _ in 0..reader.number()? {
+                let name = reader.text()?;
+                let digest = Digest::from_bytes(reader.take()?);
+                let tree = reader.signature()?;
+                let mut blobs = Vec::new();
+                for _ in 0..reader.number()? {
+                    blobs.push((Digest::from_bytes(reader.take()?), reader.number()?));
+                }
+                outputs.push(WholeOutput { name, digest, tree, blobs });
+            }
+            content.results.insert(fingerprint, Whole { record, outputs });
+        }
+        reader.0.is_empty().then_some(content)
+    }
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 32] {
+    blake3::derive_key(CONTEXT, bytes)
+}
+
+fn put_signature(out: &mut Vec<u8>, signature: &Signature) {
+    let Signature { device, inode, size, modified, changed } = signature;
+    for number in [*device, *inode, *size] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    for number in [modified.0, modified.1, changed.0, changed.1] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Takes values from the front of bytes, as long as they last.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn signature(&mut self) -> Option<Signature> {
+        let (device, inode, size) = (self.number()?, self.number()?, self.number()?);
+        let mut time = || Some((self.number()? as i64, self.number()? as i64));
+        Some(Signature { device, inode, size, modified: time()?, changed: time()? })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn signature() -> impl Strategy<Value = Signature> {
+        let time = (any::<i64>(), 0..1_000_000_000_i64);
+        let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), time.clone(), time);
+        numbers.prop_map(|(device, inode, size, modified, changed)| Signature {
+            device,
+            inode,
+            size,
+            modified,
+            changed,
+        })
+    }
+
+    fn digest() -> impl Strategy<Value = Digest> {
+        any::<[u8; 32]>().prop_map(Digest::from_bytes)
+    }
+
+    fn content() -> impl Strategy<Value = Content> {
+        let blobs = prop::collection::vec((digest(), any::<u64>()), 0..4);
+        let output = ("\\PC{0,12}", digest(), signature(), blobs);
+        let output = output.prop_map(|(name, digest, tree, blobs)| WholeOutput {
+            name,
+            digest,
+            tree,
+            blobs,
+        });
+        let whole = (signature(), prop::collection::vec(output, 0..3))
+            .prop_map(|(record, outputs)| Whole { record, outputs });
+        let fingerprint = any::<[u8; 32]>().prop_map(Fingerprint::from_bytes);
+        let files = prop::collection::hash_map(signature(), digest(), 0..8);
+        let results = prop::collection::hash_map(fingerprint, whole, 0..4);
+        (files, results).prop_map(|(files, results)| Content { files, results })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(content in content()) {
+            prop_assert_eq!(Content::decode(&content.encode()), Some(content));
+        }
+
+        #[test]
+        fn no_damage_goes_unseen(content in content(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+            let mut bytes = content.encode();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1_u8 << bit;
+            prop_assert_eq!(Content::decode(&bytes), None);
+            prop_assert_eq!(Content::decode(&bytes[..at]), None);
+        }
+
+        #[test]
+        fn no_bytes_make_reading_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            // With a checksum that is right, so that what comes after it is tried too.
+            let mut bytes = [&MAGIC[..], &bytes].concat();
+            bytes.extend(checksum(&bytes));
+            let _ = Content::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn nothing_recent_is_remembered() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let at = |modified, changed| Signature {
+            device: 1,
+            inode: 1,
+            size: 1,
+            modified: (modified, 0),
+            changed: (changed, 0),
+        };
+        let memo = Memo::none();
+        let digest = Digest::of(b"x");
+        for racy in [at(998, 900), at(900, 999), at(2000, 900), at(900, 1000)] {
+            memo.learn(racy, digest, now);
+            assert_eq!(memo.digest(&racy), None, "{racy:?}");
+        }
+        memo.learn(at(997, 997), digest, now);
+        assert_eq!(memo.digest(&at(997, 997)), Some(digest));
+    }
+
+    #[test]
+    fn every_part_of_a_signature_counts() {
+        let base = Signature { device: 1, inode: 2, size: 3, modified: (4, 5), changed: (6, 7) };
+        let memo = Memo::none();
+        memo.learn(base, Digest::of(b"x"), SystemTime::now());
+        let others = [
+            // Another machine has another device under the same number of file.
+            Signature { device: 9, ..base },
+            Signature { inode: 9, ..base },
+            Signature { size: 9, ..base },
+            Signature { modified: (4, 9), ..base },
+            Signature { modified: (9, 5), ..base },
+            Signature { changed: (6, 9), ..base },
+            Signature { changed: (9, 7), ..base },
+        ];
+        assert!(memo.digest(&base).is_some());
+        for other in others {
+            assert_eq!(memo.digest(&other), None, "{other:?}");
+        }
+    }
+}
