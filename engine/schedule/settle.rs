@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Run;
+use super::{Run, State};
 use crate::{
     cache::{Bundle, CacheError, Lease, LeaseError, Publication, Publisher, Staging},
     digest::{Digest, Fingerprint},
@@ -39,6 +39,10 @@ enum End {
     Damaged {
         reason: String,
         failure: Failure,
+    },
+    /// What it reads came to nothing while it ran.
+    Bereft {
+        reason: String,
     },
     Interrupted,
 }
@@ -89,6 +93,10 @@ impl Run<'_> {
                 report.reason = reason;
                 report.error = Some(failure);
             }
+            End::Bereft { reason } => {
+                report.outcome = Outcome::Skipped;
+                report.reason = reason;
+            }
             End::Interrupted => {
                 report.outcome = Outcome::Skipped;
                 "the run was stopped".clone_into(&mut report.reason);
@@ -114,6 +122,14 @@ impl Run<'_> {
         }
     }
 
+    /// Waits for the end of a stage whose readers could begin before it, and says whether it ended well.
+    fn ended_well(&self, stage: usize) -> bool {
+        let open = |state: &mut State| !state.reports.contains_key(&stage);
+        let state = self.changed.wait_while(self.lock(), open);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        matches!(state.reports[&stage].outcome, Outcome::Executed | Outcome::Reused)
+    }
+
     /// Has the stages before this one run again whose outputs were found damaged.
     fn repair_inputs(&self, index: usize, publisher: &Publisher<'_>) -> Result<(), End> {
         let inputs = self.pipeline.stages[index].inputs.values();
@@ -121,6 +137,10 @@ impl Run<'_> {
             let outputs = Arc::clone(&self.lock().outputs[&stage]);
             if !outputs.values().any(|digest| self.cache.is_damaged(*digest)) {
                 continue;
+            }
+            if !self.ended_well(stage) {
+                let name = &self.pipeline.stages[stage].name;
+                return Err(End::Bereft { reason: format!("`{name}` did not succeed") });
             }
             let (mut report, bundle) = self.stage(stage, publisher);
             if let Some(bundle) = bundle

@@ -247,6 +247,11 @@ impl World {
         for path in records {
             let json = fs::read(&path).unwrap();
             let Ok(record) = serde_json::from_slice::<Record>(&json) else { continue };
+            let hex = record.recipe.fingerprint().hex();
+            if !path.ends_with(format!("{}/{}.json", &hex[..2], &hex[2..])) {
+                // It was damaged before, and forgotten then.
+                continue;
+            }
             let hit = path == file
                 || record.outputs.values().any(|digest| {
                     let hex = digest.hex();
