@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::{
     artifact::{self, ArtifactPath, Tree},
-    cache::{Cache, CacheError, Memo, Staged, Staging},
+    cache::{Cache, CacheError, Flaw, Memo, Staged, Staging},
     disk,
     entry::Entry,
     pipeline::{Command, ForEach, Piece, Run, Template},
@@ -360,7 +360,12 @@ fn check_inputs(
                     && meta.modified().is_ok_and(|time| time < since)
             });
             if !untouched {
-                cache.verify_blob(entry.blob)?.map_err(|_| CommandError::Input(name.clone()))?;
+                match cache.verify_blob(entry.blob)? {
+                    Ok(()) => {}
+                    // Nothing that the command did: it went from the cache, or never came there.
+                    Err(Flaw::BlobMissing(_)) => cache.check_blob(entry.blob, entry.size)?,
+                    Err(_) => return Err(CommandError::Input(name.clone())),
+                }
             }
         }
     }

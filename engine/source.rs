@@ -217,7 +217,7 @@ mod tests {
 
     /// Makes what was written look old enough to be remembered.
     fn grow_old(path: &Path) {
-        let old = SystemTime::now() - std::time::Duration::from_secs(60);
+        let old = SystemTime::now() - std::time::Duration::from_mins(1);
         fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
         // The time of change can't be set.
         std::thread::sleep(std::time::Duration::from_millis(2100));

@@ -133,10 +133,14 @@ impl<'a> Publisher<'a> {
     ) -> Result<(), CacheError> {
         let prepared = self.prepare(bundle)?;
         let contested = prepared.contested;
+        // Who finds the result must not be queued before it.
+        let mut queue = self.queue();
+        self.cache
+            .pending
+            .hold_record(prepared.record.recipe.fingerprint(), Arc::clone(&prepared.record));
         if !contested {
             readable();
         }
-        let mut queue = self.queue();
         queue.jobs.push((prepared, Box::new(done)));
         let waiting = queue.jobs.len();
         drop(queue);
@@ -164,7 +168,7 @@ impl<'a> Publisher<'a> {
         receiver.recv().unwrap_or_else(|_| unreachable!("a commit tells how it ended"))
     }
 
-    /// Makes `bundle` readable in this process: its record, trees and blobs are found from here on.
+    /// Makes what `bundle` names readable in this process: its trees and blobs are found from here on.
     fn prepare(&self, bundle: Bundle) -> Result<Prepared, CacheError> {
         let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
         let cache = &self.cache;
@@ -238,7 +242,6 @@ impl<'a> Publisher<'a> {
             cache.pending.hold_tree(digest, Arc::new(tree));
             prepared.trees.push((digest, Move { file, target, blob: digest, size }));
         }
-        cache.pending.hold_record(fingerprint, Arc::clone(&prepared.record));
         Ok(prepared)
     }
 

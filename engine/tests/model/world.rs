@@ -189,6 +189,7 @@ impl World {
         for unit in units {
             assert!(seen.insert(unit), "`{unit}` was computed twice");
         }
+        self.forget_chains(&computed);
         self.run(1);
     }
 
@@ -198,7 +199,15 @@ impl World {
         thread::sleep(Duration::from_micros(after));
         let _ = child.kill();
         child.wait().unwrap();
-        self.computed();
+        let computed = self.computed();
+        self.forget_chains(&computed);
+    }
+
+    /// Forgets chains of which it isn't certain what is kept: the newest state, or no longer an older one.
+    fn forget_chains(&mut self, computed: &[String]) {
+        for (chain, _) in computed.iter().filter_map(|unit| chain(unit)) {
+            self.chains.remove(&chain);
+        }
     }
 
     fn process(&self) -> Child {
@@ -247,9 +256,9 @@ impl World {
         for path in records {
             let json = fs::read(&path).unwrap();
             let Ok(record) = serde_json::from_slice::<Record>(&json) else { continue };
-            // One that was damaged before was forgotten then, and may say anything now.
             let hex = record.recipe.fingerprint().hex();
-            if !path.ends_with(Path::new(&hex[..2]).join(format!("{}.json", &hex[2..]))) {
+            if !path.ends_with(format!("{}/{}.json", &hex[..2], &hex[2..])) {
+                // It was damaged before, and forgotten then.
                 continue;
             }
             let hit = path == file

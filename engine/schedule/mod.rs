@@ -4,28 +4,31 @@
 //! outputs that it reads are known; then it has a recipe, and the cache may know its result already. Stages are never
 //! run on the thread pool that they share for their own parallel work, where a stage that waits could hold up another.
 
+mod settle;
+mod state;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use thiserror::Error;
 
+use self::state::State;
 use crate::{
     cache::{
-        Bundle, Cache, CacheError, FEW, Flaw, Lease, LeaseError, LiveRun, Memo, Publication,
-        Publisher, RunFailure, RunFile, Runs, StageRun, Staging,
+        Bundle, Cache, CacheError, FEW, Flaw, LiveRun, Memo, Publication, Publisher, RunFailure,
+        RunFile, Runs, StageRun, Staging,
     },
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
-    execute::{Attempt, execute},
-    explain::{Why, chain, why_executed, why_reused},
+    explain::{chain, why_reused},
     history::History,
-    pipeline::{Input, NotFound, Pipeline, RUN_RULE, StageNode, Task, is_run_name},
-    report::{Failure, Outcome, PartCount, RunReport, StageReport},
-    resolve::{Known, ResolveError, Resolved, exactness, look_up_outputs, resolve},
+    pipeline::{Input, NotFound, Pipeline, RUN_RULE, is_run_name},
+    report::{Failure, Outcome, RunReport, StageReport},
+    resolve::{Known, look_up_outputs, resolve},
     source::Reading,
     work::Interrupt,
 };
@@ -218,127 +221,6 @@ fn remember(
     Ok(())
 }
 
-/// What the workers share.
-struct State {
-    /// The stages that can be taken, by their place in the order.
-    ready: BTreeSet<usize>,
-    /// For each stage in the order, how many stages it still waits for.
-    waits: BTreeMap<usize, usize>,
-    /// The places of the stages that read a stage's outputs.
-    readers: BTreeMap<usize, Vec<usize>>,
-    /// The stage at each place in the order.
-    order: Vec<usize>,
-    /// The outputs of each stage that ended well.
-    outputs: BTreeMap<usize, Arc<BTreeMap<String, Digest>>>,
-    reports: BTreeMap<usize, StageReport>,
-    /// What was skipped, and because of which stage.
-    skipped: BTreeMap<usize, usize>,
-    running: usize,
-    stopped: bool,
-}
-
-impl State {
-    fn new(pipeline: &Pipeline, wanted: &[usize]) -> Self {
-        let mut state = Self {
-            ready: BTreeSet::new(),
-            waits: BTreeMap::new(),
-            readers: BTreeMap::new(),
-            order: wanted.to_vec(),
-            outputs: BTreeMap::new(),
-            reports: BTreeMap::new(),
-            skipped: BTreeMap::new(),
-            running: 0,
-            stopped: false,
-        };
-        for (place, stage) in wanted.iter().enumerate() {
-            let before: BTreeSet<usize> =
-                pipeline.stages[*stage].inputs.values().flat_map(Input::stages).collect();
-            if before.is_empty() {
-                state.ready.insert(place);
-            }
-            state.waits.insert(place, before.len());
-            for stage in before {
-                state.readers.entry(stage).or_default().push(place);
-            }
-        }
-        state
-    }
-
-    /// Lets the readers of a stage begin.
-    fn release(&mut self, stage: usize, outputs: &BTreeMap<String, Digest>) {
-        self.running -= 1;
-        self.outputs.insert(stage, Arc::new(outputs.clone()));
-        for place in self.readers.get(&stage).cloned().unwrap_or_default() {
-            if let Some(waits) = self.waits.get_mut(&place) {
-                *waits -= 1;
-                if *waits == 0 {
-                    self.ready.insert(place);
-                }
-            }
-        }
-    }
-
-    /// Notes how a stage ended, and what follows from it.
-    fn end(&mut self, stage: usize, report: StageReport, keep_going: bool) {
-        let well = matches!(report.outcome, Outcome::Executed | Outcome::Reused);
-        let released = self.outputs.contains_key(&stage);
-        if well && !released {
-            self.release(stage, &report.outputs);
-        } else if !well {
-            if !released {
-                self.running -= 1;
-            }
-            self.skip_readers(stage);
-            self.stopped |= !keep_going;
-        }
-        self.reports.insert(stage, report);
-    }
-
-    fn skip_readers(&mut self, cause: usize) {
-        let mut open = vec![cause];
-        while let Some(stage) = open.pop() {
-            for place in self.readers.get(&stage).cloned().unwrap_or_default() {
-                let reader = self.order[place];
-                self.ready.remove(&place);
-                if self.skipped.insert(reader, cause).is_none() {
-                    open.push(reader);
-                }
-            }
-        }
-    }
-
-    fn report(
-        mut self,
-        pipeline: &Pipeline,
-        wanted: &[usize],
-        observer: &dyn Observer,
-        began: Instant,
-        interrupted: bool,
-    ) -> RunReport {
-        let mut stages = Vec::with_capacity(wanted.len());
-        for stage in wanted {
-            let report = self.reports.remove(stage).unwrap_or_else(|| {
-                let mut report = StageReport::new(&pipeline.stages[*stage].name, Outcome::Skipped);
-                report.reason = match self.skipped.get(stage) {
-                    Some(cause) => format!("`{}` did not succeed", pipeline.stages[*cause].name),
-                    None => "the run was stopped".to_owned(),
-                };
-                observer.event(&Event::Ended(&report));
-                report
-            });
-            stages.push(report);
-        }
-        let ok =
-            stages.iter().all(|stage| matches!(stage.outcome, Outcome::Executed | Outcome::Reused));
-        RunReport {
-            ok,
-            seconds: began.elapsed().as_secs_f64(),
-            stages,
-            interrupted: interrupted && !ok,
-        }
-    }
-}
-
 struct Run<'a> {
     pipeline: &'a Pipeline,
     cache: &'a Cache,
@@ -358,38 +240,6 @@ struct Run<'a> {
     computing: Mutex<BTreeSet<Fingerprint>>,
     /// What was found broken before any worker took its stage. What is corrupt at the first look is missing at the next.
     flaws: Mutex<BTreeMap<Fingerprint, Flaw>>,
-}
-
-/// What became of a stage, before it is put in a report.
-enum End {
-    Known {
-        outputs: BTreeMap<String, Digest>,
-        reason: String,
-    },
-    Made {
-        bundle: Box<Bundle>,
-        parts: Option<PartCount>,
-        reason: String,
-    },
-    Failed {
-        reason: String,
-        failure: Failure,
-    },
-    /// It failed, and something that it read was found damaged.
-    Damaged {
-        reason: String,
-        failure: Failure,
-    },
-    Interrupted,
-}
-
-/// How often a stage is tried again after something that it reads was found damaged and repaired.
-const REPAIRS: usize = 3;
-
-impl From<CacheError> for End {
-    fn from(error: CacheError) -> Self {
-        Self::Failed { reason: String::new(), failure: Failure::of_the_system(&error) }
-    }
 }
 
 impl Run<'_> {
@@ -560,213 +410,6 @@ impl Run<'_> {
         };
         if let Err(error) = submitted {
             self.end(stage, fail(failed, error));
-        }
-    }
-
-    /// What became of a stage; what is to be published before it has ended comes with it.
-    fn stage(&self, index: usize, publisher: &Publisher<'_>) -> (StageReport, Option<Box<Bundle>>) {
-        let node = &self.pipeline.stages[index];
-        let mut report = StageReport::new(&node.name, Outcome::Failed);
-        let mut made = None;
-        let mut end = self.try_stage(index, &mut report, publisher);
-        for _ in 0..REPAIRS {
-            if !matches!(end, End::Damaged { .. }) {
-                break;
-            }
-            end = match self.repair_inputs(index, publisher) {
-                Ok(()) => self.try_stage(index, &mut report, publisher),
-                Err(end) => end,
-            };
-        }
-        match end {
-            End::Known { outputs, reason } => {
-                report.outcome = Outcome::Reused;
-                report.reason = reason;
-                report.outputs = outputs;
-            }
-            End::Made { bundle, parts, reason } => {
-                report.outcome = Outcome::Executed;
-                report.reason = reason;
-                report.outputs.clone_from(&bundle.record.outputs);
-                report.parts = parts;
-                made = Some(bundle);
-            }
-            End::Failed { reason, failure } | End::Damaged { reason, failure } => {
-                report.reason = reason;
-                report.error = Some(failure);
-            }
-            End::Interrupted => {
-                report.outcome = Outcome::Skipped;
-                "the run was stopped".clone_into(&mut report.reason);
-            }
-        }
-        (report, made)
-    }
-
-    fn try_stage(&self, index: usize, report: &mut StageReport, publisher: &Publisher<'_>) -> End {
-        let node = &self.pipeline.stages[index];
-        let before = self.before(index);
-        match self.resolve(node, |stage, output| before[&stage][output]) {
-            Ok(resolved) => {
-                report.fingerprint = Some(resolved.fingerprint);
-                self.live.uses(resolved.fingerprint);
-                self.settle(index, &resolved, publisher).unwrap_or_else(|end| end)
-            }
-            Err(ResolveError::Cache(error)) => error.into(),
-            Err(error) => End::Failed {
-                reason: String::new(),
-                failure: Failure { message: chain(&error), log: None, system: false },
-            },
-        }
-    }
-
-    /// Has the stages before this one run again whose outputs were found damaged.
-    fn repair_inputs(&self, index: usize, publisher: &Publisher<'_>) -> Result<(), End> {
-        let inputs = self.pipeline.stages[index].inputs.values();
-        for stage in inputs.flat_map(Input::stages) {
-            let outputs = Arc::clone(&self.lock().outputs[&stage]);
-            if !outputs.values().any(|digest| self.cache.is_damaged(*digest)) {
-                continue;
-            }
-            let (mut report, bundle) = self.stage(stage, publisher);
-            if let Some(bundle) = bundle
-                && let Publication::Stands(there) = publisher.publish(*bundle)?
-            {
-                report.outputs = there.outputs;
-            }
-            match report.outcome {
-                Outcome::Executed | Outcome::Reused => {}
-                Outcome::Skipped => return Err(End::Interrupted),
-                _ => {
-                    let message = format!("what `{}` had made is damaged", report.name);
-                    let failure =
-                        report.error.unwrap_or(Failure { message, log: None, system: true });
-                    return Err(End::Failed { reason: report.reason, failure });
-                }
-            }
-            for digest in outputs.values() {
-                self.cache.forget_damage(*digest);
-            }
-            let mut state = self.lock();
-            state.outputs.insert(stage, Arc::new(report.outputs.clone()));
-            if report.outcome == Outcome::Executed {
-                state.reports.insert(stage, report);
-            }
-        }
-        Ok(())
-    }
-
-    fn resolve(
-        &self,
-        node: &StageNode,
-        output: impl Fn(usize, &str) -> Digest + Send,
-    ) -> Result<Resolved, ResolveError> {
-        let resolve = || resolve(node, &self.memo, Reading::Yes, output);
-        let reads = match &node.task {
-            Task::Command(command) => !command.files.is_empty(),
-            Task::Kind { .. } | Task::Select(_) => false,
-        };
-        if reads || node.inputs.values().any(|input| matches!(input, Input::File { .. })) {
-            self.threads().install(resolve)
-        } else {
-            resolve()
-        }
-    }
-
-    /// Finds the result of a stage, or makes it. The error is an end, too.
-    fn settle(
-        &self,
-        index: usize,
-        resolved: &Resolved,
-        publisher: &Publisher<'_>,
-    ) -> Result<End, End> {
-        let node = &self.pipeline.stages[index];
-        let warn =
-            |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
-        let mut damage = None;
-        match look_up_outputs(self.cache, &self.memo, resolved.fingerprint)? {
-            Known::Complete(outputs) => {
-                let why = why_reused(&self.history, &node.name, resolved.fingerprint);
-                return Ok(End::Known { outputs, reason: why.to_string() });
-            }
-            Known::Nothing => {}
-            Known::Broken(flaw) => {
-                damage = self.flaws().remove(&resolved.fingerprint).or(Some(flaw));
-            }
-        }
-        let twin = {
-            let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
-            !computing.insert(resolved.fingerprint)
-        };
-        let lease = self.lease(node.name.as_str(), resolved.fingerprint, twin)?;
-        // Someone else may have computed it while this process waited for the lease.
-        match look_up_outputs(self.cache, &self.memo, resolved.fingerprint)? {
-            Known::Complete(outputs) => {
-                let who = if twin { "for another stage" } else { "by another process" };
-                return Ok(End::Known { outputs, reason: format!("computed {who}") });
-            }
-            Known::Nothing => {}
-            Known::Broken(flaw) => {
-                // What was corrupt at the first look is missing at the second.
-                let flaw = damage.take().unwrap_or(flaw);
-                self.cache.quarantine_record(resolved.fingerprint)?;
-                warn(&format!("{flaw}; the stage is executed again"));
-                damage = Some(flaw);
-            }
-        }
-        let why = match &damage {
-            Some(flaw) => Why::Damaged { flaw: flaw.to_string() },
-            None => why_executed(Some(self.cache), &self.history, &node.name, resolved),
-        };
-        let reason = why.to_string();
-        self.observer.event(&Event::Started { stage: &node.name, reason: &reason });
-        let damaged_before = self.cache.times_damaged();
-        let staging = Arc::new(Staging::new(self.cache)?);
-        let attempt = Attempt {
-            node,
-            resolved,
-            cache: self.cache,
-            staging: &staging,
-            publisher,
-            threads: self.threads(),
-            interrupt: self.interrupt,
-            exactness: exactness(node),
-            keep_going: self.keep_going,
-            progress: &|done, total, unit| {
-                self.observer.event(&Event::Progress { stage: &node.name, done, total, unit });
-            },
-        };
-        match execute(&attempt, lease) {
-            Ok((bundle, parts)) => Ok(End::Made { bundle: Box::new(bundle), parts, reason }),
-            Err(failed) if failed.interrupted => Err(End::Interrupted),
-            Err(failed) if self.cache.times_damaged() > damaged_before => {
-                let failure = Failure { system: true, ..failed.failure };
-                Err(End::Damaged { reason, failure })
-            }
-            Err(failed) => Err(End::Failed { reason, failure: failed.failure }),
-        }
-    }
-
-    /// Waits for the lease, telling for whom unless it is a `twin`, a stage of this run that comes to the same.
-    fn lease(&self, stage: &str, fingerprint: Fingerprint, twin: bool) -> Result<Lease, End> {
-        let (mut seen, mut told) = (String::new(), String::new());
-        loop {
-            match self.cache.lease(fingerprint) {
-                Ok(lease) => return Ok(lease),
-                Err(LeaseError::Cache(error)) => return Err(error.into()),
-                Err(LeaseError::Held(owner)) => {
-                    // Who is seen twice is the owner; at first sight it may be a former one, not yet written over.
-                    if owner == seen && owner != told && !owner.is_empty() && !twin {
-                        self.observer.event(&Event::Waiting { stage, owner: &owner });
-                        told.clone_from(&owner);
-                    }
-                    seen = owner;
-                    if self.interrupt.is_requested() {
-                        return Err(End::Interrupted);
-                    }
-                    thread::sleep(Duration::from_millis(50));
-                }
-            }
         }
     }
 }
