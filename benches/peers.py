@@ -88,7 +88,7 @@ def row(name, values):
 
 
 def main():
-    print("| median, ms | " + " | ".join(RUN) + " |\n| --- |" + " --- |" * len(RUN))
+    print("| ms | " + " | ".join(RUN) + " |\n| --- |" + " --- |" * len(RUN))
     root = Path(tempfile.mkdtemp(prefix="pipe-peers-"))
     try:
         for count in STAGES:
