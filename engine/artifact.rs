@@ -1,362 +1,261 @@
-//! An artifact's manifest: which files it has, and the digest of each.
+//! An artifact as a stage reads it, and what goes wrong when one is read or written.
 
 use std::{
-    fmt,
+    collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
-    str::FromStr,
+    sync::Arc,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::{digest::Digest, encoding::Encoder};
+use crate::{
+    cache::{Cache, CacheError},
+    tree::{ArtifactPath, BadPath, Entry, Tree, TreeError},
+    zarr::{GroupReader, ZarrError},
+};
 
-/// The path of a file within an artifact: relative, `/` between its parts, checked when made.
-///
-/// An artifact that is one single file has that file at [`ArtifactPath::ITSELF`].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ArtifactPath(String);
-
-/// A path that must not be used in an artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{path}` can't be a file's path in an artifact: {fault}")]
-pub struct BadPath {
-    /// The path.
-    pub path: String,
-    /// Why not.
-    pub fault: &'static str,
-}
-
-impl ArtifactPath {
-    /// The path of the only file of an artifact that is a file itself.
-    pub const ITSELF: &'static str = ".";
-    /// The longest path allowed, in bytes.
-    pub const LONGEST: usize = 4096;
-
-    /// Checks `path`.
-    ///
-    /// # Errors
-    /// When it is empty, absolute or too long, or a part of it is empty, `.`, `..`, longer than 255 bytes, or holds a
-    /// backslash or a NUL.
-    pub fn new(path: impl Into<String>) -> Result<Self, BadPath> {
-        let path = path.into();
-        let fault = if path == Self::ITSELF {
-            None
-        } else if path.is_empty() {
-            Some("it is empty")
-        } else if path.len() > Self::LONGEST {
-            Some("it is longer than 4096 bytes")
-        } else if path.starts_with('/') {
-            Some("it is absolute")
-        } else if path.contains(['\\', '\0']) {
-            Some("it holds a backslash or a NUL")
-        } else if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            Some("a part of it is empty, `.` or `..`")
-        } else if path.split('/').any(|part| part.len() > 255) {
-            Some("a part of it is longer than 255 bytes")
-        } else {
-            None
-        };
-        match fault {
-            None => Ok(Self(path)),
-            Some(fault) => Err(BadPath { path, fault }),
-        }
-    }
-
-    /// [`ArtifactPath::ITSELF`].
-    pub(crate) fn itself() -> Self {
-        Self(Self::ITSELF.to_owned())
-    }
-
-    /// The path as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Where the file stands when the artifact stands at `base`.
-    pub fn under(&self, base: &Path) -> PathBuf {
-        if self.0 == Self::ITSELF { base.to_owned() } else { base.join(&self.0) }
-    }
-}
-
-impl fmt::Display for ArtifactPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for ArtifactPath {
-    type Err = BadPath;
-
-    fn from_str(path: &str) -> Result<Self, BadPath> {
-        Self::new(path)
-    }
-}
-
-impl Serialize for ArtifactPath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for ArtifactPath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-/// One file of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// Where it stands in the artifact.
-    pub path: ArtifactPath,
-    /// The digest of its bytes.
-    pub blob: Digest,
-    /// Its size, in bytes.
-    pub size: u64,
-}
-
-/// An artifact's manifest: its files, sorted by path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Tree {
-    format: u32,
-    files: Vec<Entry>,
-}
-
-/// A list of files that is no artifact, or a manifest that can't be read.
+/// What goes wrong when a stage reads an input or writes an output.
 #[derive(Debug, Error)]
-pub enum TreeError {
-    /// Two files share a path.
-    #[error("`{0}` is there twice")]
-    Twice(ArtifactPath),
-    /// One file's path is a folder of another's.
-    #[error("`{0}` is both a file and a folder")]
-    FileAndFolder(ArtifactPath),
-    /// A single-file artifact has other files too.
-    #[error("an artifact that is one file has other files too")]
-    NotAlone,
-    /// The manifest's files aren't sorted by path.
-    #[error("the files are not sorted by path")]
-    Unsorted,
-    /// The manifest is of another format.
-    #[error("the manifest has format {0}, and this version of pipe reads format {FORMAT}")]
-    Format(u32),
-    /// The manifest isn't JSON of the expected shape.
+pub enum ArtifactError {
+    /// The stage asks for an input that it wasn't given.
+    #[error("there is no input `{0}`")]
+    NoInput(String),
+    /// The stage asks for an output that it doesn't declare.
+    #[error("there is no output `{0}`")]
+    NoOutput(String),
+    /// An output was declared and not written.
+    #[error("output `{0}` was not written")]
+    NotWritten(String),
+    /// An input lacks a file.
+    #[error("input `{input}` has no file `{path}`")]
+    NoFile {
+        /// The input.
+        input: String,
+        /// The file.
+        path: String,
+    },
+    /// An input must be one file, and is a folder of files.
+    #[error("input `{0}` must be a single file, but is a folder of files")]
+    NotAFile(String),
+    /// A file can't be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A JSON document can't be read.
+    #[error("`{path}` of input `{input}` is not the expected document")]
+    Document {
+        /// The input.
+        input: String,
+        /// The file.
+        path: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// What was written is no artifact.
+    #[error("output `{output}` is no artifact")]
+    Output {
+        /// The output.
+        output: String,
+        /// Why not.
+        source: TreeError,
+    },
+    /// The cache failed.
     #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    Cache(#[from] CacheError),
+    /// A document can't be serialised.
+    #[error("failed to serialise `{path}`")]
+    Serialise {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// A path isn't allowed in an artifact.
+    #[error(transparent)]
+    Path(#[from] BadPath),
 }
 
-const FORMAT: u32 = 1;
-const CONTEXT: &str = "pipe 2026-11 tree v1";
-
-impl Tree {
-    /// Sorts `files` and checks that they can stand together.
-    ///
-    /// # Errors
-    /// When two share a path, or a file's path is a folder of another's.
-    pub fn new(mut files: Vec<Entry>) -> Result<Self, TreeError> {
-        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Self::sorted(files)
-    }
-
-    fn sorted(files: Vec<Entry>) -> Result<Self, TreeError> {
-        let itself = |entry: &Entry| entry.path.as_str() == ArtifactPath::ITSELF;
-        if files.len() > 1 && files.iter().any(itself) {
-            return Err(TreeError::NotAlone);
-        }
-        let mut paths = std::collections::HashSet::with_capacity(files.len());
-        for pair in files.windows(2) {
-            match pair[0].path.cmp(&pair[1].path) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Err(TreeError::Twice(pair[0].path.clone())),
-                std::cmp::Ordering::Greater => return Err(TreeError::Unsorted),
-            }
-        }
-        paths.extend(files.iter().map(|entry| entry.path.as_str()));
-        for entry in &files {
-            let path = entry.path.as_str();
-            for (slash, _) in path.match_indices('/') {
-                if paths.contains(&path[..slash]) {
-                    let folder = ArtifactPath(path[..slash].to_owned());
-                    return Err(TreeError::FileAndFolder(folder));
-                }
-            }
-        }
-        Ok(Self { format: FORMAT, files })
-    }
-
-    /// The manifest of an artifact that is one file.
-    pub fn single(blob: Digest, size: u64) -> Self {
-        let path = ArtifactPath::itself();
-        Self { format: FORMAT, files: vec![Entry { path, blob, size }] }
-    }
-
-    /// The files, sorted by path.
-    pub fn files(&self) -> &[Entry] {
-        &self.files
-    }
-
-    /// The file at `path`.
-    pub fn get(&self, path: &str) -> Option<&Entry> {
-        let found = self.files.binary_search_by(|entry| entry.path.as_str().cmp(path));
-        found.ok().map(|i| &self.files[i])
-    }
-
-    /// Whether the artifact is one file rather than a folder of files.
-    pub fn is_file(&self) -> bool {
-        self.get(ArtifactPath::ITSELF).is_some()
-    }
-
-    /// The files as they stand when the artifact stands at `base` in another: for one that is a file, that is its path.
-    ///
-    /// # Errors
-    /// When `base` leads to a path that isn't allowed.
-    pub fn under(&self, base: &str) -> Result<Vec<Entry>, BadPath> {
-        let moved = |entry: &Entry| {
-            let path = match entry.path.as_str() {
-                ArtifactPath::ITSELF => base.to_owned(),
-                path => format!("{base}/{path}"),
-            };
-            Ok(Entry { path: ArtifactPath::new(path)?, blob: entry.blob, size: entry.size })
-        };
-        self.files.iter().map(moved).collect()
-    }
-
-    /// The sum of the files' sizes, in bytes.
-    pub fn size(&self) -> u64 {
-        self.files.iter().map(|entry| entry.size).sum()
-    }
-
-    /// The artifact's content digest: the hash, in a domain of its own, of the number of files and then for each its
-    /// path, its blob's digest and its size, encoded as the crate's module `encoding` says.
-    pub fn digest(&self) -> Digest {
-        let mut encoder = Encoder::new(CONTEXT);
-        encoder.number(self.files.len() as u64);
-        for entry in &self.files {
-            encoder.text(entry.path.as_str()).fixed(entry.blob.as_bytes()).number(entry.size);
-        }
-        Digest::from_bytes(encoder.finish())
-    }
-
-    /// The manifest as it is stored: JSON.
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self)
-            .unwrap_or_else(|_| unreachable!("text and numbers are always JSON"))
-    }
-
-    /// Reads a stored manifest, checking every path.
-    ///
-    /// # Errors
-    /// When it is no manifest of this format, or what it lists can't stand together.
-    pub fn from_json(json: &[u8]) -> Result<Self, TreeError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Stored {
-            format: u32,
-            files: Vec<Entry>,
-        }
-        let stored: Stored = serde_json::from_slice(json)?;
-        if stored.format != FORMAT {
-            return Err(TreeError::Format(stored.format));
-        }
-        Self::sorted(stored.files)
-    }
+/// An input as a stage reads it, straight from where it lies.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    name: String,
+    tree: Arc<Tree>,
+    place: Place,
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+#[derive(Debug, Clone)]
+enum Place {
+    Cache {
+        cache: Cache,
+        label: String,
+    },
+    Outside(PathBuf),
+    /// A part of another artifact: where each of its files is.
+    Part(Arc<BTreeMap<ArtifactPath, Held>>),
+}
 
-    use super::*;
+/// A file of an artifact that is a part of another.
+#[derive(Debug, Clone)]
+pub(crate) enum Held {
+    /// It is this file of an artifact.
+    Of(Artifact, Entry),
+    /// It holds these bytes.
+    Bytes(Vec<u8>),
+}
 
-    fn entry(path: &str, bytes: &[u8]) -> Entry {
-        Entry { path: path.parse().unwrap(), blob: Digest::of(bytes), size: bytes.len() as u64 }
+impl Artifact {
+    /// The artifact that another stage's output `label` is, whose blobs lie in `cache`.
+    pub(crate) fn cached(name: &str, label: &str, tree: Arc<Tree>, cache: &Cache) -> Self {
+        let place = Place::Cache { cache: cache.clone(), label: label.to_owned() };
+        Self { name: name.to_owned(), tree, place }
     }
 
-    #[test]
-    fn content_digest_is_pinned() {
-        let tree = Tree::new(vec![entry("b", b"2"), entry("a/x", b"1")]).unwrap();
-        assert_eq!(
-            tree.digest().hex(),
-            "34317e35ceb0b29eae83a106ab85b81ff42f75b3ef297acac7ab6077f60901d5"
-        );
+    /// A file or folder of the user's, at `path`.
+    pub(crate) fn outside(name: &str, tree: Arc<Tree>, path: &Path) -> Self {
+        Self { name: name.to_owned(), tree, place: Place::Outside(path.to_owned()) }
     }
 
-    #[test]
-    fn paths_that_would_leave_the_artifact_are_refused() {
-        for bad in [
-            "",
-            "/etc/passwd",
-            "..",
-            "a/../b",
-            "a//b",
-            "a/",
-            "./a",
-            "a\\b",
-            "a\0b",
-            &"x".repeat(256),
-        ] {
-            assert!(ArtifactPath::new(bad).is_err(), "{bad:?}");
-        }
-        for good in [".", "a", "a/b.c", "...", "c/0/1"] {
-            assert!(ArtifactPath::new(good).is_ok(), "{good:?}");
-        }
-    }
-
-    #[test]
-    fn files_that_can_not_stand_together_are_refused() {
-        assert!(matches!(
-            Tree::new(vec![entry("a", b""), entry("a", b"")]),
-            Err(TreeError::Twice(_))
-        ));
-        let both = Tree::new(vec![entry("a", b""), entry("a.b", b""), entry("a/b", b"")]);
-        assert!(matches!(both, Err(TreeError::FileAndFolder(_))));
-        assert!(matches!(
-            Tree::new(vec![entry(".", b""), entry("a", b"")]),
-            Err(TreeError::NotAlone)
-        ));
-    }
-
-    #[test]
-    fn a_hostile_manifest_is_refused() {
-        let blob = Digest::of(b"");
-        let manifest = |files: &str| format!(r#"{{"format":1,"files":[{files}]}}"#);
-        let file = |path: &str| format!(r#"{{"path":"{path}","blob":"{blob}","size":0}}"#);
-        assert!(Tree::from_json(manifest(&file("a")).as_bytes()).is_ok());
-        for bad in
-            [file("../a"), file("/a"), format!("{},{}", file("b"), file("a")), "1".to_owned()]
-        {
-            assert!(Tree::from_json(manifest(&bad).as_bytes()).is_err(), "{bad}");
-        }
-        assert!(matches!(
-            Tree::from_json(br#"{"format":2,"files":[]}"#),
-            Err(TreeError::Format(2))
-        ));
-        assert!(Tree::from_json(b"").is_err());
-    }
-
-    fn trees() -> impl Strategy<Value = Tree> {
-        let file = ("[a-c]{1,2}(/[a-c]{1,2}){0,2}", prop::collection::vec(any::<u8>(), 0..4));
-        prop::collection::vec(file, 0..8).prop_filter_map("can't stand together", |files| {
-            Tree::new(files.iter().map(|(path, bytes)| entry(path, bytes)).collect()).ok()
+    /// A part of this artifact, or what is made of it in memory, under the same name.
+    pub(crate) fn part(&self, files: Vec<(Entry, Held)>) -> Result<Self, TreeError> {
+        let tree = Tree::new(files.iter().map(|(entry, _)| entry.clone()).collect())?;
+        let files = files.into_iter().map(|(entry, held)| (entry.path, held)).collect();
+        Ok(Self {
+            name: self.name.clone(),
+            tree: Arc::new(tree),
+            place: Place::Part(Arc::new(files)),
         })
     }
 
-    proptest! {
-        #[test]
-        fn a_manifest_survives_storage(tree in trees()) {
-            prop_assert_eq!(Tree::from_json(&tree.to_json()).unwrap(), tree);
-        }
+    /// The artifact that one of its files is by itself.
+    pub(crate) fn only(&self, entry: &Entry) -> Self {
+        let name = entry.path.as_str();
+        let place = match &self.place {
+            Place::Cache { cache, .. } => {
+                let label = name.rsplit('/').next().unwrap_or(name).to_owned();
+                Place::Cache { cache: cache.clone(), label }
+            }
+            Place::Outside(base) => Place::Outside(entry.path.under(base)),
+            Place::Part(files) => {
+                let held = files.get(&entry.path).cloned();
+                Place::Part(Arc::new(
+                    held.map(|held| (ArtifactPath::itself(), held)).into_iter().collect(),
+                ))
+            }
+        };
+        let tree = Arc::new(Tree::single(entry.blob, entry.size));
+        Self { name: self.name.clone(), tree, place }
+    }
 
-        #[test]
-        fn equal_digests_mean_equal_trees(a in trees(), b in trees()) {
-            prop_assert_eq!(a.digest() == b.digest(), a == b);
-        }
+    /// The name that the stage has for it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 
-        #[test]
-        fn no_bytes_make_reading_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = Tree::from_json(&bytes);
+    /// The manifest.
+    pub fn tree(&self) -> &Arc<Tree> {
+        &self.tree
+    }
+
+    /// Where the bytes of the file `path` lie; not to be written to.
+    ///
+    /// # Errors
+    /// When the artifact has no such file.
+    pub fn path(&self, path: &str) -> Result<PathBuf, ArtifactError> {
+        let missing = || ArtifactError::NoFile { input: self.name.clone(), path: path.to_owned() };
+        let entry = self.tree.get(path).ok_or_else(missing)?;
+        self.locate(entry)?.ok_or_else(missing)
+    }
+
+    /// Where the bytes of the one file lie that this artifact is.
+    ///
+    /// # Errors
+    /// When it is a folder of files.
+    pub fn file(&self) -> Result<PathBuf, ArtifactError> {
+        let none = || ArtifactError::NotAFile(self.name.clone());
+        let entry = self.tree.get(ArtifactPath::ITSELF).ok_or_else(none)?;
+        self.locate(entry)?.ok_or_else(none)
+    }
+
+    /// The bytes of the file `path`.
+    ///
+    /// # Errors
+    /// When there is no such file, or it can't be read.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, ArtifactError> {
+        let missing = || ArtifactError::NoFile { input: self.name.clone(), path: path.to_owned() };
+        let entry = self.tree.get(path).ok_or_else(missing)?;
+        self.bytes(entry)?.ok_or_else(missing)
+    }
+
+    fn bytes(&self, entry: &Entry) -> Result<Option<Vec<u8>>, ArtifactError> {
+        match &self.place {
+            Place::Cache { cache, .. } => Ok(Some(cache.read_blob(entry)?)),
+            Place::Outside(base) => {
+                let path = entry.path.under(base);
+                let bytes = fs::read(&path);
+                bytes.map(Some).map_err(|source| ArtifactError::Read { path, source })
+            }
+            Place::Part(files) => match files.get(&entry.path) {
+                Some(Held::Bytes(bytes)) => Ok(Some(bytes.clone())),
+                Some(Held::Of(artifact, entry)) => artifact.bytes(entry),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The JSON document `path`.
+    ///
+    /// # Errors
+    /// When there is no such file, or it isn't a `T`.
+    pub fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, ArtifactError> {
+        serde_json::from_slice(&self.read(path)?).map_err(|source| ArtifactError::Document {
+            input: self.name.clone(),
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// The Zarr group that this artifact is.
+    ///
+    /// # Errors
+    /// When it is no Zarr v3 group.
+    pub fn zarr(&self) -> Result<GroupReader, ZarrError> {
+        GroupReader::open(self)
+    }
+
+    /// Where a file of it lies, unharmed; nowhere for what is only in memory.
+    fn locate(&self, entry: &Entry) -> Result<Option<PathBuf>, ArtifactError> {
+        match &self.place {
+            Place::Cache { cache, .. } => {
+                cache.check_blob(entry.blob, entry.size)?;
+                Ok(Some(cache.blob_path(entry.blob)))
+            }
+            Place::Outside(base) => Ok(Some(entry.path.under(base))),
+            Place::Part(files) => match files.get(&entry.path) {
+                Some(Held::Of(artifact, entry)) => artifact.locate(entry),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// The name under which a command finds it: that of the output that it is.
+    pub(crate) fn label(&self) -> &str {
+        match &self.place {
+            Place::Cache { label, .. } => label,
+            Place::Outside(_) | Place::Part(_) => &self.name,
+        }
+    }
+
+    /// The user's own path, when the artifact is a file or folder of the user's.
+    pub(crate) fn outside_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Cache { .. } | Place::Part(_) => None,
+            Place::Outside(path) => Some(path),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{artifact::Tree, cache::Recipe, digest::Digest, explain::is_command};
+use crate::{cache::Recipe, digest::Digest, explain::is_command, tree::Tree};
 
 /// One difference between two recipes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -334,7 +334,7 @@ pub fn sentence(changes: &[Change]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::Entry;
+    use crate::tree::Entry;
 
     fn recipe(kind: &str, config: Value, input: &[u8]) -> Recipe {
         let inputs = [("spectra".to_owned(), Digest::of(input))].into();

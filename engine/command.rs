@@ -20,14 +20,15 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
-    artifact::{self, ArtifactPath, Tree},
+    artifact::Artifact,
     cache::{Cache, CacheError, Flaw, Memo, Staged, Staging},
     disk,
     entry::Entry,
+    interrupt::{Interrupt, Interrupted},
     pipeline::{Command, ForEach, Piece, Run, Template},
     place::{Method, PlaceError, place},
     source::{Reading, Source, SourceError},
-    work::{Artifact, Interrupt, Interrupted},
+    tree::{self, ArtifactPath, Tree},
 };
 
 /// Raised when what a command's declaration means changes.
@@ -419,7 +420,7 @@ fn take(path: &Path, staging: &Staging) -> Result<(Tree, Vec<Staged>), CommandEr
     }
     // A copy may differ from what was listed, so the tree is made of what was staged.
     let entries = source.tree.files().iter().zip(&staged);
-    let entries = entries.map(|(entry, staged)| artifact::Entry {
+    let entries = entries.map(|(entry, staged)| tree::Entry {
         path: entry.path.clone(),
         blob: staged.blob,
         size: staged.size,

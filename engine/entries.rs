@@ -16,7 +16,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    artifact::{BadPath, Tree, TreeError},
+    artifact::Artifact,
     cache::{CacheError, Lease, LeaseError, Part, Recipe},
     command::{self, Item},
     digest::{Digest, Fingerprint},
@@ -25,7 +25,7 @@ use crate::{
     pipeline::{Command, ForEach, Piece, Run, Task, Template},
     report::{Failure, PartCount},
     resolve::{Known, look_up},
-    work::Artifact,
+    tree::{BadPath, Tree, TreeError},
 };
 
 /// How many results wait to be published at most: each keeps the file of its lease open.

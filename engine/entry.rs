@@ -5,11 +5,11 @@ use std::{borrow::Cow, fs, path::Path, sync::Arc};
 use thiserror::Error;
 
 use crate::{
-    artifact::{ArtifactPath, Tree},
+    artifact::{Artifact, ArtifactError},
     cache::CacheError,
     digest::Digest,
     source::Source,
-    work::{Artifact, ArtifactError},
+    tree::{ArtifactPath, Tree},
 };
 
 /// What keeps an input from being taken apart.

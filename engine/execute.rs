@@ -9,14 +9,17 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    artifact::Tree,
+    artifact::Artifact,
     cache::{
         Bundle, Cache, CacheError, FORMAT, Lease, Provenance, Publisher, Recipe, Record, Staged,
         Staging,
     },
     command::{self, CommandError},
     digest::{Digest, Fingerprint},
-    entries, mapped,
+    entries,
+    interrupt::Interrupt,
+    mapped,
+    output::Output,
     pipeline::{Command, Input, Member, StageNode, Task},
     place::PlaceError,
     report::{Failure, PartCount},
@@ -24,8 +27,10 @@ use crate::{
     select,
     source::SourceError,
     stage::{Exactness, Kind, OutputPort, Shape},
+    stage_error::StageError,
     states::{StateStore, States},
-    work::{Artifact, Interrupt, Output, Progress, StageError, Work},
+    tree::Tree,
+    work::{Progress, Work},
 };
 
 /// Everything that it takes to execute a stage whose result isn't known.

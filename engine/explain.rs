@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, fmt, fs};
 use serde::Serialize;
 
 use crate::{
-    artifact::Tree,
     cache::{Cache, Recipe, Record},
     change::{Change, FileChanges, changes, sentence},
     command,
@@ -16,6 +15,7 @@ use crate::{
     history::{History, Past},
     report::Outcome,
     resolve::Resolved,
+    tree::Tree,
 };
 
 /// Why a stage is executed, reused, or neither yet.

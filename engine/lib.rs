@@ -26,9 +26,11 @@ mod execute;
 mod explain;
 mod history;
 mod host;
+mod interrupt;
 mod mapped;
 mod numbers;
 pub mod out;
+mod output;
 pub mod pipeline;
 mod place;
 mod plan;
@@ -40,19 +42,23 @@ mod schedule;
 mod select;
 mod source;
 mod stage;
+mod stage_error;
 mod states;
 mod trace;
+mod tree;
 mod work;
 mod zarr;
 mod zarr_store;
 
-pub use artifact::{ArtifactPath, BadPath, Entry, Tree, TreeError};
+pub use artifact::{Artifact, ArtifactError};
 pub use change::{Change, FileChanges, changes, sentence};
 pub use digest::{Digest, Fingerprint, NotHex};
 pub use events::{Event, Observer};
 pub use explain::Why;
 pub use history::{NoRun, find_run};
+pub use interrupt::{Interrupt, Interrupted};
 pub use numbers::{Numbers, numbers_of_run};
+pub use output::{Output, OutputFile};
 pub use place::{Method, PlaceError, place};
 pub use plan::plan;
 pub use registry::Registry;
@@ -62,8 +68,8 @@ pub use stage::{
     ArtifactType, Exactness, Fault, Format, InputPort, Kind, OutputPort, RowMap, RowsFrom, Shape,
     Stage,
 };
+pub use stage_error::StageError;
 pub use trace::trace;
-pub use work::{
-    Artifact, ArtifactError, Interrupt, Interrupted, Output, OutputFile, StageError, Work,
-};
+pub use tree::{ArtifactPath, BadPath, Entry, Tree, TreeError};
+pub use work::Work;
 pub use zarr::{ArrayReader, ArraySpec, ArrayWriter, GroupReader, GroupWriter, Scalar, ZarrError};

@@ -16,7 +16,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    artifact::Tree,
+    artifact::Artifact,
     cache::{CacheError, Lease, LeaseError, Part, Recipe, Staging},
     digest::{Digest, Fingerprint},
     execute::{Attempt, Made, Parts, finish},
@@ -24,7 +24,8 @@ use crate::{
     resolve::{Known, look_up},
     rows::{Cuttable, chunks, is_read, join},
     stage::{Kind, RowMap, RowsFrom},
-    work::{Artifact, StageError},
+    stage_error::StageError,
+    tree::Tree,
 };
 
 /// How often it is tried again to take the lease of a chunk that another makes.

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::Value;
 
 use crate::{
-    artifact::{ArtifactPath, Entry, Tree},
     cache::{Cache, CacheError, RunFile},
     digest::Digest,
     explain::is_command,
     registry::Registry,
     stage::Format,
+    tree::{ArtifactPath, Entry, Tree},
 };
 
 /// Numbers by `STAGE.OUTPUT:KEY.KEY`; where an output has several documents, by `STAGE.OUTPUT/FILE:KEY.KEY`.

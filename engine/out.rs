@@ -16,7 +16,6 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use crate::{
-    artifact::Tree,
     cache::{Cache, CacheError, Flaw, hash_file},
     digest::Digest,
     disk,
@@ -24,6 +23,7 @@ use crate::{
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
     stage::Format,
+    tree::Tree,
 };
 
 /// What goes wrong with the `out` folder.

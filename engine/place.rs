@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::{
-    artifact::{Entry, Tree},
     cache::{Cache, CacheError, FEW},
     disk,
+    tree::{Entry, Tree},
 };
 
 /// How an artifact's files come to stand somewhere.

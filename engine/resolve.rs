@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::{
-    artifact::Tree,
     cache::{Cache, CacheError, Flaw, Memo, Recipe, Record},
     command,
     digest::{Digest, Fingerprint},
@@ -13,6 +12,7 @@ use crate::{
     select,
     source::{Reading, Source, SourceError},
     stage::Exactness,
+    tree::Tree,
 };
 
 /// What goes wrong before a stage can be looked up.

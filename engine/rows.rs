@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
-    artifact::{ArtifactPath, BadPath, Entry, Tree, TreeError},
+    artifact::{Artifact, ArtifactError, Held},
     cache::{Cache, CacheError},
     digest::Digest,
+    output::Output,
     stage::Format,
-    work::{Artifact, ArtifactError, Held, Output},
+    tree::{ArtifactPath, BadPath, Entry, Tree, TreeError},
 };
 
 /// The name of the dimension that is cut.

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
-    artifact::{ArtifactPath, Tree},
+    artifact::{Artifact, ArtifactError},
     cache::{CacheError, Staged, Staging},
     pipeline::{CANDIDATES, Combination, Goal, Input, METRICS, Member, Select},
-    work::{Artifact, ArtifactError},
+    tree::{ArtifactPath, Tree},
 };
 
 /// Raised when what a choice's declaration means changes.

@@ -12,9 +12,9 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use crate::{
-    artifact::{ArtifactPath, BadPath, Entry, Tree, TreeError},
     cache::{CacheError, FEW, Memo, Signature, hash_file},
     digest::Digest,
+    tree::{ArtifactPath, BadPath, Entry, Tree, TreeError},
 };
 
 /// What goes wrong with a file or folder of the user's.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::work::{StageError, Work};
+use crate::{stage_error::StageError, work::Work};
 
 /// How far the bytes of a result may be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

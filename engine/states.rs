@@ -12,11 +12,11 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    artifact::Tree,
     cache::{CacheError, Part, Recipe, Staging},
     digest::Fingerprint,
     execute::{Attempt, Made, Parts},
     report::PartCount,
+    tree::Tree,
 };
 
 /// The name under which a state is the output of its record.

@@ -14,8 +14,9 @@ use zarrs::{
 };
 
 use crate::{
+    artifact::Artifact,
     cache::CacheError,
-    work::{Artifact, Output},
+    output::Output,
     zarr_store::{ArtifactStore, OutputStore},
 };
 

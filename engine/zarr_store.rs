@@ -8,7 +8,10 @@ use zarrs::storage::{
     byte_range::{ByteRangeIterator, extract_byte_ranges},
 };
 
-use crate::work::{Artifact, ArtifactError, Output};
+use crate::{
+    artifact::{Artifact, ArtifactError},
+    output::Output,
+};
 
 /// An output as a Zarr store: a key is a file, staged in the cache as it is set.
 pub(crate) struct OutputStore(pub(crate) Arc<Output>);

@@ -8,9 +8,9 @@ use std::{
 
 use super::{Cache, CacheError, staging::hash_file};
 use crate::{
-    artifact::{Entry, Tree},
     digest::Digest,
     disk,
+    tree::{Entry, Tree},
 };
 
 /// What is wrong with something that the cache should have.

@@ -22,8 +22,8 @@ use super::{
     reach::{Found, Listing, Named, Reached, is_young, list, names},
 };
 use crate::{
-    artifact::Tree,
     digest::{Digest, Fingerprint},
+    tree::Tree,
 };
 
 /// What is kept besides pins, live runs, and what is young.

@@ -17,9 +17,9 @@ use std::{
 
 use super::{Cache, CacheError, Record, Staging};
 use crate::{
-    artifact::Tree,
     digest::{Digest, Fingerprint},
     disk,
+    tree::Tree,
 };
 
 const MAGIC: &[u8; 16] = b"pipe memo 1\n\0\0\0\0";

@@ -27,9 +27,12 @@ pub mod gc;
 mod heart;
 mod lease;
 mod live;
+mod losses;
 mod memo;
 mod owner;
 mod pending;
+mod placement;
+mod prepared;
 mod publisher;
 mod reach;
 mod record;
@@ -62,7 +65,8 @@ pub(crate) use self::{
     advice::is_broken_disk,
     live::LiveRun,
     memo::{Memo, Signature},
-    publisher::{Bundle, FEW, Publisher},
+    prepared::{Bundle, FEW},
+    publisher::Publisher,
     staging::{Staged, StagedWriter, Staging, hash_file},
 };
 use self::{lease::Watch, pending::Pending, staging::Writer, verified::Verified};

@@ -11,8 +11,8 @@ use std::{
 
 use super::Record;
 use crate::{
-    artifact::Tree,
     digest::{Digest, Fingerprint},
+    tree::Tree,
 };
 
 /// Results that are staged and not yet durable. A stage that needs one doesn't wait for the disk.

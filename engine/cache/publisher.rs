@@ -6,22 +6,17 @@
 //! A kill at any instant leaves of each result nothing, or the whole truth.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
-use rayon::prelude::*;
-
 use super::{
-    Cache, CacheError, Lease, Publication, Record, Staged, Staging, create_folder,
-    staging::is_fatal,
+    Cache, CacheError, Publication, Staging,
+    losses::Losses,
+    placement::sync_path,
+    prepared::{Bundle, Prepared},
 };
-use crate::{artifact::Tree, digest::Digest, disk, stage::Exactness};
 
 /// How long a result waits for others to share a commit with.
 const LINGER: Duration = Duration::from_millis(5);
@@ -29,58 +24,6 @@ const LINGER: Duration = Duration::from_millis(5);
 const MOST: usize = 512;
 /// From how many files and folders on it is cheaper to make the whole file system durable than each.
 const MANY: usize = 8;
-
-/// Up to how many files waking other threads takes longer than the work.
-pub(crate) const FEW: usize = 32;
-
-/// A result that is staged: everything that a record needs to be published.
-#[derive(Debug)]
-pub(crate) struct Bundle {
-    /// Where the blobs are staged. It is kept as long as the publisher is, since readers may hold paths into it.
-    pub(crate) staging: Arc<Staging>,
-    /// The files of the trees, and the log.
-    pub(crate) blobs: Vec<Staged>,
-    /// The outputs. Blobs of theirs that aren't among `blobs` must be in the cache, or queued before.
-    pub(crate) trees: Vec<Tree>,
-    /// Published last.
-    pub(crate) record: Record,
-    pub(crate) exactness: Exactness,
-    /// Held until the record is published.
-    pub(crate) lease: Option<Lease>,
-}
-
-/// A result that this process can read already.
-#[derive(Debug)]
-struct Prepared {
-    staging: Arc<Staging>,
-    blobs: Vec<Move>,
-    trees: Vec<(Digest, Move)>,
-    record: Arc<Record>,
-    record_file: PathBuf,
-    exactness: Exactness,
-    lease: Option<Lease>,
-    /// Files of our own that are published already. Should they be collected meanwhile, ours take their places.
-    spares: Vec<Move>,
-    /// Blobs that are published or queued already, and that must be there before the record is.
-    relies_on: Vec<(Digest, u64)>,
-    /// Whether another's record is there already.
-    contested: bool,
-    /// The folders in which something was put.
-    folders: BTreeSet<PathBuf>,
-    failure: Option<CacheError>,
-}
-
-/// A staged file, and where it is to be.
-#[derive(Debug)]
-struct Move {
-    file: PathBuf,
-    target: PathBuf,
-    blob: Digest,
-    size: u64,
-}
-
-/// What failed, on which file, and with which error of the operating system.
-type Lost = (&'static str, PathBuf, i32);
 
 type Done<'a> = Box<dyn FnOnce(Result<Publication, CacheError>) + Send + 'a>;
 
@@ -91,8 +34,7 @@ pub(crate) struct Publisher<'a> {
     arrived: Condvar,
     /// Held by whoever commits, with the staging folders of what was published.
     committing: Mutex<Vec<Arc<Staging>>>,
-    /// Why blobs and records couldn't be published: it is what keeps records from being published that name them.
-    lost: Mutex<BTreeMap<[u8; 32], Lost>>,
+    losses: Losses,
 }
 
 #[derive(Default)]
@@ -108,7 +50,7 @@ impl<'a> Publisher<'a> {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             committing: Mutex::default(),
-            lost: Mutex::default(),
+            losses: Losses::default(),
         }
     }
 
@@ -131,7 +73,7 @@ impl<'a> Publisher<'a> {
         readable: impl FnOnce(),
         done: impl FnOnce(Result<Publication, CacheError>) + Send + 'a,
     ) -> Result<(), CacheError> {
-        let prepared = self.prepare(bundle)?;
+        let prepared = Prepared::new(bundle, &self.cache)?;
         let contested = prepared.contested;
         // Who finds the result must not be queued before it.
         let mut queue = self.queue();
@@ -166,83 +108,6 @@ impl<'a> Publisher<'a> {
         self.submit(bundle, || (), done)?;
         self.flush();
         receiver.recv().unwrap_or_else(|_| unreachable!("a commit tells how it ended"))
-    }
-
-    /// Makes what `bundle` names readable in this process: its trees and blobs are found from here on.
-    fn prepare(&self, bundle: Bundle) -> Result<Prepared, CacheError> {
-        let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
-        let cache = &self.cache;
-        let json = serde_json::to_vec_pretty(&record)
-            .unwrap_or_else(|_| unreachable!("a record has text keys only"));
-        let record_file = staging.write_document(&json)?;
-        let fingerprint = record.recipe.fingerprint();
-        let mut prepared = Prepared {
-            contested: cache.record_path(fingerprint).exists(),
-            staging,
-            blobs: Vec::new(),
-            trees: Vec::new(),
-            record: Arc::new(record),
-            record_file,
-            exactness,
-            lease,
-            spares: Vec::new(),
-            relies_on: Vec::new(),
-            folders: BTreeSet::new(),
-            failure: None,
-        };
-        let own: BTreeSet<Digest> = blobs.iter().map(|staged| staged.blob).collect();
-        for entry in trees.iter().flat_map(Tree::files) {
-            if !own.contains(&entry.blob) {
-                prepared.relies_on.push((entry.blob, entry.size));
-            }
-        }
-        // Whether each is in the cache already; those that aren't are protected.
-        let protect = |staged: &Staged| {
-            if cache.holds_blob(staged.blob, staged.size) {
-                return Ok(true);
-            }
-            let file = File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
-            disk::protect(&file, &staged.file, cache.mode(0o444))
-                .map_err(CacheError::io("protect", &staged.file))?;
-            Ok(false)
-        };
-        let there: Vec<bool> = if blobs.len() > FEW {
-            blobs.par_iter().map(protect).collect::<Result<_, CacheError>>()?
-        } else {
-            blobs.iter().map(protect).collect::<Result<_, CacheError>>()?
-        };
-        cache.pending.begin();
-        for (staged, there) in blobs.into_iter().zip(there) {
-            let Staged { file, blob, size } = staged;
-            if there {
-                let target = cache.published_path(blob);
-                prepared.folders.extend(target.parent().map(Path::to_owned));
-                prepared.spares.push(Move { file, target, blob, size });
-            } else {
-                cache.pending.hold_blob(blob, file.clone());
-                prepared.blobs.push(Move { file, target: cache.published_path(blob), blob, size });
-            }
-        }
-        for tree in trees {
-            let (digest, json) = (tree.digest(), tree.to_json());
-            let (target, size) = (cache.tree_path(digest), json.len() as u64);
-            let sound = fs::read(&target).is_ok_and(|there| there == json);
-            if sound && disk::touch(&target) {
-                cache.note_tree(digest);
-                prepared.folders.extend(target.parent().map(Path::to_owned));
-                continue;
-            }
-            let file = match prepared.staging.write_document(&json) {
-                Ok(file) => file,
-                Err(error) => {
-                    self.forget(&prepared);
-                    return Err(error);
-                }
-            };
-            cache.pending.hold_tree(digest, Arc::new(tree));
-            prepared.trees.push((digest, Move { file, target, blob: digest, size }));
-        }
-        Ok(prepared)
     }
 
     /// Commits what is queued.
@@ -292,24 +157,22 @@ impl<'a> Publisher<'a> {
         self.place(&mut jobs);
         Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut published: Vec<Option<Publication>> = Vec::with_capacity(jobs.len());
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         for job in &mut jobs {
-            let part = job.record.parts.iter().find_map(|part| lost.get(part.as_bytes()));
-            let ended = match (job.failure.take(), part) {
-                (Some(failure), _) => Err(failure),
-                (None, Some(why)) => Err(told_again(why)),
-                (None, None) => job.place_record(&self.cache),
+            let mut parts = job.record.parts.iter();
+            let part = || parts.find_map(|part| self.losses.told_again(part.as_bytes()));
+            let ended = match job.failure.take().or_else(part) {
+                Some(failure) => Err(failure),
+                None => job.place_record(&self.cache),
             };
-            if let Some(why) = ended.as_ref().err().and_then(lost_by) {
-                lost.insert(*job.record.recipe.fingerprint().as_bytes(), why);
+            if let Err(error) = &ended {
+                self.losses.note([job.record.recipe.fingerprint().as_bytes()], error);
             }
             published.push(ended.map_err(|error| job.failure = Some(error)).ok());
         }
-        drop(lost);
         Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut kept = Vec::with_capacity(jobs.len());
         for ((mut job, done), published) in jobs.into_iter().zip(done).zip(published) {
-            self.forget(&job);
+            job.forget(&self.cache);
             drop(job.lease.take());
             done(match (job.failure, published) {
                 (None, Some(published)) => Ok(published),
@@ -323,13 +186,12 @@ impl<'a> Publisher<'a> {
 
     /// Puts the blobs and trees of all in their places.
     fn place(&self, jobs: &mut [Prepared]) {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         for job in jobs {
             if job.failure.is_none() {
-                job.failure = job.place(&self.cache, &lost).err();
+                job.failure = job.place(&self.cache, &self.losses).err();
             }
-            if let Some(why) = job.failure.as_ref().and_then(lost_by) {
-                lost.extend(job.blobs.iter().map(|staged| (*staged.blob.as_bytes(), why.clone())));
+            if let Some(why) = &job.failure {
+                self.losses.note(job.blobs.iter().map(|staged| staged.blob.as_bytes()), why);
             }
         }
     }
@@ -352,168 +214,6 @@ impl<'a> Publisher<'a> {
             job.failure = paths.iter().try_for_each(|path| sync_path(path)).err();
         }
     }
-
-    /// From here on, what isn't published isn't found.
-    fn forget(&self, job: &Prepared) {
-        let blobs = job.blobs.iter().map(|staged| staged.blob);
-        let trees = job.trees.iter().map(|(digest, _)| *digest);
-        self.cache.pending.end(blobs, trees, job.record.recipe.fingerprint());
-    }
-}
-
-impl Prepared {
-    /// Puts blobs and trees in their places.
-    fn place(&mut self, cache: &Cache, lost: &BTreeMap<[u8; 32], Lost>) -> Result<(), CacheError> {
-        let Self { staging, blobs, trees, spares, relies_on, folders, .. } = self;
-        for spare in spares {
-            if !fs::metadata(&spare.target).is_ok_and(|meta| meta.len() == spare.size) {
-                sync_path(&spare.file)?;
-                folders.extend(spare.link(cache, staging)?);
-            }
-        }
-        for made in in_parallel(blobs, |staged| staged.link(cache, staging))? {
-            folders.extend(made);
-        }
-        for (_, tree) in &*trees {
-            folders.extend(tree.rename()?);
-            cache.note_tree(tree.blob);
-        }
-        for staged in blobs.iter().chain(trees.iter().map(|(_, tree)| tree)) {
-            folders.extend(staged.target.parent().map(Path::to_owned));
-        }
-        in_parallel(relies_on, |(blob, size)| {
-            let path = cache.published_path(*blob);
-            let found = fs::metadata(&path).and_then(|meta| {
-                if meta.len() == *size { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
-            });
-            found.map_err(|error| match lost.get(blob.as_bytes()) {
-                Some(why) => told_again(why),
-                None => CacheError::io("find the blob", &path)(error),
-            })
-        })?;
-        Ok(())
-    }
-
-    fn place_record(&mut self, cache: &Cache) -> Result<Publication, CacheError> {
-        let target = cache.record_path(self.record.recipe.fingerprint());
-        if let Some(folder) = target.parent() {
-            if let Some(above) = make_folder(folder)? {
-                self.folders.insert(above);
-            }
-            self.folders.insert(folder.to_owned());
-        }
-        cache.place_record(&self.record_file, &self.record, self.exactness)
-    }
-}
-
-impl Move {
-    /// Gives the staged file its place too; the old one stays, since readers may know it. Gives the folder above the
-    /// target's, if the target's had to be made.
-    fn link(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
-        let made = self.put(cache, staging)?;
-        staging.note_published(self.blob);
-        Ok(made)
-    }
-
-    fn put(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
-        let link = || disk::link(&self.file, &self.target);
-        let mut made = None;
-        let mut linked = link();
-        if is_missing(&linked) {
-            made = self.target.parent().map(make_folder).transpose()?.flatten();
-            linked = link();
-        }
-        match linked {
-            Ok(()) => return Ok(made),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if cache.holds_blob(self.blob, self.size) {
-                    return Ok(made);
-                }
-            }
-            Err(error) if is_fatal(&error) => {
-                return Err(CacheError::io("publish", &self.target)(error));
-            }
-            Err(_) => {}
-        }
-        // Something broken stands there, or the file system has no hard links.
-        let copy = staging.fresh();
-        if fs::hard_link(&self.file, &copy).is_err() {
-            disk::step(&copy).map_err(CacheError::io("copy", &self.file))?;
-            fs::copy(&self.file, &copy).map_err(CacheError::io("copy", &self.file))?;
-            sync_path(&copy)?;
-        }
-        disk::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
-        Ok(made)
-    }
-
-    /// Moves the staged file to its place.
-    fn rename(&self) -> Result<Option<PathBuf>, CacheError> {
-        let rename = || disk::rename(&self.file, &self.target);
-        let mut made = None;
-        let mut renamed = rename();
-        if is_missing(&renamed) {
-            made = self.target.parent().map(make_folder).transpose()?.flatten();
-            renamed = rename();
-        }
-        renamed.map(|()| made).map_err(CacheError::io("publish", &self.target))
-    }
-}
-
-/// Why something couldn't be published, when the operating system refused.
-fn lost_by(error: &CacheError) -> Option<Lost> {
-    match error {
-        CacheError::Io { action, path, source } => {
-            source.raw_os_error().map(|code| (*action, path.clone(), code))
-        }
-        _ => None,
-    }
-}
-
-fn told_again((action, path, code): &Lost) -> CacheError {
-    CacheError::io(action, path)(io::Error::from_raw_os_error(*code))
-}
-
-fn is_missing(done: &io::Result<()>) -> bool {
-    done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
-/// Makes `folder`; gives the folder above it if it wasn't there.
-fn make_folder(folder: &Path) -> Result<Option<PathBuf>, CacheError> {
-    if folder.is_dir() {
-        return Ok(None);
-    }
-    create_folder(folder)?;
-    Ok(folder.parent().map(Path::to_owned))
-}
-
-fn sync_path(path: &Path) -> Result<(), CacheError> {
-    disk::sync_path(path).map_err(CacheError::io("sync", path))
-}
-
-/// Does `act` to all items, on several threads when there are many. They are threads of its own: a commit must not
-/// wait for what runs on the stages' threads.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    act: impl Fn(&T) -> Result<R, CacheError> + Sync,
-) -> Result<Vec<R>, CacheError> {
-    const SHARE: usize = 256;
-    if items.len() <= SHARE {
-        return items.iter().map(act).collect();
-    }
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(threads).max(SHARE);
-    let done: Vec<Vec<R>> = thread::scope(|scope| {
-        let act = &act;
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|items| scope.spawn(move || items.iter().map(act).collect::<Result<_, _>>()))
-            .collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect::<Result<_, CacheError>>()
-    })?;
-    Ok(done.into_iter().flatten().collect())
 }
 
 /// Publishes `tree` alone, for tests that read it back.
@@ -521,9 +221,9 @@ fn in_parallel<T: Sync, R: Send>(
 pub(crate) fn publish(
     cache: &Cache,
     staging: Arc<Staging>,
-    blobs: Vec<Staged>,
-    tree: Tree,
-) -> Tree {
+    blobs: Vec<super::Staged>,
+    tree: crate::tree::Tree,
+) -> crate::tree::Tree {
     let bundle = tests::bundle(staging, blobs, vec![tree.clone()], &tree.digest().hex());
     Publisher::new(cache).publish(bundle).unwrap();
     tree
@@ -531,8 +231,15 @@ pub(crate) fn publish(
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, thread};
+
     use super::*;
-    use crate::cache::{FORMAT, Provenance, Recipe};
+    use crate::{
+        cache::{FORMAT, Provenance, Recipe, Record, Staged},
+        digest::Digest,
+        stage::Exactness,
+        tree::Tree,
+    };
 
     /// What the stage `name` made.
     pub(super) fn bundle(

@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use super::{Cache, CacheError};
 use crate::{
-    artifact::Tree,
     digest::{Digest, Fingerprint},
+    tree::Tree,
 };
 
 /// A file of the cache under the name that its path gives it.

@@ -14,8 +14,8 @@ use super::{
     reach::{Found, Named},
 };
 use crate::{
-    artifact::Tree,
     digest::{Digest, Fingerprint},
+    tree::Tree,
 };
 
 /// What was found.

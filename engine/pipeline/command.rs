@@ -18,7 +18,7 @@ use super::{
     stages::{Context, Declaration, Fields},
     template::Draft,
 };
-use crate::artifact::ArtifactPath;
+use crate::tree::ArtifactPath;
 
 /// The names of the outputs of the command `stage`; `None` if there was a complaint.
 pub(super) fn outputs(

@@ -5,6 +5,7 @@ mod combination;
 mod command;
 mod command_line;
 mod complaint;
+mod entries;
 mod expand;
 mod expectation;
 mod graph;

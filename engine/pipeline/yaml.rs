@@ -1,12 +1,13 @@
 //! YAML text into [`Node`]s. Built on the parser's events rather than on serde: two places for a duplicate key, the
 //! style of every scalar, and going on after a complaint are beyond a `Deserialize` with spans.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureStyle};
 
 use super::{
     complaint::{Complaint, Report, Span},
+    entries,
     node::{DEPTH, Entry, Key, Node, Scalar, Style, Tree},
 };
 
@@ -306,78 +307,11 @@ impl<'a> Builder<'a, '_> {
                 )),
             }
         }
-        self.refuse_duplicates(&mut entries);
+        entries::refuse_duplicates(&mut entries, self.report);
         for node in merged {
-            self.merge(&mut entries, node);
+            entries::merge(&mut entries, node, self.report);
         }
         Ok(Node::new(Tree::Mapping(entries), span))
-    }
-
-    /// Complains about the second of each pair of equal keys and drops it.
-    fn refuse_duplicates(&mut self, entries: &mut Vec<Entry<'a>>) {
-        let twice: HashMap<usize, Span> = if entries.len() <= 8 {
-            (1..entries.len())
-                .filter_map(|i| {
-                    let first = entries[..i].iter().find(|e| e.key.name == entries[i].key.name)?;
-                    Some((i, first.key.span))
-                })
-                .collect()
-        } else {
-            let mut first = HashMap::with_capacity(entries.len());
-            let mut twice = HashMap::new();
-            for (i, entry) in entries.iter().enumerate() {
-                let span = *first.entry(entry.key.name.as_ref()).or_insert(entry.key.span);
-                if span != entry.key.span {
-                    twice.insert(i, span);
-                }
-            }
-            twice
-        };
-        if twice.is_empty() {
-            return;
-        }
-        let mut i = 0;
-        entries.retain(|entry| {
-            let first = twice.get(&i);
-            i += 1;
-            if let Some(first) = first {
-                let message = format!("the key `{}` is given twice", entry.key.name);
-                self.report.push(
-                    Complaint::new(entry.key.span, message)
-                        .here("again here")
-                        .label(*first, "first here"),
-                );
-            }
-            first.is_none()
-        });
-    }
-
-    /// Adds what a merge key (`<<: *base`) brings and the mapping itself lacks.
-    fn merge(&mut self, entries: &mut Vec<Entry<'a>>, from: Node<'a>) {
-        let span = from.span;
-        match from.tree {
-            Tree::Mapping(more) => {
-                let known: HashSet<String> =
-                    entries.iter().map(|entry| entry.key.name.to_string()).collect();
-                entries.extend(more.into_iter().filter(|entry| !known.contains(&*entry.key.name)));
-            }
-            Tree::Sequence(items) => {
-                for item in items {
-                    if matches!(item.tree, Tree::Mapping(_) | Tree::Broken) {
-                        self.merge(entries, item);
-                    } else {
-                        self.refuse_merge(item.span);
-                    }
-                }
-            }
-            Tree::Broken => {}
-            Tree::Scalar(_) => self.refuse_merge(span),
-        }
-    }
-
-    fn refuse_merge(&mut self, span: Span) {
-        self.report
-            .push(Complaint::new(span, "`<<` merges mappings only").help("such as `<<: *base`"));
     }
 }
 

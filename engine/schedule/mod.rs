@@ -26,11 +26,11 @@ use crate::{
     events::{Event, Observer},
     explain::{chain, why_reused},
     history::History,
+    interrupt::Interrupt,
     pipeline::{Input, NotFound, Pipeline, RUN_RULE, is_run_name},
     report::{Failure, Outcome, RunReport, StageReport},
     resolve::{Known, look_up_outputs, resolve},
     source::Reading,
-    work::Interrupt,
 };
 
 /// What to run, and how.

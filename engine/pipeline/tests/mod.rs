@@ -14,7 +14,8 @@ use super::*;
 use crate::{
     Registry,
     stage::{ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage},
-    work::{StageError, Work},
+    stage_error::StageError,
+    work::Work,
 };
 
 const SPECTRA: ArtifactType = ArtifactType::new("spectra", Format::Zarr);

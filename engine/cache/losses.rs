@@ -1,0 +1,43 @@
+//! What couldn't be published, and why.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::CacheError;
+
+/// What failed, on which file, and with which error of the operating system.
+type Reason = (&'static str, PathBuf, i32);
+
+/// Why blobs and records couldn't be published, by their names: it is what keeps records from being published that rely
+/// on them.
+#[derive(Debug, Default)]
+pub(super) struct Losses(Mutex<BTreeMap<[u8; 32], Reason>>);
+
+impl Losses {
+    fn reasons(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Reason>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that `names` couldn't be published because of `error`, when it was the operating system that refused.
+    pub(super) fn note<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n [u8; 32]>,
+        error: &CacheError,
+    ) {
+        let CacheError::Io { action, path, source } = error else { return };
+        let Some(code) = source.raw_os_error() else { return };
+        let reason = (*action, path.clone(), code);
+        self.reasons().extend(names.into_iter().map(|name| (*name, reason.clone())));
+    }
+
+    /// Why `name` couldn't be published, if it couldn't.
+    pub(super) fn told_again(&self, name: &[u8; 32]) -> Option<CacheError> {
+        let reasons = self.reasons();
+        let (action, path, code) = reasons.get(name)?;
+        Some(CacheError::io(action, path)(io::Error::from_raw_os_error(*code)))
+    }
+}

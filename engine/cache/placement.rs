@@ -1,0 +1,93 @@
+//! A staged file, and how it gets to its place in the cache.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{Cache, CacheError, Staging, create_folder, staging::is_fatal};
+use crate::{digest::Digest, disk};
+
+/// A staged file, and where it is to be.
+#[derive(Debug)]
+pub(super) struct Placement {
+    pub(super) file: PathBuf,
+    pub(super) target: PathBuf,
+    pub(super) blob: Digest,
+    pub(super) size: u64,
+}
+
+impl Placement {
+    /// Gives the staged file its place too; the old one stays, since readers may know it. Gives the folder above the
+    /// target's, if the target's had to be made.
+    pub(super) fn link(
+        &self,
+        cache: &Cache,
+        staging: &Staging,
+    ) -> Result<Option<PathBuf>, CacheError> {
+        let made = self.put(cache, staging)?;
+        staging.note_published(self.blob);
+        Ok(made)
+    }
+
+    fn put(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
+        let link = || disk::link(&self.file, &self.target);
+        let mut made = None;
+        let mut linked = link();
+        if is_missing(&linked) {
+            made = self.target.parent().map(make_folder).transpose()?.flatten();
+            linked = link();
+        }
+        match linked {
+            Ok(()) => return Ok(made),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if cache.holds_blob(self.blob, self.size) {
+                    return Ok(made);
+                }
+            }
+            Err(error) if is_fatal(&error) => {
+                return Err(CacheError::io("publish", &self.target)(error));
+            }
+            Err(_) => {}
+        }
+        // Something broken stands there, or the file system has no hard links.
+        let copy = staging.fresh();
+        if fs::hard_link(&self.file, &copy).is_err() {
+            disk::step(&copy).map_err(CacheError::io("copy", &self.file))?;
+            fs::copy(&self.file, &copy).map_err(CacheError::io("copy", &self.file))?;
+            sync_path(&copy)?;
+        }
+        disk::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
+        Ok(made)
+    }
+
+    /// Moves the staged file to its place.
+    pub(super) fn rename(&self) -> Result<Option<PathBuf>, CacheError> {
+        let rename = || disk::rename(&self.file, &self.target);
+        let mut made = None;
+        let mut renamed = rename();
+        if is_missing(&renamed) {
+            made = self.target.parent().map(make_folder).transpose()?.flatten();
+            renamed = rename();
+        }
+        renamed.map(|()| made).map_err(CacheError::io("publish", &self.target))
+    }
+}
+
+fn is_missing(done: &io::Result<()>) -> bool {
+    done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Makes `folder`; gives the folder above it if it wasn't there.
+pub(super) fn make_folder(folder: &Path) -> Result<Option<PathBuf>, CacheError> {
+    if folder.is_dir() {
+        return Ok(None);
+    }
+    create_folder(folder)?;
+    Ok(folder.parent().map(Path::to_owned))
+}
+
+/// Makes a file or the entries of a folder durable.
+pub(super) fn sync_path(path: &Path) -> Result<(), CacheError> {
+    disk::sync_path(path).map_err(CacheError::io("sync", path))
+}

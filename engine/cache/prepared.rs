@@ -1,0 +1,228 @@
+//! A result that is staged, from when this process can read it until its record is published.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use rayon::prelude::*;
+
+use super::{
+    Cache, CacheError, Lease, Publication, Record, Staged, Staging,
+    losses::Losses,
+    placement::{Placement, make_folder, sync_path},
+};
+use crate::{digest::Digest, disk, stage::Exactness, tree::Tree};
+
+/// Up to how many files waking other threads takes longer than the work.
+pub(crate) const FEW: usize = 32;
+
+/// A result that is staged: everything that a record needs to be published.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// Where the blobs are staged. It is kept as long as the publisher is, since readers may hold paths into it.
+    pub(crate) staging: Arc<Staging>,
+    /// The files of the trees, and the log.
+    pub(crate) blobs: Vec<Staged>,
+    /// The outputs. Blobs of theirs that aren't among `blobs` must be in the cache, or queued before.
+    pub(crate) trees: Vec<Tree>,
+    /// Published last.
+    pub(crate) record: Record,
+    pub(crate) exactness: Exactness,
+    /// Held until the record is published.
+    pub(crate) lease: Option<Lease>,
+}
+
+/// A result that this process can read already.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) staging: Arc<Staging>,
+    pub(super) blobs: Vec<Placement>,
+    pub(super) trees: Vec<(Digest, Placement)>,
+    pub(super) record: Arc<Record>,
+    pub(super) record_file: PathBuf,
+    pub(super) exactness: Exactness,
+    pub(super) lease: Option<Lease>,
+    /// Files of our own that are published already. Should they be collected meanwhile, ours take their places.
+    pub(super) spares: Vec<Placement>,
+    /// Blobs that are published or queued already, and that must be there before the record is.
+    pub(super) relies_on: Vec<(Digest, u64)>,
+    /// Whether another's record is there already.
+    pub(super) contested: bool,
+    /// The folders in which something was put.
+    pub(super) folders: BTreeSet<PathBuf>,
+    pub(super) failure: Option<CacheError>,
+}
+
+impl Prepared {
+    /// Makes what `bundle` names readable in this process: its trees and blobs are found from here on.
+    ///
+    /// # Errors
+    /// When the cache can't be written.
+    pub(super) fn new(bundle: Bundle, cache: &Cache) -> Result<Self, CacheError> {
+        let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
+        let json = serde_json::to_vec_pretty(&record)
+            .unwrap_or_else(|_| unreachable!("a record has text keys only"));
+        let record_file = staging.write_document(&json)?;
+        let fingerprint = record.recipe.fingerprint();
+        let mut prepared = Self {
+            contested: cache.record_path(fingerprint).exists(),
+            staging,
+            blobs: Vec::new(),
+            trees: Vec::new(),
+            record: Arc::new(record),
+            record_file,
+            exactness,
+            lease,
+            spares: Vec::new(),
+            relies_on: Vec::new(),
+            folders: BTreeSet::new(),
+            failure: None,
+        };
+        let own: BTreeSet<Digest> = blobs.iter().map(|staged| staged.blob).collect();
+        for entry in trees.iter().flat_map(Tree::files) {
+            if !own.contains(&entry.blob) {
+                prepared.relies_on.push((entry.blob, entry.size));
+            }
+        }
+        // Whether each is in the cache already; those that aren't are protected.
+        let protect = |staged: &Staged| {
+            if cache.holds_blob(staged.blob, staged.size) {
+                return Ok(true);
+            }
+            let file = File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
+            disk::protect(&file, &staged.file, cache.mode(0o444))
+                .map_err(CacheError::io("protect", &staged.file))?;
+            Ok(false)
+        };
+        let there: Vec<bool> = if blobs.len() > FEW {
+            blobs.par_iter().map(protect).collect::<Result<_, CacheError>>()?
+        } else {
+            blobs.iter().map(protect).collect::<Result<_, CacheError>>()?
+        };
+        cache.pending.begin();
+        for (staged, there) in blobs.into_iter().zip(there) {
+            let Staged { file, blob, size } = staged;
+            if there {
+                let target = cache.published_path(blob);
+                prepared.folders.extend(target.parent().map(Path::to_owned));
+                prepared.spares.push(Placement { file, target, blob, size });
+            } else {
+                cache.pending.hold_blob(blob, file.clone());
+                prepared.blobs.push(Placement {
+                    file,
+                    target: cache.published_path(blob),
+                    blob,
+                    size,
+                });
+            }
+        }
+        for tree in trees {
+            let (digest, json) = (tree.digest(), tree.to_json());
+            let (target, size) = (cache.tree_path(digest), json.len() as u64);
+            let sound = fs::read(&target).is_ok_and(|there| there == json);
+            if sound && disk::touch(&target) {
+                cache.note_tree(digest);
+                prepared.folders.extend(target.parent().map(Path::to_owned));
+                continue;
+            }
+            let file = match prepared.staging.write_document(&json) {
+                Ok(file) => file,
+                Err(error) => {
+                    prepared.forget(cache);
+                    return Err(error);
+                }
+            };
+            cache.pending.hold_tree(digest, Arc::new(tree));
+            prepared.trees.push((digest, Placement { file, target, blob: digest, size }));
+        }
+        Ok(prepared)
+    }
+
+    /// Puts blobs and trees in their places.
+    ///
+    /// # Errors
+    /// When one can't be put there, or a blob isn't there that was relied on.
+    pub(super) fn place(&mut self, cache: &Cache, losses: &Losses) -> Result<(), CacheError> {
+        let Self { staging, blobs, trees, spares, relies_on, folders, .. } = self;
+        for spare in spares {
+            if !fs::metadata(&spare.target).is_ok_and(|meta| meta.len() == spare.size) {
+                sync_path(&spare.file)?;
+                folders.extend(spare.link(cache, staging)?);
+            }
+        }
+        for made in in_parallel(blobs, |staged| staged.link(cache, staging))? {
+            folders.extend(made);
+        }
+        for (_, tree) in &*trees {
+            folders.extend(tree.rename()?);
+            cache.note_tree(tree.blob);
+        }
+        for staged in blobs.iter().chain(trees.iter().map(|(_, tree)| tree)) {
+            folders.extend(staged.target.parent().map(Path::to_owned));
+        }
+        in_parallel(relies_on, |(blob, size)| {
+            let path = cache.published_path(*blob);
+            let found = fs::metadata(&path).and_then(|meta| {
+                if meta.len() == *size { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+            });
+            found.map_err(|error| {
+                let lost = losses.told_again(blob.as_bytes());
+                lost.unwrap_or_else(|| CacheError::io("find the blob", &path)(error))
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Publishes the record, now that all that it names is there.
+    ///
+    /// # Errors
+    /// When it can't be written, or the record that is there differs though the stage is exact.
+    pub(super) fn place_record(&mut self, cache: &Cache) -> Result<Publication, CacheError> {
+        let target = cache.record_path(self.record.recipe.fingerprint());
+        if let Some(folder) = target.parent() {
+            if let Some(above) = make_folder(folder)? {
+                self.folders.insert(above);
+            }
+            self.folders.insert(folder.to_owned());
+        }
+        cache.place_record(&self.record_file, &self.record, self.exactness)
+    }
+
+    /// From here on, what isn't published isn't found.
+    pub(super) fn forget(&self, cache: &Cache) {
+        let blobs = self.blobs.iter().map(|staged| staged.blob);
+        let trees = self.trees.iter().map(|(digest, _)| *digest);
+        cache.pending.end(blobs, trees, self.record.recipe.fingerprint());
+    }
+}
+
+/// Does `act` to all items, on several threads when there are many. They are threads of its own: a commit must not
+/// wait for what runs on the stages' threads.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    act: impl Fn(&T) -> Result<R, CacheError> + Sync,
+) -> Result<Vec<R>, CacheError> {
+    const SHARE: usize = 256;
+    if items.len() <= SHARE {
+        return items.iter().map(act).collect();
+    }
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(threads).max(SHARE);
+    let done: Vec<Vec<R>> = thread::scope(|scope| {
+        let act = &act;
+        let threads: Vec<_> = items
+            .chunks(share)
+            .map(|items| scope.spawn(move || items.iter().map(act).collect::<Result<_, _>>()))
+            .collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect::<Result<_, CacheError>>()
+    })?;
+    Ok(done.into_iter().flatten().collect())
+}

@@ -1,0 +1,79 @@
+//! What fails a stage.
+
+use std::{fmt, io};
+
+use crate::{artifact::ArtifactError, cache::CacheError, interrupt::Interrupted, zarr::ZarrError};
+
+/// An error that fails a stage: any error, boxed, or a sentence.
+///
+/// It is deliberately no [`std::error::Error`] itself, so that `?` takes every error.
+#[derive(Debug)]
+pub struct StageError(Box<dyn std::error::Error + Send + Sync>);
+
+impl StageError {
+    /// Wraps an error.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+
+    /// Whether the stage stopped because it was told to.
+    pub fn is_interrupted(&self) -> bool {
+        self.0.is::<Interrupted>()
+    }
+
+    /// Whether the cache or the machine failed rather than the stage: the error or a cause of it says so.
+    pub(crate) fn is_of_the_system(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*self.0);
+        while let Some(error) = cause {
+            let cache = error.is::<CacheError>()
+                || matches!(error.downcast_ref(), Some(ArtifactError::Cache(_)))
+                || matches!(error.downcast_ref(), Some(ZarrError::Cache(_)));
+            if cache {
+                return true;
+            }
+            // A transparent error stands for its cause, and then only the operating system's error is left to see.
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+                return matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+                    || crate::cache::is_broken_disk(error);
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// What to do about it, when the cache or the machine failed.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        if self.is_of_the_system() { crate::cache::advice(&*self.0) } else { None }
+    }
+
+    /// The error that was wrapped, when it is an `E`.
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for StageError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for StageError {
+    /// The error and its causes, from the outermost.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut said = self.0.to_string();
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            let text = error.to_string();
+            // A transparent error repeats its source.
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            said = text;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
