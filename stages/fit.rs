@@ -3,22 +3,16 @@
 use std::ops::Range;
 
 use pipe_engine::{
-    ArraySpec, ArrayWriter, Exactness, Fault, GroupWriter, InputPort, OutputPort, RowMap, RowsFrom,
-    Shape, Stage, StageError, Work,
+    Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
 };
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifacts::{
-        CATALOGUE, CHUNK_ROWS, ComponentsWriter, LayoutError, SPECTRA, SpectraHead, SpectraReader,
-        TABLE, chunks,
-    },
-    spectra::{
-        Component,
-        fit::{FitSettings, FitTable, FittedComponent, Fitter, NoiseModel, Selection, SpectrumFit},
-    },
+    artifacts::{CHUNK_ROWS, SPECTRA, SpectraReader, chunks},
+    fit_outputs::{FIT_OUTPUTS, FitOutputs},
+    spectra::fit::{FitSettings, FittedSpectrum, Fitter, NoiseModel, Selection},
 };
 
 /// The kind `fit`.
@@ -108,14 +102,7 @@ impl Stage for Fit {
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] =
         &[InputPort::required("spectra", SPECTRA, "the spectra, as they were observed")];
-    const OUTPUTS: &'static [OutputPort] = &[
-        OutputPort::new(
-            "catalogue",
-            CATALOGUE,
-            "the components of each spectrum, with uncertainties, χ², flags and log evidence",
-        ),
-        OutputPort::new("table", TABLE, "the same as CSV, a row for each component"),
-    ];
+    const OUTPUTS: &'static [OutputPort] = FIT_OUTPUTS;
 
     fn check(config: &Config) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -159,140 +146,44 @@ impl Stage for Fit {
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let (rows, slots) = (spectra.rows(), config.max_components);
-        let (components, group) =
-            ComponentsWriter::create(work.output("catalogue")?, rows, slots, spectra.head())?;
-        let details = Details::create(&group, rows, slots, spectra.head())?;
-        let mut table = work.output("table")?.create("catalogue.csv")?;
-        FitTable::new(&mut table)?.finish()?;
-        for (chunk, range) in chunks(rows).into_iter().enumerate() {
-            let fits = fit_rows(config, &spectra, &range, work)?;
-            let pixels = spectra.pixels(range.clone())?;
-            let mut more = FitTable::continued(&mut table);
-            for (index, (fit, _)) in fits.iter().enumerate() {
-                let row = work.first_row() + range.start + index as u64;
-                let pixel = pixels.as_ref().map(|pixels| pixels[index]);
-                let pixel = pixel.map(|(x, y)| (u64::from(x), u64::from(y)));
-                more.write(row, pixel, fit, spectra.axis())?;
-            }
-            more.finish()?;
-            let found: Vec<Vec<Component>> = fits
-                .iter()
-                .map(|(fit, _)| fit.components.iter().map(|found| found.component).collect())
-                .collect();
-            components.write(chunk as u64, &found)?;
-            details.write(chunk as u64, &fits)?;
+        let mut outputs = FitOutputs::create(work, &spectra, config.max_components)?;
+        for (chunk, range) in chunks(spectra.rows()).into_iter().enumerate() {
+            let found = fit_rows(config, &spectra, &range, work, |fitter, _, spectrum, noise| {
+                FittedSpectrum::search(
+                    fitter,
+                    spectrum,
+                    noise.given,
+                    noise.remeasure,
+                    config.max_components,
+                )
+            })?;
+            outputs.write(chunk as u64, range, &found)?;
         }
-        table.finish()?;
-        Ok(())
-    }
-}
-
-/// The arrays of a catalogue that only `fit` makes.
-struct Details {
-    slots: usize,
-    uncertainty: ArrayWriter<f64>,
-    component_flags: ArrayWriter<u32>,
-    flags: ArrayWriter<u32>,
-    chi_squared: ArrayWriter<f64>,
-    reduced_chi_squared: ArrayWriter<f64>,
-    log_evidence: ArrayWriter<f64>,
-    noise_rms: ArrayWriter<f64>,
-}
-
-impl Details {
-    fn create(
-        group: &GroupWriter,
-        rows: u64,
-        slots: usize,
-        head: &SpectraHead,
-    ) -> Result<Self, LayoutError> {
-        const FLAGS: &str = "questionable: a bit each for blended (1), at_bound (2), broad (4), negative_residual (8), \
-             poor_chi_squared (16), not_converged (32)";
-        let per_row = |about| ArraySpec {
-            shape: vec![rows],
-            dimensions: &["row"],
-            chunk_rows: CHUNK_ROWS,
-            unit: "",
-            about,
-        };
-        let uncertainty = ArraySpec {
-            shape: vec![rows, slots as u64, 3],
-            dimensions: &["row", "component", "parameter"],
-            ..per_row(
-                "standard deviation of amplitude, mean and sigma, in the units of each; NaN where absent",
-            )
-        };
-        let component_flags = ArraySpec {
-            shape: vec![rows, slots as u64],
-            dimensions: &["row", "component"],
-            ..per_row(FLAGS)
-        };
-        let log_evidence = ArraySpec {
-            shape: vec![rows, slots as u64 + 1],
-            dimensions: &["row", "count"],
-            ..per_row(
-                "natural logarithm of the evidence of each number of components, less that of noise alone; NaN where \
-                 not tried",
-            )
-        };
-        let noise =
-            ArraySpec { unit: &head.unit, ..per_row("rms of the noise that the fit rests on") };
-        let chi_squared = per_row(
-            "χ² of the residual under the noise's covariance; NaN where nothing was fitted",
-        );
-        let reduced = per_row("χ² over the degrees of freedom");
-        Ok(Self {
-            slots,
-            uncertainty: group.array("uncertainty", &uncertainty)?,
-            component_flags: group.array("component_flags", &component_flags)?,
-            flags: group.array("flags", &per_row(FLAGS))?,
-            chi_squared: group.array("chi_squared", &chi_squared)?,
-            reduced_chi_squared: group.array("reduced_chi_squared", &reduced)?,
-            log_evidence: group.array("log_evidence", &log_evidence)?,
-            noise_rms: group.array("noise_rms", &noise)?,
-        })
-    }
-
-    fn write(&self, chunk: u64, fits: &[(SpectrumFit, f64)]) -> Result<(), LayoutError> {
-        let mut uncertainty = vec![f64::NAN; fits.len() * self.slots * 3];
-        let mut component_flags = vec![0; fits.len() * self.slots];
-        for (row, (fit, _)) in fits.iter().enumerate() {
-            for (slot, FittedComponent { uncertainty: u, flags, .. }) in
-                fit.components.iter().enumerate()
-            {
-                let at = row * self.slots + slot;
-                uncertainty[3 * at..3 * at + 3].copy_from_slice(&[u.amplitude, u.mean, u.sigma]);
-                component_flags[at] = flags.bits();
-            }
-        }
-        let of = |value: fn(&SpectrumFit) -> f64| -> Vec<f64> {
-            fits.iter().map(|(fit, _)| value(fit)).collect()
-        };
-        let flags: Vec<u32> = fits.iter().map(|(fit, _)| fit.flags.bits()).collect();
-        let evidence: Vec<f64> =
-            fits.iter().flat_map(|(fit, _)| fit.log_evidence.iter().copied()).collect();
-        let noise: Vec<f64> = fits.iter().map(|(_, rms)| *rms).collect();
-        self.uncertainty.write(chunk, &uncertainty)?;
-        self.component_flags.write(chunk, &component_flags)?;
-        self.flags.write(chunk, &flags)?;
-        self.chi_squared.write(chunk, &of(|fit| fit.chi_squared))?;
-        self.reduced_chi_squared.write(chunk, &of(|fit| fit.reduced_chi_squared))?;
-        self.log_evidence.write(chunk, &evidence)?;
-        Ok(self.noise_rms.write(chunk, &noise)?)
+        outputs.finish()
     }
 }
 
 /// Spectra between which the stage can be interrupted.
 const BLOCK: usize = 256;
 
-/// The fits of the rows of a chunk, each with the noise rms that it rests on.
-fn fit_rows(
+/// The noise of a spectrum before it is fitted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GivenNoise {
+    /// As it comes with the spectrum.
+    pub(crate) given: NoiseModel,
+    /// Whether its rms is to be measured once more on what a first fit leaves.
+    pub(crate) remeasure: bool,
+}
+
+/// What `one` finds in each of the rows of a chunk: it is given the number of the row within these, the spectrum and its
+/// noise, and must be a pure function of them.
+pub(crate) fn fit_rows(
     config: &Config,
     spectra: &SpectraReader,
     rows: &Range<u64>,
     work: &Work<'_>,
-) -> Result<Vec<(SpectrumFit, f64)>, StageError> {
+    one: impl Fn(&mut Fitter, usize, &[f32], GivenNoise) -> FittedSpectrum + Sync,
+) -> Result<Vec<FittedSpectrum>, StageError> {
     let axis = spectra.axis();
     let values = spectra.read(rows.clone())?;
     let noise = spectra.noise(rows.clone())?;
@@ -305,49 +196,28 @@ fn fit_rows(
     // The correlation is the spectrometer's, the same for all; many spectra tell it better than one.
     let correlation = config.noise_correlation.or_else(|| measured.and_then(median)).unwrap_or(0.0);
     let settings = config.settings();
-    let mut fits = Vec::with_capacity(noise.len());
+    let mut found = Vec::with_capacity(noise.len());
     for (values, noise) in values.chunks(BLOCK * axis.channels).zip(noise.chunks(BLOCK)) {
         work.check_interrupt()?;
-        work.progress(rows.start + fits.len() as u64, spectra.rows(), "spectra");
+        work.progress(rows.start + found.len() as u64, spectra.rows(), "spectra");
+        let first = found.len();
         values
             .par_chunks(axis.channels)
             .zip(noise)
+            .enumerate()
             .with_min_len(8)
             .map_init(
                 || Fitter::new(axis, settings),
-                |fitter, (spectrum, rms)| {
+                |fitter, (index, (spectrum, rms))| {
                     let given = NoiseModel { rms: *rms, correlation };
-                    fit_spectrum(fitter, spectrum, given, remeasure, config.max_components)
+                    one(fitter, first + index, spectrum, GivenNoise { given, remeasure })
                 },
             )
             .collect::<Vec<_>>()
             .into_iter()
-            .for_each(|fit| fits.push(fit));
+            .for_each(|one| found.push(one));
     }
-    Ok(fits)
-}
-
-fn fit_spectrum(
-    fitter: &mut Fitter,
-    spectrum: &[f32],
-    given: NoiseModel,
-    remeasure: bool,
-    slots: usize,
-) -> (SpectrumFit, f64) {
-    let Some(first) = fitter.search(spectrum, given) else {
-        let nothing = SpectrumFit {
-            chi_squared: f64::NAN,
-            reduced_chi_squared: f64::NAN,
-            log_evidence: vec![f64::NAN; slots + 1],
-            ..SpectrumFit::default()
-        };
-        return (nothing, given.rms);
-    };
-    if remeasure && let Some(rms) = fitter.measure_noise(spectrum, &first) {
-        let again = fitter.search(spectrum, NoiseModel { rms, ..given });
-        return again.map_or((first, given.rms), |again| (again, rms));
-    }
-    (first, given.rms)
+    Ok(found)
 }
 
 /// The median of the values that are finite.

@@ -6,6 +6,7 @@
 pub mod artifacts;
 mod figure_files;
 pub mod figures;
+mod fit_outputs;
 pub mod network;
 mod row_chunks;
 pub mod spectra;

@@ -5,7 +5,7 @@
 //! | `spectra` | Zarr: `spectra` (row, channel) f32, `axis` (channel) f64, `noise_rms` (row) f64; of a cube also `x`, `y` (row) u32, `noise_correlation` (row) f64 |
 //! | `scaled` | Zarr: `spectra` (row, channel) f32, dimensionless, 0 where a channel is missing |
 //! | `truth` | Zarr: `parameters` (row, component, parameter) f64, `counts` (row) u32 |
-//! | `catalogue` | Zarr: as `truth`, and `probability` (row, component) f64, `count_probability` (row, count) f64; of `fit`, instead of these, see its kind |
+//! | `catalogue` | Zarr: as `truth`, and `probability` (row, component) f64, `count_probability` (row, count) f64; of `fit`, instead of these, `uncertainty` (row, component, parameter) f64, `component_flags` (row, component) u32, `flags` (row) u32, `chi_squared`, `reduced_chi_squared`, `noise_rms` (row) f64, `log_evidence` (row, count) f64 |
 //! | `rows` | Zarr: `training`, `validation`, `test` (row) u64 |
 //! | `scaler` | `scaler.json` |
 //! | `checkpoint` | `weights.safetensors`, `checkpoint.json` |
@@ -16,6 +16,7 @@
 //! order; components are sorted by mean, and NaN where a row has fewer.
 
 mod components;
+mod details;
 mod rows;
 mod scaled;
 mod spectra;
@@ -27,6 +28,7 @@ use thiserror::Error;
 
 pub use self::{
     components::{ComponentsReader, ComponentsWriter},
+    details::{DetailsReader, DetailsWriter},
     rows::Rows,
     scaled::{ScaledReader, ScaledWriter},
     spectra::{Sky, SpectraHead, SpectraReader, SpectraWriter},

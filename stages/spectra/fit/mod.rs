@@ -10,6 +10,7 @@ mod channels;
 mod cramer_rao;
 mod evidence;
 mod exponential;
+mod fitted_spectrum;
 mod fitter;
 mod flags;
 mod kernels;
@@ -25,6 +26,7 @@ mod whitening;
 
 pub use channels::NoiseModel;
 pub use cramer_rao::cramer_rao;
+pub use fitted_spectrum::FittedSpectrum;
 pub use fitter::{FittedComponent, Fitter, SpectrumFit};
 pub use flags::Flags;
 pub use settings::{FitSettings, Selection};
