@@ -8,7 +8,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
         OnceLock,
@@ -99,6 +99,20 @@ pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Resul
         }
     }
     file.write_all(bytes)
+}
+
+/// Writes all of `bytes` at `offset`. A fault leaves half of them written.
+pub(crate) fn write_all_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
+    if let Some(fault) = fault()
+        && fault.hits(path)
+    {
+        file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+        match fault.error {
+            Some(error) => return Err(error.into()),
+            None => std::process::abort(),
+        }
+    }
+    file.write_all_at(bytes, offset)
 }
 
 /// A file that is written in pieces.

@@ -58,7 +58,7 @@ pub use explain::Why;
 pub use history::{NoRun, find_run};
 pub use interrupt::{Interrupt, Interrupted};
 pub use numbers::{Numbers, numbers_of_run};
-pub use output::{Output, OutputFile};
+pub use output::{Output, OutputFile, PlacedFile};
 pub use place::{Method, PlaceError, place};
 pub use plan::plan;
 pub use registry::Registry;

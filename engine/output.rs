@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     artifact::ArtifactError,
-    cache::{CacheError, Staged, StagedWriter, Staging},
+    cache::{CacheError, Staged, StagedPlaces, StagedWriter, Staging},
     digest::Digest,
     tree::{ArtifactPath, Entry, Tree},
     zarr::{GroupWriter, ZarrError},
@@ -75,6 +75,16 @@ impl Output {
     pub fn create(&self, path: &str) -> Result<OutputFile<'_>, ArtifactError> {
         let path = ArtifactPath::new(path)?;
         Ok(OutputFile { output: self, path, writer: self.staging.writer()? })
+    }
+
+    /// Starts the file `path` of the artifact, of `size` bytes, to be written in any order by any number of threads; what
+    /// isn't written is zeros. It is part of the artifact once [`PlacedFile::finish`] was called.
+    ///
+    /// # Errors
+    /// When the path isn't allowed, or the file can't be made.
+    pub fn create_sized(&self, path: &str, size: u64) -> Result<PlacedFile<'_>, ArtifactError> {
+        let path = ArtifactPath::new(path)?;
+        Ok(PlacedFile { output: self, path, places: self.staging.places(size)? })
     }
 
     /// Starts a Zarr v3 group: makes this artifact one, with these attributes.
@@ -172,5 +182,70 @@ impl Write for OutputFile<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+/// A file of an output of known size, written in any order.
+pub struct PlacedFile<'a> {
+    output: &'a Output,
+    path: ArtifactPath,
+    places: StagedPlaces,
+}
+
+impl PlacedFile<'_> {
+    /// Writes `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// When they would reach beyond the end of the file, or can't be written.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.places.write_at(offset, bytes)
+    }
+
+    /// Makes the file part of the artifact.
+    ///
+    /// # Errors
+    /// When it can't be read back to be hashed.
+    pub fn finish(self) -> Result<(), ArtifactError> {
+        let staged = self.places.finish()?;
+        self.output.put(self.path, staged);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cache::Cache, digest::Digest};
+
+    #[test]
+    fn a_file_written_in_any_order_is_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let staging = Arc::new(Staging::new(&cache).unwrap());
+        let output = Output::new("cube", &staging);
+        // More than a block that is hashed at once.
+        let size = (1 << 22) + 12_345;
+        let bytes: Vec<u8> = (0..size).map(|i| (i / 7 % 251) as u8).collect();
+        let file = output.create_sized("a.fits", size as u64).unwrap();
+        std::thread::scope(|scope| {
+            for part in 0..4 {
+                let (file, bytes) = (&file, &bytes);
+                scope.spawn(move || {
+                    for (i, piece) in bytes.chunks(1000).enumerate().filter(|(i, _)| i % 4 == part) {
+                        file.write_at(1000 * i as u64, piece).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(file.write_at(size as u64 - 1, &[0, 0]).is_err());
+        assert!(file.write_at(u64::MAX, &[0]).is_err());
+        file.finish().unwrap();
+        // What isn't written is zeros.
+        output.create_sized("b.fits", 5).unwrap().finish().unwrap();
+        let (tree, _staged) = output.finish().unwrap();
+        let blob = |path: &str| tree.get(path).unwrap().blob;
+        assert_eq!(blob("a.fits"), Digest::of(&bytes));
+        assert_eq!(blob("b.fits"), Digest::of(&[0; 5]));
+        assert_eq!(tree.get("a.fits").unwrap().size, size as u64);
     }
 }

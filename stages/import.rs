@@ -81,7 +81,7 @@ impl Stage for Import {
 
     const KIND: &'static str = "import";
     const ABOUT: &'static str = "Reads the spectra of a FITS cube and measures the noise of each.";
-    const REVISION: u32 = 3;
+    const REVISION: u32 = 4;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[InputPort::required(
         "cube",
@@ -180,7 +180,7 @@ impl Stage for Import {
     }
 
     fn finish(_: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        Ok(sky(open(work)?.header()).write(work.output("spectra")?)?)
+        Ok(Sky::of(open(work)?.header()).write(work.output("spectra")?)?)
     }
 }
 
@@ -189,13 +189,6 @@ fn open(work: &Work<'_>) -> Result<CubeReader<BufReader<File>>, StageError> {
     let file =
         File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
     Ok(CubeReader::open(BufReader::new(file))?)
-}
-
-fn sky(header: &CubeHeader) -> Sky {
-    let spelled = |(keyword, value): &(String, crate::spectra::CardValue)| {
-        (keyword.clone(), value.to_string())
-    };
-    Sky { nx: header.nx, ny: header.ny, cards: header.sky.cards.iter().map(spelled).collect() }
 }
 
 /// The noise rms of these channels of a spectrum, NaN where there is nothing to measure it on.

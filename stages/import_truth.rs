@@ -243,7 +243,7 @@ mod tests {
         SpectraHead {
             axis: Axis { start: 10.0, step: -0.5, channels: 100, unit: "km/s".to_owned() },
             unit: "K".to_owned(),
-            sky: sky.then(|| Sky { nx: 3, ny: 2, cards: Vec::new() }),
+            sky: sky.then(|| Sky { nx: 3, ny: 2, cards: Vec::new(), spectral: Vec::new() }),
         }
     }
 

@@ -12,6 +12,7 @@ mod row_chunks;
 pub mod spectra;
 
 pub mod evaluate;
+pub mod export;
 pub mod fit;
 pub mod generate;
 pub mod import;
@@ -36,6 +37,7 @@ pub fn builtin() -> Registry {
         .with::<generate::Generate>()
         .with::<train::Train>()
         .with::<fit::Fit>()
+        .with::<export::Export>()
         .with::<predict::Predict>()
         .with::<plot::Plot>()
         .with::<maps::Maps>()

@@ -67,7 +67,7 @@ pub(crate) use self::{
     memo::{Memo, Signature},
     prepared::{Bundle, FEW},
     publisher::Publisher,
-    staging::{Staged, StagedWriter, Staging, hash_file},
+    staging::{Staged, StagedPlaces, StagedWriter, Staging, hash_file},
 };
 use self::{lease::Watch, pending::Pending, staging::Writer, verified::Verified};
 use crate::{digest::Digest, disk};

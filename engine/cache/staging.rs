@@ -191,6 +191,14 @@ impl Staging {
         Ok(StagedWriter { file, out, hasher: blake3::Hasher::new(), size: 0 })
     }
 
+    /// Starts a staged file of `size` bytes that is written in any order. What isn't written is zeros.
+    pub(crate) fn places(&self, size: u64) -> Result<StagedPlaces, CacheError> {
+        let file = self.fresh();
+        let out = create(&file)?;
+        out.set_len(size).map_err(CacheError::io("write", &file))?;
+        Ok(StagedPlaces { file, out, size })
+    }
+
     /// Writes `bytes` to a new file with the permissions of what is published.
     pub(super) fn write_document(&self, bytes: &[u8]) -> Result<PathBuf, CacheError> {
         let path = self.fresh();
@@ -295,6 +303,43 @@ impl Write for StagedWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// A staged file being written in any order, by any number of threads.
+pub(crate) struct StagedPlaces {
+    file: PathBuf,
+    out: File,
+    size: u64,
+}
+
+impl StagedPlaces {
+    /// Writes `bytes` from `offset` on. Beyond the end of the file is an error.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.size) {
+            let message = format!("{} bytes at {offset} of a file of {}", bytes.len(), self.size);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        disk::write_all_at(&self.out, &self.file, bytes, offset)
+    }
+
+    /// Hashes what was written. It is read in blocks rather than mapped: a mapped file counts as memory of the process.
+    pub(crate) fn finish(self) -> Result<Staged, CacheError> {
+        const BLOCK: usize = 1 << 22;
+        let mut file = File::open(&self.file).map_err(CacheError::io("open", &self.file))?;
+        let mut block = vec![0; BLOCK.min(self.size as usize)];
+        let mut hasher = blake3::Hasher::new();
+        let mut left = self.size;
+        while left > 0 {
+            let count = left.min(block.len() as u64);
+            let block = &mut block[..count as usize];
+            file.read_exact(block).map_err(CacheError::io("read", &self.file))?;
+            hasher.update_rayon(block);
+            left -= count;
+        }
+        let blob = Digest::from_bytes(*hasher.finalize().as_bytes());
+        Ok(Staged { file: self.file, blob, size: self.size })
     }
 }
 

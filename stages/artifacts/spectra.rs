@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{CHUNK_ROWS, LayoutError, SPECTRA, wrong};
-use crate::spectra::Axis;
+use crate::spectra::{Axis, CardValue, CubeHeader, SkyGrid, SpectralGrid};
 
 /// The sky that the spectra of a cube cover.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Sky {
     pub ny: usize,
     /// The header cards of the two celestial axes, as (keyword, value in FITS spelling).
     pub cards: Vec<(String, String)>,
+    /// The header cards of the spectral axis, which is numbered 3, in the same way. Its unit is that of the cube.
+    #[serde(default)]
+    pub spectral: Vec<(String, String)>,
 }
 
 /// The name of the group whose attributes are the sky. It depends on how many spectra there are, so it stands apart from
@@ -34,8 +37,40 @@ impl Sky {
         attributes.insert("nx".into(), json!(self.nx));
         attributes.insert("ny".into(), json!(self.ny));
         attributes.insert("cards".into(), json!(self.cards));
+        attributes.insert("spectral".into(), json!(self.spectral));
         Ok(output.zarr_subgroup(SKY, attributes)?)
     }
+
+    /// The sky of a cube.
+    pub fn of(header: &CubeHeader) -> Self {
+        let spelled = |cards: &[(String, CardValue)]| {
+            cards.iter().map(|(keyword, value)| (keyword.clone(), value.to_string())).collect()
+        };
+        let (cards, spectral) = (spelled(&header.sky.cards), spelled(&header.spectral.cards));
+        Self { nx: header.nx, ny: header.ny, cards, spectral }
+    }
+
+    /// The celestial axes as a header has them.
+    pub fn grid(&self) -> SkyGrid {
+        SkyGrid { cards: read(&self.cards).unwrap_or_default() }
+    }
+
+    /// The spectral axis as a header has it, of spectra on `axis`.
+    pub fn spectral_grid(&self, axis: &Axis) -> SpectralGrid {
+        match read(&self.spectral) {
+            Ok(cards) if !cards.is_empty() => SpectralGrid { cards },
+            _ => SpectralGrid::linear("", axis),
+        }
+    }
+}
+
+/// Cards with their values read; the keyword of one whose value is none.
+fn read(cards: &[(String, String)]) -> Result<Vec<(String, CardValue)>, String> {
+    let value = |(keyword, value): &(String, String)| {
+        let value = CardValue::parse(value).ok_or_else(|| keyword.clone())?;
+        Ok((keyword.clone(), value))
+    };
+    cards.iter().map(value).collect()
 }
 
 /// What describes all spectra of an artifact.
@@ -208,6 +243,11 @@ impl SpectraReader {
         let sky = group.subgroup(SKY)?.map(Value::Object).unwrap_or_default();
         let sky: Option<Sky> = serde_json::from_value(sky)
             .map_err(|error| wrong(artifact, SPECTRA, format!("group `{SKY}`: {error}")))?;
+        for cards in sky.iter().flat_map(|sky| [&sky.cards, &sky.spectral]) {
+            read(cards).map_err(|keyword| {
+                wrong(artifact, SPECTRA, format!("group `{SKY}`: the value of `{keyword}` is none"))
+            })?;
+        }
         let AxisAttribute { start, step, channels, unit } = axis;
         let unit_of_intensity = attribute("intensity_unit").as_str().unwrap_or_default().to_owned();
         let head = SpectraHead {

@@ -6,7 +6,7 @@ use std::{error::Error, fs::File, io::BufWriter, path::PathBuf};
 
 use pipe_stages::spectra::{
     Amplitudes, Axis, CardValue, CatalogueRow, CatalogueWriter, Cube, CubeHeader, NoiseLevel,
-    Range, Recipe, SkyGrid, write_cube,
+    Range, Recipe, SkyGrid, SpectralGrid, write_cube,
 };
 
 const NX: usize = 10;
@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         object: "synthetic".to_owned(),
         line: String::new(),
         sky: SkyGrid { cards: cards.map(|(keyword, value)| (keyword.to_owned(), value)).into() },
+        spectral: SpectralGrid::linear("VRAD", &axis),
     };
     let mut spectra = Vec::with_capacity(NX * NY * axis.channels);
     let mut truth = CatalogueWriter::new(File::create(folder.join("tiny_truth.csv"))?)?;

@@ -2,10 +2,12 @@
 
 use super::bar::{Bar, ramp};
 use super::frame::{Frame, LINE, below, beside, beside_ticks};
+use super::legend::{Key, Legend};
 use super::map_cells::{Pixels, colour_scale, mean, middle};
 use super::scale::{Scale, Ticks};
 use super::sheet::{Area, Sheet};
-use super::style::{PAGE, Rgb, SMALL, viridis};
+use super::style::{LIGHT_GREY, PAGE, Rgb, SMALL, viridis};
+use super::world_axis::WorldAxis;
 use super::{Figure, text};
 
 /// The highest count that has a colour of its own.
@@ -37,16 +39,30 @@ pub struct Map<'a> {
 }
 
 /// Draws maps of one field side by side, on a page's width: pixels are square, x to the right and
-/// y upwards, counted from 0; missing ones are grey.
+/// y upwards; missing ones are grey, and a legend says so.
+///
+/// Where `world` gives coordinates for the lower and the left edge, these stand there; otherwise, pixels counted from 0.
 ///
 /// Fields of many pixels are drawn in blocks. Where a few wild values would hide all others, the
 /// colours leave them out, and the colour bar ends in an arrow.
-pub fn maps(width: usize, height: usize, maps: &[Map]) -> Figure {
+pub fn maps(width: usize, height: usize, maps: &[Map], world: [Option<WorldAxis>; 2]) -> Figure {
     let shown: Vec<Shown> = maps.iter().map(|m| Shown::new(width, height, m)).collect();
     let aspect = height.max(1) as f64 / width.max(1) as f64;
     let rows = Scale::linear(-0.5, height.max(1) as f64 - 0.5);
     let columns = Scale::linear(-0.5, width.max(1) as f64 - 0.5);
-    let down = rows.ticks(4, 0).whole();
+    let edge = |scale: Scale, world: Option<WorldAxis>, pixels: &str, target: usize| {
+        let seen = world.and_then(|axis| {
+            Some((axis.ticks(scale.low, scale.high, target)?, axis.label.to_owned()))
+        });
+        seen.unwrap_or_else(|| (scale.ticks(target, 0).whole(), pixels.to_owned()))
+    };
+    let (down, down_label) = edge(rows, world[1], "y (pixel)", 4);
+    let mut legend = Legend::default();
+    let missing = |map: &Shown| map.pixels.values.iter().any(|value| !value.is_finite());
+    if shown.iter().any(missing) {
+        legend.add(Key::Block(LIGHT_GREY), "no value: nothing was observed, or nothing found");
+    }
+    let top = legend.height(PAGE);
     let (first, next) = (beside(down.widest(SMALL)), beside_ticks(down.widest(SMALL)) + 8.0);
     let rooms: Vec<f64> = shown.iter().map(|s| s.bar().room()).collect();
     let count = shown.len().max(1);
@@ -65,8 +81,15 @@ pub fn maps(width: usize, height: usize, maps: &[Map]) -> Figure {
     // Side by side, unless the pixels would be much larger one below the other.
     let across = if side(1) > 1.5 * side(count.min(3)) { 1 } else { count.min(3) };
     let panel = (side(across), (side(across) * aspect).clamp(12.0, TALLEST));
+    // As many labels below as have room.
+    let labelled = (1..=4).rev().map(|target| edge(columns, world[0], "x (pixel)", target));
+    let fits = |ticks: &Ticks| 1.3 * ticks.widest(SMALL) * ticks.labels.len() as f64 <= panel.0;
+    let mut labelled = labelled.skip_while(|(ticks, _)| ticks.labels.len() > 1 && !fits(ticks));
+    let (across_ticks, across_label) =
+        labelled.next().unwrap_or_else(|| edge(columns, world[0], "x (pixel)", 1));
     let row_height = panel.1 + below() + LINE + 4.0;
-    let mut sheet = Sheet::new(PAGE, row_height * count.div_ceil(across) as f64 + 4.0);
+    let mut sheet = Sheet::new(PAGE, top + row_height * count.div_ceil(across) as f64 + 4.0);
+    legend.draw(&mut sheet, (first, 2.0), PAGE - first);
 
     let mut left = 0.0;
     for i in 0..count {
@@ -74,7 +97,7 @@ pub fn maps(width: usize, height: usize, maps: &[Map]) -> Figure {
         left = if column == 0 { first } else { left + next };
         let area = Area {
             left,
-            top: row as f64 * row_height + LINE + 6.0,
+            top: top + row as f64 * row_height + LINE + 6.0,
             width: panel.0,
             height: panel.1,
         };
@@ -84,11 +107,11 @@ pub fn maps(width: usize, height: usize, maps: &[Map]) -> Figure {
             None => frame.note(&mut sheet, "no maps"),
         }
         frame.outline(&mut sheet);
-        frame.ticks_below(&mut sheet, &columns.ticks(4, 0).whole(), true);
+        frame.ticks_below(&mut sheet, &across_ticks, true);
         frame.ticks_left(&mut sheet, &down, true);
-        frame.label_below(&mut sheet, "x (pixel)");
+        frame.label_below(&mut sheet, &across_label);
         if column == 0 {
-            frame.label_left(&mut sheet, "y (pixel)", down.widest(SMALL));
+            frame.label_left(&mut sheet, &down_label, down.widest(SMALL));
         }
         left += panel.0 + widest(column, across);
     }
@@ -197,20 +220,34 @@ mod tests {
     #[test]
     fn counts_have_a_colour_each() {
         let values = [0.0, 1.0, 2.0, f64::NAN];
-        let svg = maps(2, 2, &[map(MapKind::Count, &values)]).svg();
+        let svg = maps(2, 2, &[map(MapKind::Count, &values)], [None; 2]).svg();
         for n in 0..3 {
             // In the map and in the bar.
             let colour = viridis(f64::from(n) / 2.0);
             let hex = format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2);
             assert_eq!(svg.matches(&hex).count(), 2, "{n}");
         }
-        assert!(svg.contains("#cdcdcd"));
+        assert!(svg.contains("#cdcdcd") && svg.contains("nothing was observed"));
+        assert!(!maps(2, 1, &[map(MapKind::Count, &values)], [None; 2]).svg().contains("observed"));
+    }
+
+    #[test]
+    fn edges_show_the_sky_where_it_is_known() {
+        let longitude = WorldAxis { label: "l (deg)", at: &|x| 30.0 - 0.01 * x, is_angle: true };
+        let odd = WorldAxis { label: "b (deg)", at: &|_| 2.0, is_angle: false };
+        let values = [1.0; 100];
+        let map = map(MapKind::Continuous, &values);
+        let svg = maps(10, 10, &[map], [Some(longitude), Some(odd)]).svg();
+        for text in ["l (deg)", ">29.96<", "y (pixel)"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert!(!svg.contains("x (pixel)") && !svg.contains("b (deg)"));
     }
 
     #[test]
     fn a_bar_has_its_unit() {
         let values: Vec<f64> = (0..100).map(|i| f64::from(i) * 0.3).collect();
-        let svg = maps(10, 10, &[map(MapKind::Continuous, &values)]).svg();
+        let svg = maps(10, 10, &[map(MapKind::Continuous, &values)], [None; 2]).svg();
         for text in ["Integrated intensity", ">K km/s<", "x (pixel)", "y (pixel)"] {
             assert!(svg.contains(text), "{text}");
         }
@@ -218,14 +255,14 @@ mod tests {
 
     #[test]
     fn odd_fields_are_drawn_too() {
-        assert!(maps(0, 0, &[]).svg().contains("no maps"));
+        assert!(maps(0, 0, &[], [None; 2]).svg().contains("no maps"));
         for kind in [MapKind::Count, MapKind::Continuous] {
             let missing = [f64::NAN; 6];
-            assert!(maps(3, 2, &[map(kind, &missing)]).svg().contains("no values"));
-            assert!(maps(0, 0, &[map(kind, &[])]).svg().contains("no values"));
+            assert!(maps(3, 2, &[map(kind, &missing)], [None; 2]).svg().contains("no values"));
+            assert!(maps(0, 0, &[map(kind, &[])], [None; 2]).svg().contains("no values"));
             for (w, h) in [(1, 1), (1, 500), (500, 1)] {
                 let values = vec![2.0; w * h];
-                let figure = maps(w, h, &[map(kind, &values)]);
+                let figure = maps(w, h, &[map(kind, &values)], [None; 2]);
                 assert!(figure.svg().contains("y (pixel)"));
                 assert!(figure.height() < 9.0);
             }

@@ -29,6 +29,7 @@ mod sheet;
 mod spectra;
 mod style;
 mod text;
+mod world_axis;
 
 pub use axis_name::axis_name;
 pub use confusion::confusion;
@@ -41,6 +42,7 @@ pub use maps::{Map, MapKind, maps};
 pub use parameters::{ParameterPanel, parameters};
 pub use samples::{SamplePanel, samples};
 pub use spectra::{SpectrumPanel, spectra};
+pub use world_axis::WorldAxis;
 
 /// What the axes of a spectrum are called.
 ///
@@ -130,7 +132,7 @@ mod tests {
             ("parameters", parameters(&[parameter])),
             ("confusion", confusion(&[vec![values.len() as u64, 1], vec![0]])),
             ("errors", errors(&[quality])),
-            ("maps", maps(3, 2, &[map(MapKind::Count), map(MapKind::Continuous)])),
+            ("maps", maps(3, 2, &[map(MapKind::Count), map(MapKind::Continuous)], [None; 2])),
         ]
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fits::CubeUnit;
 use super::wcs::{Roles, SkyGrid, axis_type, spectral_axis};
-use super::{Axis, CubeError};
+use super::{Axis, CubeError, SpectralGrid};
 
 /// What a cube is, besides its values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct CubeHeader {
     pub line: String,
     /// The grid of pixels on the sky, for maps.
     pub sky: SkyGrid,
+    /// The spectral axis as header cards, for cubes.
+    pub spectral: SpectralGrid,
 }
 
 impl CubeHeader {
@@ -109,6 +111,7 @@ impl<R: Read + Seek> CubeReader<R> {
                 object: text("OBJECT"),
                 line: text("LINE"),
                 sky: SkyGrid::of(header, roles.x, roles.y),
+                spectral: SpectralGrid::of(header, roles.spectral),
             },
             pixels: Pixels {
                 bitpix: unit.bitpix,

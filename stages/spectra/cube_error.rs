@@ -144,6 +144,12 @@ pub enum CubeError {
         /// How many there are.
         found: usize,
     },
+    /// A value of a table doesn't fit its column.
+    #[error("a value doesn't fit column {column} of the table")]
+    Cell {
+        /// The number of the column, from 1.
+        column: usize,
+    },
     /// A header can't be written.
     #[error("the header can't be written: {0}")]
     Header(fitsio_pure::Error),

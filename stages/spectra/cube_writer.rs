@@ -2,12 +2,10 @@
 
 use std::io::Write;
 
-use fitsio_pure::header::{Card, serialize_header};
 use fitsio_pure::image::serialize_image_f32;
-use fitsio_pure::primary::build_primary_header;
-use fitsio_pure::value::Value;
 
-use super::{CardValue, Cube, CubeError, SkyGrid};
+use super::fits_cards::Cards;
+use super::{Cube, CubeError, SkyGrid};
 
 /// A map: one value for each pixel of a sky grid.
 #[derive(Debug, Clone, Copy)]
@@ -35,24 +33,16 @@ pub fn write_cube(cube: &Cube, mut to: impl Write) -> Result<(), CubeError> {
     let header = &cube.header;
     let (channels, rows) = (header.axis.channels, header.rows());
     check_shape(rows.saturating_mul(channels), cube.spectra.len())?;
-    let mut cards = primary(&[header.nx, header.ny, channels])?;
-    push_sky(&mut cards, &header.sky, 3)?;
-    push(&mut cards, "CTYPE3", Value::String(header.axis_type.clone()))?;
-    push(&mut cards, "CUNIT3", Value::String(header.axis.unit.clone()))?;
-    push(&mut cards, "CRPIX3", Value::Float(1.0))?;
-    push(&mut cards, "CRVAL3", Value::Float(header.axis.start))?;
-    let has_cd = header.sky.cards.iter().any(|(k, _)| k.starts_with("CD") && k.contains('_'));
-    let step = if has_cd { "CD3_3" } else { "CDELT3" };
-    push(&mut cards, step, Value::Float(header.axis.step))?;
-    push_text(&mut cards, "BUNIT", &header.unit)?;
-    let is_in_sky = |keyword: &str| header.sky.cards.iter().any(|(k, _)| k == keyword);
+    let mut cards = Cards::image(&[header.nx, header.ny, channels])?;
+    cards.sky_and_spectrum(&header.sky, &header.spectral)?;
+    cards.text("BUNIT", &header.unit)?;
     for (keyword, text) in [("OBJECT", &header.object), ("LINE", &header.line)] {
-        if !is_in_sky(keyword) {
-            push_text(&mut cards, keyword, text)?;
+        if !cards.has(keyword) {
+            cards.text(keyword, text)?;
         }
     }
 
-    to.write_all(&serialize_header(&cards).map_err(CubeError::Header)?)?;
+    to.write_all(&cards.bytes()?)?;
     let mut plane = Vec::with_capacity(rows * 4);
     for channel in 0..channels {
         plane.clear();
@@ -73,52 +63,15 @@ pub fn write_cube(cube: &Cube, mut to: impl Write) -> Result<(), CubeError> {
 /// Where the number of values isn't nx · ny, or the file can't be written.
 pub fn write_map(map: &SkyMap, mut to: impl Write) -> Result<(), CubeError> {
     check_shape(map.nx.saturating_mul(map.ny), map.values.len())?;
-    let mut cards = primary(&[map.nx, map.ny])?;
-    push_sky(&mut cards, map.sky, 2)?;
-    push_text(&mut cards, "BUNIT", map.unit)?;
-    push_text(&mut cards, "BTYPE", map.quantity)?;
-    to.write_all(&serialize_header(&cards).map_err(CubeError::Header)?)?;
+    let mut cards = Cards::image(&[map.nx, map.ny])?;
+    cards.sky(map.sky)?;
+    cards.text("BUNIT", map.unit)?;
+    cards.text("BTYPE", map.quantity)?;
+    to.write_all(&cards.bytes()?)?;
     to.write_all(&serialize_image_f32(map.values))?;
     Ok(to.flush()?)
 }
 
 fn check_shape(expected: usize, found: usize) -> Result<(), CubeError> {
     if expected == found { Ok(()) } else { Err(CubeError::Shape { expected, found }) }
-}
-
-fn primary(shape: &[usize]) -> Result<Vec<Card>, CubeError> {
-    build_primary_header(-32, shape).map_err(CubeError::Header)
-}
-
-fn push_sky(cards: &mut Vec<Card>, sky: &SkyGrid, axes: i64) -> Result<(), CubeError> {
-    push(cards, "WCSAXES", Value::Integer(axes))?;
-    for (keyword, value) in &sky.cards {
-        let value = match value {
-            CardValue::Logical(b) => Value::Logical(*b),
-            CardValue::Integer(n) => Value::Integer(*n),
-            CardValue::Real(x) => Value::Float(*x),
-            CardValue::Text(text) => Value::String(text.clone()),
-        };
-        push(cards, keyword, value)?;
-    }
-    Ok(())
-}
-
-fn push_text(cards: &mut Vec<Card>, keyword: &str, text: &str) -> Result<(), CubeError> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    push(cards, keyword, Value::String(text.to_owned()))
-}
-
-fn push(cards: &mut Vec<Card>, keyword: &str, value: Value) -> Result<(), CubeError> {
-    let value = match value {
-        // A header is ASCII; what isn't gets a stand-in, not a damaged file.
-        Value::String(text) => Value::String(
-            text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect(),
-        ),
-        other => other,
-    };
-    cards.push(Card::new(keyword, value).map_err(CubeError::Header)?);
-    Ok(())
 }

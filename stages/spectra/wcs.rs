@@ -223,21 +223,25 @@ fn plain_unit(unit: &str) -> String {
     .to_owned()
 }
 
+/// The value of a card that is to be kept; `None` where there is none, or nothing in it.
+pub(super) fn card_value(header: &Header, keyword: &str) -> Option<CardValue> {
+    match header.value(keyword)? {
+        Value::Logical(b) => Some(CardValue::Logical(*b)),
+        Value::Integer(n) => Some(CardValue::Integer(*n)),
+        Value::Float(x) => x.is_finite().then_some(CardValue::Real(*x)),
+        Value::String(text) if !text.trim().is_empty() => {
+            Some(CardValue::Text(text.trim().to_owned()))
+        }
+        _ => None,
+    }
+}
+
 impl SkyGrid {
     /// The cards of `header` that describe the sky axes `x` and `y` (from 0).
     pub(super) fn of(header: &Header, x: usize, y: usize) -> Self {
         let mut cards = Vec::new();
         let mut keep = |from: &str, to: String| {
-            let value = match header.value(from) {
-                Some(Value::Logical(b)) => CardValue::Logical(*b),
-                Some(Value::Integer(n)) => CardValue::Integer(*n),
-                Some(Value::Float(x)) if x.is_finite() => CardValue::Real(*x),
-                Some(Value::String(text)) if !text.trim().is_empty() => {
-                    CardValue::Text(text.trim().to_owned())
-                }
-                _ => return,
-            };
-            cards.push((to, value));
+            cards.extend(card_value(header, from).map(|value| (to, value)));
         };
         let axes = [(1, x + 1), (2, y + 1)];
         for (new, old) in axes {

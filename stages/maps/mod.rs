@@ -1,0 +1,155 @@
+//! `maps`: what was found in a cube, as maps of the sky.
+
+mod examples;
+mod field;
+mod line_of_sight;
+mod summary;
+
+use pipe_engine::{
+    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::summary::{Middle, Summary};
+use self::{examples::examples, field::Field, line_of_sight::measure};
+use crate::{
+    artifacts::{self, ComponentsReader, DetailsReader, SpectraReader},
+    export::FITS,
+    figure_files,
+    figures::{FileFormat, FileOptions},
+};
+
+/// The numbers that sum the maps up.
+const SUMMARY: ArtifactType = ArtifactType::new("summary", Format::Document);
+
+/// The file of a `summary`.
+const SUMMARY_FILE: &str = "summary.json";
+
+/// The kind `maps`: maps of the components found in a cube, and of how well they explain it.
+pub struct Maps;
+
+/// What `maps` draws, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Number of spectra shown, from the brightest pixel to the faintest; 0 leaves the figure out.
+    #[schemars(range(min = 0, max = 64))]
+    pub spectra: usize,
+    /// Components of a smaller amplitude (in the unit of the spectra) get no curve of their own.
+    #[schemars(range(min = 0.0))]
+    pub amplitude_threshold: f64,
+    /// Components of a smaller sigma (in the unit of the axis) get no curve of their own.
+    #[schemars(range(min = 0.0))]
+    pub sigma_threshold: f64,
+    /// The formats of the files: `png`, `svg`, or both.
+    #[schemars(length(min = 1))]
+    pub formats: Vec<FileFormat>,
+    /// Resolution of the PNG files at their printed size (7.1 inches wide).
+    #[schemars(range(min = 36, max = 1200), extend("unit" = "dots per inch"))]
+    pub dots_per_inch: u32,
+    /// What the values of the spectra are called on the axes.
+    pub intensity_name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            spectra: 16,
+            amplitude_threshold: 0.0,
+            sigma_threshold: 0.0,
+            formats: vec![FileFormat::Png, FileFormat::Svg],
+            dots_per_inch: 300,
+            intensity_name: "Intensity".to_owned(),
+        }
+    }
+}
+
+/// Why maps can't be drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    /// The spectra are not those of a cube.
+    #[error("the spectra have no sky; maps need those that `import` makes from a cube")]
+    NoSky,
+    /// The catalogue is about other spectra.
+    #[error("the catalogue has {catalogue} rows, but there are {spectra} spectra")]
+    Rows {
+        /// The rows of the catalogue.
+        catalogue: u64,
+        /// The rows of the spectra.
+        spectra: u64,
+    },
+    /// The sky is larger than anything that can be drawn.
+    #[error("a sky of {nx} by {ny} pixels is too large for a map")]
+    Size {
+        /// Pixels along axis 1.
+        nx: usize,
+        /// Pixels along axis 2.
+        ny: usize,
+    },
+    /// A spectrum stands outside the sky.
+    #[error("pixel ({x}, {y}) is outside a sky of {nx} by {ny} pixels")]
+    Outside {
+        /// The pixel along axis 1, from 0.
+        x: u32,
+        /// The pixel along axis 2, from 0.
+        y: u32,
+        /// Pixels along axis 1.
+        nx: usize,
+        /// Pixels along axis 2.
+        ny: usize,
+    },
+}
+
+impl Stage for Maps {
+    type Config = Config;
+
+    const KIND: &'static str = "maps";
+    const ABOUT: &'static str = "Maps what was found in a cube: integrated intensity, centroid, width, number of components, noise and χ².";
+    const REVISION: u32 = 2;
+    const EXACTNESS: Exactness = Exactness::Reproducible;
+    const INPUTS: &'static [InputPort] = &[
+        InputPort::required("spectra", artifacts::SPECTRA, "the spectra of a cube"),
+        InputPort::required("catalogue", artifacts::CATALOGUE, "the components found in them"),
+    ];
+    const OUTPUTS: &'static [OutputPort] = &[
+        OutputPort::new(
+            "figures",
+            artifacts::FIGURES,
+            "the maps, and spectra from bright to faint",
+        ),
+        OutputPort::new(
+            "fits",
+            FITS,
+            "the maps as images: `intensity.fits`, `centroid.fits`, `width.fits`, `count.fits`, `noise_rms.fits`, \
+             `reduced_chi_squared.fits`",
+        ),
+        OutputPort::new("summary", SUMMARY, "how many components there are and how well they fit"),
+    ];
+
+    fn check(config: &Config) -> Vec<Fault> {
+        figure_files::check(&config.formats)
+    }
+
+    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(work.input("spectra")?)?;
+        let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
+        if catalogue.rows() != spectra.rows() {
+            return Err(
+                MapsError::Rows { catalogue: catalogue.rows(), spectra: spectra.rows() }.into()
+            );
+        }
+        let sky = spectra.head().sky.clone().ok_or(MapsError::NoSky)?;
+        let details = DetailsReader::open(work.input("catalogue")?)?;
+        let lines = measure(&spectra, &catalogue, &details, work)?;
+        let field = Field::new(&sky, &spectra, &lines)?;
+        field.write(work)?;
+        let mut drawn = vec![("maps", field.draw())];
+        if config.spectra > 0 {
+            drawn.push(("spectra", examples(config, &spectra, &catalogue, &lines)?));
+        }
+        work.output("summary")?.document(SUMMARY_FILE, &Summary::new(&lines))?;
+        let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
+        figure_files::write(&drawn, options, work)
+    }
+}
