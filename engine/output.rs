@@ -231,7 +231,8 @@ mod tests {
             for part in 0..4 {
                 let (file, bytes) = (&file, &bytes);
                 scope.spawn(move || {
-                    for (i, piece) in bytes.chunks(1000).enumerate().filter(|(i, _)| i % 4 == part) {
+                    for (i, piece) in bytes.chunks(1000).enumerate().filter(|(i, _)| i % 4 == part)
+                    {
                         file.write_at(1000 * i as u64, piece).unwrap();
                     }
                 });

@@ -56,11 +56,11 @@ impl<'a> FitOutputs<'a> {
     ) -> Result<(), StageError> {
         let pixels = self.spectra.pixels(rows.clone())?;
         let mut more = FitTable::continued(&mut self.table);
-        for (index, FittedSpectrum { fit, .. }) in found.iter().enumerate() {
+        for (index, fitted) in found.iter().enumerate() {
             let row = self.first_row + rows.start + index as u64;
             let pixel = pixels.as_ref().map(|pixels| pixels[index]);
             let pixel = pixel.map(|(x, y)| (u64::from(x), u64::from(y)));
-            more.write(row, pixel, fit, self.spectra.axis())?;
+            more.write(row, pixel, fitted, self.spectra.axis())?;
         }
         more.finish()?;
         let components: Vec<Vec<Component>> = found

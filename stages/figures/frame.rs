@@ -92,7 +92,12 @@ impl Frame {
 
     /// Writes a title above the frame, at its left end.
     pub(super) fn title(&self, sheet: &mut Sheet, title: &str) {
-        let title = text::fit(title, SMALL, self.area.width);
+        self.title_within(sheet, title, self.area.width);
+    }
+
+    /// Writes a title above the frame, which may be wider than it, at its left end.
+    pub(super) fn title_within(&self, sheet: &mut Sheet, title: &str, room: f64) {
+        let title = text::fit(title, SMALL, room);
         let at = (self.area.left, self.area.top - 3.5);
         sheet.text(at, &title, SMALL, Anchor::Start);
     }

@@ -205,7 +205,7 @@ impl<'a> Shown<'a> {
         } else {
             frame.note(sheet, "no values");
         }
-        frame.title(sheet, self.given.title);
+        frame.title_within(sheet, self.given.title, frame.area.width + self.bar().room());
     }
 }
 

@@ -49,7 +49,7 @@ const QUANTITIES: [Quantity; 6] = [
     },
     Quantity {
         file: "width",
-        title: "Width (standard deviation)",
+        title: "Width (sigma)",
         kind: MapKind::Continuous,
         unit: Unit::Axis,
         of: |line| line.moments.width,

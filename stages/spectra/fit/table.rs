@@ -4,24 +4,28 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::fitter::{FittedComponent, SpectrumFit};
+use super::fitted_spectrum::FittedSpectrum;
+use super::fitter::FittedComponent;
 use crate::spectra::{Axis, CatalogueError};
 
 /// The columns of the table, in order.
-pub const FIT_COLUMNS: [&str; 14] = [
+pub const FIT_COLUMNS: [&str; 17] = [
     "row",
     "x",
     "y",
     "component",
     "amplitude",
+    "amplitude_err",
     "mean",
+    "mean_err",
     "sigma",
+    "sigma_err",
+    "fwhm",
     "mean_channel",
     "sigma_channel",
-    "amplitude_err",
-    "mean_err",
-    "sigma_err",
+    "chi_squared",
     "reduced_chi_squared",
+    "noise_rms",
     "flags",
 ];
 
@@ -32,14 +36,17 @@ struct Line {
     y: Option<u64>,
     component: usize,
     amplitude: f64,
+    amplitude_err: f64,
     mean: f64,
+    mean_err: f64,
     sigma: f64,
+    sigma_err: f64,
+    fwhm: f64,
     mean_channel: f64,
     sigma_channel: f64,
-    amplitude_err: f64,
-    mean_err: f64,
-    sigma_err: f64,
+    chi_squared: f64,
     reduced_chi_squared: f64,
+    noise_rms: f64,
     flags: String,
 }
 
@@ -72,7 +79,7 @@ impl<W: Write> FitTable<W> {
         &mut self,
         row: u64,
         pixel: Option<(u64, u64)>,
-        fit: &SpectrumFit,
+        FittedSpectrum { fit, noise_rms }: &FittedSpectrum,
         axis: &Axis,
     ) -> Result<(), CatalogueError> {
         for (index, found) in fit.components.iter().enumerate() {
@@ -83,14 +90,17 @@ impl<W: Write> FitTable<W> {
                 y: pixel.map(|pixel| pixel.1),
                 component: index,
                 amplitude: component.amplitude,
+                amplitude_err: uncertainty.amplitude,
                 mean: component.mean,
+                mean_err: uncertainty.mean,
                 sigma: component.sigma,
+                sigma_err: uncertainty.sigma,
+                fwhm: component.fwhm(),
                 mean_channel: axis.channel(component.mean),
                 sigma_channel: component.sigma / axis.width(),
-                amplitude_err: uncertainty.amplitude,
-                mean_err: uncertainty.mean,
-                sigma_err: uncertainty.sigma,
+                chi_squared: fit.chi_squared,
                 reduced_chi_squared: fit.reduced_chi_squared,
+                noise_rms: *noise_rms,
                 flags: flags.names(),
             })?;
         }
@@ -108,7 +118,7 @@ impl<W: Write> FitTable<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::flags::Flags;
+    use super::super::{SpectrumFit, flags::Flags};
     use super::*;
     use crate::spectra::{ByParameter, Component};
 
@@ -122,9 +132,11 @@ mod tests {
         };
         let fit = SpectrumFit {
             components: vec![component],
+            chi_squared: 106.25,
             reduced_chi_squared: 1.0625,
             ..SpectrumFit::default()
         };
+        let fit = FittedSpectrum { fit, noise_rms: 0.5 };
         let mut bytes = Vec::new();
         let mut table = FitTable::new(&mut bytes).unwrap();
         table.write(7, Some((3, 1)), &fit, &axis).unwrap();
@@ -132,7 +144,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             format!(
-                "{}\n7,3,1,0,2.5,-3.0,0.25,26.0,0.5,0.125,0.1,0.0625,1.0625,blended broad\n",
+                "{}\n7,3,1,0,2.5,0.125,-3.0,0.1,0.25,0.0625,0.5887050112577373,26.0,0.5,106.25,1.0625,0.5,blended broad\n",
                 FIT_COLUMNS.join(",")
             )
         );
