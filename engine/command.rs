@@ -6,14 +6,16 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io,
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    os::unix::{
+        fs::MetadataExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{ExitStatus, Stdio},
     sync::Arc,
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -22,13 +24,16 @@ use thiserror::Error;
 use crate::{
     artifact::Artifact,
     cache::{Cache, CacheError, Flaw, Memo, Staged, Staging},
+    child::{self, End},
+    desk::Desk,
+    digest::Digest,
     disk,
     entry::Entry,
     interrupt::{Interrupt, Interrupted},
     pipeline::{Command, ForEach, Piece, Run, Template},
-    place::{Method, PlaceError, place},
+    place::PlaceError,
     source::{Reading, Source, SourceError},
-    tree::{self, ArtifactPath, Tree},
+    tree::{self, Tree},
 };
 
 /// Raised when what a command's declaration means changes.
@@ -137,17 +142,14 @@ pub(crate) struct Item<'a> {
 /// What a command made.
 pub(crate) struct Made {
     pub(crate) outputs: BTreeMap<String, (Tree, Vec<Staged>)>,
-    pub(crate) log: Staged,
+    pub(crate) log: Log,
 }
 
-/// Where a command works.
-struct Desk {
-    /// All of it.
-    folder: PathBuf,
-    work: PathBuf,
-    inputs: BTreeMap<String, PathBuf>,
-    outputs: BTreeMap<String, PathBuf>,
-    log: PathBuf,
+/// What a command printed.
+pub(crate) enum Log {
+    Staged(Staged),
+    /// A blob that is in the cache, and its size.
+    Held(Digest, u64),
 }
 
 /// Runs `command`, for `item` if it runs for each entry of an input. When it fails, the second part is what it printed.
@@ -161,70 +163,22 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Made, (CommandError, Option<String>)> {
     let desk =
-        prepare(command, item, inputs, files, cache, staging).map_err(|error| (error, None))?;
-    let printed = || fs::read(&desk.log).ok().map(|log| String::from_utf8_lossy(&log).into_owned());
+        Desk::new(command, item, inputs, files, cache, staging).map_err(|error| (error, None))?;
     let started = SystemTime::now();
-    let made = execute(command, item.map(|item| item.entry), &desk, interrupt)
-        .and_then(|()| check_inputs(inputs, cache, &desk, started))
-        .and_then(|()| collect(command, &desk, staging));
+    let ended = execute(command, item.map(|item| item.entry), &desk, interrupt);
+    let alone = ended.as_ref().is_ok_and(|alone| *alone);
+    let made = ended
+        .and_then(|_| check_inputs(inputs, cache, &desk, started))
+        .and_then(|()| collect(command, &desk, cache, staging));
+    let printed = || fs::read(&desk.log).ok().map(|log| String::from_utf8_lossy(&log).into_owned());
     let made = made.map_err(|error| (error, printed()));
-    // A stage may run very many commands. What can't be removed goes with the staging folder.
-    let _ = fs::remove_dir_all(&desk.folder);
+    // What a process that the command left behind does there is not for the next one to see.
+    if alone {
+        desk.clear();
+    } else {
+        desk.remove();
+    }
     made
-}
-
-fn prepare(
-    command: &Command,
-    item: Option<&Item<'_>>,
-    inputs: &BTreeMap<String, Artifact>,
-    files: &BTreeMap<String, Source>,
-    cache: &Cache,
-    staging: &Staging,
-) -> Result<Desk, CommandError> {
-    let folder = staging.fresh();
-    // A command may change its folder, so every path that it is told is absolute.
-    let make = |path: &Path| {
-        fs::create_dir_all(path)
-            .map_err(|source| CommandError::Prepare { path: path.to_owned(), source })
-    };
-    make(&folder)?;
-    let folder = fs::canonicalize(&folder)
-        .map_err(|source| CommandError::Prepare { path: folder.clone(), source })?;
-    let (work, output) = (folder.join("work"), folder.join("outputs"));
-    make(&work)?;
-    make(&output)?;
-    for (name, source) in files {
-        let target = work.join(name);
-        for entry in source.tree.files() {
-            let (from, to) = (entry.path.under(&source.path), entry.path.under(&target));
-            to.parent().map_or(Ok(()), &make)?;
-            fs::copy(&from, &to).map_err(|source| CommandError::Prepare { path: from, source })?;
-        }
-    }
-    let mut placed = BTreeMap::new();
-    for (name, artifact) in inputs {
-        let path = if let Some(path) = artifact.outside_path() {
-            fs::canonicalize(path)
-                .map_err(|source| CommandError::Prepare { path: path.to_owned(), source })?
-        } else {
-            // A single file keeps its name, since many programs go by its ending.
-            let path = folder.join("inputs").join(name).join(artifact.label());
-            place(cache, artifact.tree(), &path, Method::Link)?;
-            path
-        };
-        placed.insert(name.clone(), path);
-    }
-    let mut outputs = BTreeMap::new();
-    for name in &command.outputs {
-        // The name within the output, too: many programs go by its ending.
-        let path = match item.and_then(|item| item.paths.get(name.as_str())) {
-            Some(path) => output.join(name).join(path),
-            None => output.join(name),
-        };
-        path.parent().map_or(Ok(()), &make)?;
-        outputs.insert(name.clone(), path);
-    }
-    Ok(Desk { work, inputs: placed, outputs, log: folder.join("log"), folder })
 }
 
 /// The value of the config to which the keys of a placeholder lead, as a program reads it.
@@ -278,12 +232,13 @@ fn scalar(value: &Value) -> String {
     }
 }
 
+/// Runs the command; gives whether all its processes have ended.
 fn execute(
     command: &Command,
     entry: Option<&Entry>,
     desk: &Desk,
     interrupt: &Interrupt,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     let words = match &command.run {
         Run::Words(words) => {
             words.iter().map(|word| fill(word, command, entry, desk, false)).collect()
@@ -306,39 +261,18 @@ fn execute(
         .stdout(log)
         .stderr(also)
         .process_group(0);
-    let mut child = process.spawn().map_err(|source| CommandError::Start { program, source })?;
-    let status = wait(&mut child, interrupt)?;
-    if status.success() { Ok(()) } else { Err(CommandError::Exit(status)) }
-}
-
-/// Waits for `child`. When told to stop, asks its whole group to end, and after five seconds makes it.
-fn wait(child: &mut Child, interrupt: &Interrupt) -> Result<ExitStatus, CommandError> {
-    let failed = |source| CommandError::Start { program: "the command".to_owned(), source };
-    let mut pause = Duration::from_micros(100);
-    let mut asked: Option<Instant> = None;
-    loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            return if asked.is_some() { Err(Interrupted.into()) } else { Ok(status) };
-        }
-        if interrupt.is_requested() {
-            let signal = match asked {
-                None => Some(rustix::process::Signal::TERM),
-                Some(since) if since.elapsed() > Duration::from_secs(5) => {
-                    Some(rustix::process::Signal::KILL)
-                }
-                Some(_) => None,
-            };
-            if let (Some(signal), Some(group)) =
-                (signal, rustix::process::Pid::from_raw(child.id() as i32))
-            {
-                // It may have ended just now, which is what was wanted.
-                let _ = rustix::process::kill_process_group(group, signal);
-            }
-            asked.get_or_insert_with(Instant::now);
-        }
-        thread::sleep(pause);
-        // Noticed late by a fifth of its time at most.
-        pause = (pause * 6 / 5).min(Duration::from_millis(20));
+    let start = |source| CommandError::Start { program, source };
+    let mut child = match process.spawn() {
+        Ok(child) => child,
+        Err(source) => return Err(start(source)),
+    };
+    let End { status, stopped, alone } = child::wait(&mut child, interrupt).map_err(start)?;
+    if stopped {
+        Err(Interrupted.into())
+    } else if status.success() {
+        Ok(alone)
+    } else {
+        Err(CommandError::Exit(status))
     }
 }
 
@@ -383,36 +317,68 @@ fn check_inputs(
     Ok(())
 }
 
-fn collect(command: &Command, desk: &Desk, staging: &Staging) -> Result<Made, CommandError> {
+fn collect(
+    command: &Command,
+    desk: &Desk,
+    cache: &Cache,
+    staging: &Staging,
+) -> Result<Made, CommandError> {
     let mut outputs = BTreeMap::new();
     for name in &command.outputs {
         let path = &desk.outputs[name];
-        if fs::symlink_metadata(path).is_err() {
-            return Err(CommandError::Output(name.clone()));
+        match fs::symlink_metadata(path) {
+            Ok(meta) => _ = outputs.insert(name.clone(), take(path, &meta, desk, staging)?),
+            Err(_) => return Err(CommandError::Output(name.clone())),
         }
-        outputs.insert(name.clone(), take(path, staging)?);
     }
-    let log = staging.fresh();
-    fs::rename(&desk.log, &log)
-        .map_err(|source| CommandError::Prepare { path: desk.log.clone(), source })?;
-    Ok(Made { outputs, log: Staged::adopt(log)? })
+    Ok(Made { outputs, log: take_log(&desk.log, cache, staging)? })
 }
 
-/// Stages what a command wrote at `path`: a file, or a folder of files.
-fn take(path: &Path, staging: &Staging) -> Result<(Tree, Vec<Staged>), CommandError> {
+/// Stages what a command printed, unless it printed nothing and the cache has that already.
+fn take_log(log: &Path, cache: &Cache, staging: &Staging) -> Result<Log, CommandError> {
+    let prepare = |source| CommandError::Prepare { path: log.to_owned(), source };
+    if fs::metadata(log).map_err(prepare)?.len() == 0 {
+        let nothing = Digest::of(b"");
+        return Ok(if cache.holds_blob(nothing, 0) {
+            Log::Held(nothing, 0)
+        } else {
+            Log::Staged(staging.write(b"")?)
+        });
+    }
+    let file = staging.fresh();
+    fs::rename(log, &file)
+        .map_err(|source| CommandError::Prepare { path: log.to_owned(), source })?;
+    Ok(Log::Staged(Staged::adopt(file)?))
+}
+
+/// Stages what a command wrote at `path`, of which `meta` tells: a file, or a folder of files.
+fn take(
+    path: &Path,
+    meta: &Metadata,
+    desk: &Desk,
+    staging: &Staging,
+) -> Result<(Tree, Vec<Staged>), CommandError> {
+    // Only a file that nothing else names may be taken as it is: of what is linked to, a copy is taken.
+    if is_sole(meta) && desk.holds(path) {
+        let staged = Staged::adopt(move_to(path, staging)?)?;
+        return Ok((Tree::single(staged.blob, staged.size), vec![staged]));
+    }
     let source = Source::read(path, &Memo::none(), Reading::Yes)?;
-    let mut staged = Vec::new();
+    let mut staged = Vec::with_capacity(source.tree.files().len());
+    let mut last: Option<(PathBuf, bool)> = None;
     for entry in source.tree.files() {
         let from = entry.path.under(path);
-        let file = staging.fresh();
         let prepare = |source| CommandError::Prepare { path: from.clone(), source };
-        // Only a file that nothing else names may be taken as it is: of what is linked to, a copy is taken.
-        let meta = fs::symlink_metadata(&from).map_err(prepare)?;
-        let ours = meta.is_file() && std::os::unix::fs::MetadataExt::nlink(&meta) == 1;
-        if ours && is_within(&from, path) {
-            disk::rename(&from, &file).map_err(prepare)?;
+        let folder = from.parent().unwrap_or(path);
+        let within = match &last {
+            Some((known, within)) if known == folder => *within,
+            _ => last.insert((folder.to_owned(), desk.holds(&from))).1,
+        };
+        if within && is_sole(&fs::symlink_metadata(&from).map_err(prepare)?) {
+            let file = move_to(&from, staging)?;
             staged.push(Staged { file, blob: entry.blob, size: entry.size });
         } else {
+            let file = staging.fresh();
             disk::step(&file).map_err(prepare)?;
             fs::copy(&from, &file).map_err(prepare)?;
             staged.push(Staged::adopt(file)?);
@@ -425,18 +391,18 @@ fn take(path: &Path, staging: &Staging) -> Result<(Tree, Vec<Staged>), CommandEr
         blob: staged.blob,
         size: staged.size,
     });
-    let tree = if source.tree.get(ArtifactPath::ITSELF).is_some() {
-        source.tree
-    } else {
-        Tree::new(entries.collect()).map_err(SourceError::from)?
-    };
+    let tree = Tree::new(entries.collect()).map_err(SourceError::from)?;
     Ok((tree, staged))
 }
 
-/// Whether no link leads from `base` to `file`, so that it truly lies there.
-fn is_within(file: &Path, base: &Path) -> bool {
-    match (fs::canonicalize(file), fs::canonicalize(base)) {
-        (Ok(file), Ok(base)) => file.starts_with(base),
-        _ => false,
-    }
+/// Whether it is a file with no other name.
+fn is_sole(meta: &Metadata) -> bool {
+    meta.is_file() && meta.nlink() == 1
+}
+
+fn move_to(from: &Path, staging: &Staging) -> Result<PathBuf, CommandError> {
+    let file = staging.fresh();
+    disk::rename(from, &file)
+        .map_err(|source| CommandError::Prepare { path: from.to_owned(), source })?;
+    Ok(file)
 }

@@ -6,7 +6,7 @@
 //! look at a static.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -154,18 +154,34 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
+/// Moves `from` to `to`, which must be free.
+pub(crate) fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    step(to)?;
+    #[cfg(target_os = "linux")]
+    match rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        other => return Ok(other?),
+    }
+    fs::hard_link(from, to)
+}
+
 /// Gives the file `from` a second name, which must be free.
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
     fs::hard_link(from, to)
 }
 
+/// Whether a file is too new to be collected, and for some time to come.
+pub(crate) fn is_new(meta: &Metadata) -> bool {
+    const NEW: Duration = Duration::from_mins(30);
+    // A time in the future tells that some clock is off: then it isn't relied on.
+    meta.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age < NEW))
+}
+
 /// Has a file count as new, so that it isn't collected; whether that could be done. What is new enough stays as it is.
 pub(crate) fn touch(path: &Path) -> bool {
-    const NEW: Duration = Duration::from_mins(30);
-    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed());
-    // A time in the future tells that some clock is off: then it isn't relied on.
-    if age.is_ok_and(|age| age.is_ok_and(|age| age < NEW)) {
+    if fs::metadata(path).is_ok_and(|meta| is_new(&meta)) {
         return true;
     }
     // Both times at once, since whoever may write may set both to now, and only an owner may set one.

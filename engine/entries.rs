@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::{
     artifact::Artifact,
     cache::{CacheError, Lease, LeaseError, Part, Recipe},
-    command::{self, Item},
+    command::{self, Item, Log},
     digest::{Digest, Fingerprint},
     entry::Entry,
     execute::{Attempt, Failed, Made, Parts},
@@ -402,7 +402,7 @@ impl<'a, 'p> Running<'a, 'p> {
                 let _ = writeln!(log, "==> {} <==\n{}", entry.name, text.trim_end());
             }
         }
-        made.log = Some(attempt.staging.write(log.as_bytes())?);
+        made.log = Some(Log::Staged(attempt.staging.write(log.as_bytes())?));
         let known = done.values().filter(|done| done.known).count() as u64;
         made.parts = Parts {
             fingerprints: self.jobs.iter().map(|job| job.fingerprint).collect(),

@@ -14,7 +14,7 @@ use crate::{
         Bundle, Cache, CacheError, FORMAT, Lease, Provenance, Publisher, Recipe, Record, Staged,
         Staging,
     },
-    command::{self, CommandError},
+    command::{self, CommandError, Log},
     digest::{Digest, Fingerprint},
     entries,
     interrupt::Interrupt,
@@ -85,7 +85,7 @@ impl<E: Into<StageError>> From<E> for Failed {
 #[derive(Default)]
 pub(crate) struct Made {
     pub(crate) outputs: BTreeMap<String, (Tree, Vec<Staged>)>,
-    pub(crate) log: Option<Staged>,
+    pub(crate) log: Option<Log>,
     pub(crate) notes: BTreeMap<String, String>,
     pub(crate) parts: Parts,
 }
@@ -145,10 +145,13 @@ impl Attempt<'_, '_> {
             outputs.insert(name, tree.digest());
             trees.push(tree);
         }
-        let log = made.log.map(|log| {
-            let named = (log.blob, log.size);
-            blobs.push(log);
-            named
+        let log = made.log.map(|log| match log {
+            Log::Held(blob, size) => (blob, size),
+            Log::Staged(log) => {
+                let named = (log.blob, log.size);
+                blobs.push(log);
+                named
+            }
         });
         let parts = made.parts.fingerprints;
         let sources = BTreeMap::new();

@@ -14,8 +14,10 @@
 mod artifact;
 pub mod cache;
 mod change;
+mod child;
 mod command;
 pub mod compare;
+mod desk;
 mod digest;
 mod disk;
 mod encoding;
@@ -31,6 +33,7 @@ mod mapped;
 mod numbers;
 pub mod out;
 mod output;
+mod parallel;
 pub mod pipeline;
 mod place;
 mod plan;

@@ -18,7 +18,7 @@ use walkdir::WalkDir;
 use crate::{
     cache::{Cache, CacheError, Flaw, hash_file},
     digest::Digest,
-    disk,
+    disk, parallel,
     pipeline::{Pipeline, StageNode, is_output_name, is_stage_name, stage_folder},
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
@@ -185,66 +185,44 @@ impl OutFolder {
         let state_path = self.root.join(STATE);
         let read = fs::read(&state_path).ok().and_then(|json| serde_json::from_slice(&json).ok());
         let mut placed: Placed = read.unwrap_or_default();
-        let mut stale = Vec::new();
-        for wanted in wanted {
-            let key = format!("{}/{}", wanted.stage, wanted.output);
-            let path = self.path(&wanted.stage, &wanted.output);
-            let found = look(&path)?;
-            let before = placed.0.get(&key);
-            let is =
-                |before: &PlacedOutput| before.digest == wanted.digest && before.files == found;
-            if before.is_some_and(is) {
-                continue;
-            }
-            let known = |file: &_| before.is_some_and(|before| before.files.contains(file));
-            let edited = !found.iter().all(known);
-            stale.push((wanted, key, path, edited, found));
-        }
+        let stale = self.stale(wanted, &placed)?;
         if stale.is_empty() {
             return Ok(Vec::new());
         }
         self.sweep();
         let fresh = tempfile::Builder::new().prefix(FRESH).tempdir_in(&self.root);
         let fresh = fresh.map_err(OutError::io("make a folder in", &self.root))?;
-        let mut ready = Vec::with_capacity(stale.len());
+        let ready = parallel::map(&stale, parallel::processors(), |stale| {
+            let target = fresh.path().join(stale.number.to_string());
+            stale.prepare(cache, target)
+        });
+        let mut moves = Vec::with_capacity(stale.len());
         let mut gone = None;
-        for (number, (wanted, _, path, edited, found)) in stale.iter().enumerate() {
-            let target = fresh.path().join(number.to_string());
-            let flaw = match cache.complete_tree(wanted.digest)? {
-                // A run that was killed may have placed it and not have noted that.
-                Ok(tree) if *edited && holds(path, &tree, found) => {
-                    ready.push(None);
-                    continue;
+        for (stale, ready) in stale.into_iter().zip(ready) {
+            match ready? {
+                Ready::At(target) => moves.push((stale, Some(target))),
+                Ready::ThereAlready => moves.push((stale, None)),
+                Ready::Gone(flaw) => {
+                    let (stage, output) = (stale.wanted.stage.clone(), stale.wanted.output.clone());
+                    gone.get_or_insert(OutError::Gone { stage, output, flaw });
                 }
-                Ok(tree) => match place(cache, &tree, &target, Method::Copy) {
-                    Err(PlaceError::Cache(CacheError::Damaged(flaw))) => flaw,
-                    placed => {
-                        placed?;
-                        ready.push(Some(target));
-                        continue;
-                    }
-                },
-                Err(flaw) => flaw,
-            };
-            let (stage, output) = (wanted.stage.clone(), wanted.output.clone());
-            gone.get_or_insert(OutError::Gone { stage, output, flaw });
+            }
         }
         if let Some(error) = gone {
             return Err(error);
         }
+        let moved = parallel::map(&moves, parallel::processors(), |(stale, ready)| {
+            let kept: Option<Kept> = match ready {
+                Some(ready) => stale.replace(ready)?,
+                None => None,
+            };
+            look(&stale.path).map(|files| (kept, files))
+        });
         let mut kept = Vec::new();
-        for ((wanted, key, path, edited, _), ready) in stale.into_iter().zip(ready) {
-            if let Some(ready) = ready {
-                if edited {
-                    kept.push(set_aside(&path)?);
-                } else {
-                    remove(&path)?;
-                }
-                let folder = path.parent().unwrap_or(&self.root);
-                fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
-                disk::rename(&ready, &path).map_err(OutError::io("publish", &path))?;
-            }
-            placed.0.insert(key, PlacedOutput { digest: wanted.digest, files: look(&path)? });
+        for ((stale, _), moved) in moves.into_iter().zip(moved) {
+            let (aside, files) = moved?;
+            kept.extend(aside);
+            placed.0.insert(stale.key, PlacedOutput { digest: stale.wanted.digest, files });
         }
         let json = serde_json::to_vec(&placed)
             .unwrap_or_else(|_| unreachable!("the state has text keys only"));
@@ -254,6 +232,30 @@ impl OutFolder {
         Ok(kept)
     }
 
+    /// What of `wanted` doesn't stand there as it was `placed`.
+    fn stale<'w>(&self, wanted: &'w [Wanted], placed: &Placed) -> Result<Vec<Stale<'w>>, OutError> {
+        let looked = parallel::map(wanted, parallel::processors(), |wanted| {
+            let key = format!("{}/{}", wanted.stage, wanted.output);
+            let path = self.path(&wanted.stage, &wanted.output);
+            let found = look(&path)?;
+            let before = placed.0.get(&key);
+            let is =
+                |before: &PlacedOutput| before.digest == wanted.digest && before.files == found;
+            if before.is_some_and(is) {
+                return Ok(None);
+            }
+            let known = |file: &_| before.is_some_and(|before| before.files.contains(file));
+            let edited = !found.iter().all(known);
+            Ok(Some(Stale { number: 0, wanted, key, path, edited, found }))
+        });
+        let mut stale: Vec<Stale<'_>> =
+            looked.into_iter().filter_map(Result::transpose).collect::<Result<_, OutError>>()?;
+        for (number, stale) in stale.iter_mut().enumerate() {
+            stale.number = number;
+        }
+        Ok(stale)
+    }
+
     /// Removes what a killed run was placing.
     fn sweep(&self) {
         for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
@@ -261,6 +263,71 @@ impl OutFolder {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
+    }
+}
+
+/// An output that doesn't stand as it should.
+struct Stale<'w> {
+    /// Unlike that of any other.
+    number: usize,
+    wanted: &'w Wanted,
+    key: String,
+    path: PathBuf,
+    /// Whether what stands there was not placed by us.
+    edited: bool,
+    /// What stands there.
+    found: Vec<PlacedFile>,
+}
+
+/// What there is to put in an output's place.
+enum Ready {
+    /// It is put together here.
+    At(PathBuf),
+    /// It stands there already.
+    ThereAlready,
+    /// It isn't in the cache.
+    Gone(Flaw),
+}
+
+impl Stale<'_> {
+    /// Puts the output together at `target`.
+    fn prepare(&self, cache: &Cache, target: PathBuf) -> Result<Ready, OutError> {
+        let tree = match cache.complete_tree(self.wanted.digest)? {
+            Ok(tree) => tree,
+            Err(flaw) => return Ok(Ready::Gone(flaw)),
+        };
+        // A run that was killed may have placed it and not have noted that.
+        if self.edited && holds(&self.path, &tree, &self.found) {
+            return Ok(Ready::ThereAlready);
+        }
+        match place(cache, &tree, &target, Method::Copy) {
+            Err(PlaceError::Cache(CacheError::Damaged(flaw))) => Ok(Ready::Gone(flaw)),
+            placed => {
+                placed?;
+                Ok(Ready::At(target))
+            }
+        }
+    }
+
+    /// Puts what is `ready` in its place. Gives what had been edited, and was kept aside.
+    fn replace(&self, ready: &Path) -> Result<Option<Kept>, OutError> {
+        let mut kept = None;
+        if self.edited {
+            kept = Some(set_aside(&self.path)?);
+        } else {
+            remove(&self.path)?;
+        }
+        let rename = || disk::rename(ready, &self.path);
+        let renamed = match rename() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = self.path.parent().unwrap_or(&self.path);
+                fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
+                rename()
+            }
+            other => other,
+        };
+        renamed.map_err(OutError::io("publish", &self.path))?;
+        Ok(kept)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Artifacts as files: for commands that read them, and for people under `out`.
 
 use std::{
-    fs, io,
+    fs::{self, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rayon::prelude::*;
@@ -78,24 +81,32 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
 fn place_file(cache: &Cache, entry: &Entry, target: &Path, method: Method) -> io::Result<()> {
     let blob = &cache.blob_path(entry.blob);
     disk::step(target)?;
-    if reflink_copy::reflink(blob, target).is_ok() {
-        return make_writable(target);
+    if method == Method::Link {
+        // Where a clone can't be had, an empty file is left behind and removed, which takes longer than a link.
+        static CLONES: AtomicBool = AtomicBool::new(true);
+        if CLONES.load(Ordering::Relaxed) {
+            if reflink_copy::reflink(blob, target).is_ok() {
+                return make_writable(target);
+            }
+            CLONES.store(false, Ordering::Relaxed);
+        }
+        if fs::hard_link(blob, target).is_ok() {
+            // The link is a change of the blob's file that we made ourselves.
+            cache.note_verified(entry.blob);
+            return Ok(());
+        }
     }
-    if method == Method::Link && fs::hard_link(blob, target).is_ok() {
-        // The link is a change of the blob's file that we made ourselves.
-        cache.note_verified(entry.blob);
-        return Ok(());
-    }
-    if target.exists() {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    fs::copy(blob, target)?;
-    make_writable(target)
+    let mut from = File::open(blob)?;
+    // A copy is its reader's own: it takes the owner's permission to write that the blob doesn't have.
+    let mode = from.metadata()?.mode() & 0o777 | 0o200;
+    let mut to = OpenOptions::new().write(true).create_new(true).mode(mode).open(target)?;
+    // This clones where the file system can.
+    io::copy(&mut from, &mut to)?;
+    Ok(())
 }
 
-/// A copy is its reader's own: it takes the owner's permission to write that the blob doesn't have.
+/// The same permission for a clone.
 fn make_writable(target: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(target)?.permissions().mode();
-    fs::set_permissions(target, fs::Permissions::from_mode(mode | 0o200))
+    let mode = fs::metadata(target)?.mode();
+    fs::set_permissions(target, Permissions::from_mode(mode | 0o200))
 }

@@ -164,7 +164,7 @@ impl Cache {
     }
 
     /// Whether `blob` is published already, sound, and safe from being collected.
-    pub(super) fn holds_blob(&self, blob: Digest, size: u64) -> bool {
+    pub(crate) fn holds_blob(&self, blob: Digest, size: u64) -> bool {
         let path = self.published_path(blob);
         let sound = fs::metadata(&path).is_ok_and(|meta| {
             meta.len() == size

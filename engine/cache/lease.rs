@@ -1,6 +1,7 @@
 //! Leases: one computation at a time per fingerprint, among all who share the cache.
 //!
-//! A lease is a file under `leases/` whose first line, of a fixed length, says who owns it, and counts its beats. On
+//! A lease is a file under `leases/` whose first line, of a fixed length, says who owns it, and counts its beats: one file
+//! for all leases of a process, which has a name for each. On
 //! one machine the operating system's lock on the file decides, so that a lease ends with its owner, however that ends.
 //! Another machine may not see that lock. It watches the first line instead, by its own monotonic clock: an owner
 //! whose line stays the same for ten beats is taken for dead. No wall clock is ever compared.
@@ -12,43 +13,27 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::{self, Read as _},
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use super::{
     Cache, CacheError, create_folder, heart,
-    owner::{LINE, Line, MISSED, unique},
-    staging::is_abandoned,
+    owner::{LINE, Line, MISSED, Owned, unique},
+    staging::{is_abandoned, is_fatal},
 };
 use crate::{digest::Fingerprint, disk};
 
 /// What leases that aren't taken yet are called: `FINGERPRINT.new-…`.
 const NEW: &str = ".new-";
 
-/// A lease's file, locked, that shows that its owner lives.
-#[derive(Debug)]
-struct Held {
-    file: File,
-    line: Mutex<Line>,
-}
-
-impl heart::Beat for Held {
-    fn beat(&self) {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.beat += 1;
-        // A beat that can't be written is one that is missed.
-        let _ = self.file.write_all_at(&line.bytes(), 0).and_then(|()| self.file.sync_data());
-    }
-}
-
 /// The right to compute a fingerprint, held until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
     path: PathBuf,
-    held: Arc<Held>,
+    owned: Arc<Owned>,
 }
 
 /// Why a lease couldn't be had.
@@ -96,34 +81,41 @@ impl Cache {
 
     /// Puts a lease of our own at `path`, complete, locked, and all at once. `None` if something stands there.
     fn take(&self, path: &Path) -> Result<Option<Lease>, CacheError> {
-        let line = Line::new();
+        let writer = self.writer()?;
+        let lease = |owned| Some(Lease { path: path.to_owned(), owned });
+        match disk::link(writer.lock_path(), path) {
+            Ok(()) => Ok(lease(Arc::clone(writer.lock()))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) if is_fatal(&error) => Err(CacheError::io("publish", path)(error)),
+            Err(_) if path.exists() => Ok(None),
+            Err(_) => Ok(self.take_apart(path)?.and_then(lease)),
+        }
+    }
+
+    /// The same with a file of the lease's own, where a file can't have many names.
+    fn take_apart(&self, path: &Path) -> Result<Option<Arc<Owned>>, CacheError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let fresh = path.with_file_name(format!("{name}{NEW}{}", line.id));
+        let fresh = path.with_file_name(format!("{name}{NEW}{}", unique()));
         let file = disk::create(&fresh).map_err(CacheError::io("create", &fresh))?;
-        let ready = disk::protect(&file, &fresh, self.mode(0o664))
-            .and_then(|()| file.try_lock().map_err(io::Error::from))
-            .and_then(|()| disk::write_all(&file, &fresh, &line.bytes()));
-        let linked = ready.map_err(CacheError::io("write", &fresh)).and_then(|()| {
+        let begin = || {
+            file.try_lock().map_err(io::Error::from)?;
+            Owned::begin(file, &fresh, self.mode(0o664))
+        };
+        let taken = begin().map_err(CacheError::io("write", &fresh)).and_then(|owned| {
             match disk::link(&fresh, path) {
-                Ok(()) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-                Err(_) if path.exists() => Ok(false),
-                Err(_) if !fresh.exists() => Ok(false),
+                Ok(()) => Ok(Some(owned)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+                Err(_) if path.exists() || !fresh.exists() => Ok(None),
                 // Where there are no hard links, a rename has to do: at worst two compute the same.
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    disk::rename(&fresh, path).map(|()| true)
+                    disk::rename(&fresh, path).map(|()| Some(owned))
                 }
                 Err(error) => Err(error),
             }
             .map_err(CacheError::io("publish", path))
         });
         let _ = fs::remove_file(&fresh);
-        if !linked? {
-            return Ok(None);
-        }
-        let held = Arc::new(Held { file, line: Mutex::new(line) });
-        heart::join(&held);
-        Ok(Some(Lease { path: path.to_owned(), held }))
+        taken
     }
 
     /// Removes the lease at `path` if its owner is dead. Gives the owner if it lives.
@@ -207,7 +199,7 @@ impl Cache {
 impl Drop for Lease {
     fn drop(&mut self) {
         // Only our own file: another machine may have taken us for dead.
-        if same_file(&self.held.file, &self.path) {
+        if self.owned.stands_at(&self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -320,12 +312,13 @@ mod tests {
 
     #[test]
     fn an_owner_that_was_taken_for_dead_leaves_the_next_one_alone() {
-        let (_folder, cache) = cache();
+        let (folder, cache) = cache();
+        let next = Cache::open(folder.path()).unwrap();
         let first = cache.lease(ONE).unwrap();
         let path = cache.root.join("leases").join(ONE.hex());
         // As another machine does it.
         fs::remove_file(&path).unwrap();
-        let second = cache.lease(ONE).unwrap();
+        let second = next.lease(ONE).unwrap();
         drop(first);
         assert!(path.exists());
         assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))));

@@ -139,27 +139,29 @@ impl Memo {
         fingerprint: Fingerprint,
     ) -> Option<BTreeMap<String, Digest>> {
         let whole = self.known.results.get(&fingerprint)?;
-        let is = |path: PathBuf, signature: &Signature| {
-            fs::metadata(path).is_ok_and(|meta| Signature::of(&meta) == *signature)
-        };
+        let record = cache.record_path(fingerprint);
+        let found = fs::metadata(&record).ok()?;
+        if Signature::of(&found) != whole.record {
+            return None;
+        }
         let has = |(blob, size): &(Digest, u64)| {
             fs::metadata(cache.published_path(*blob))
                 .is_ok_and(|meta| meta.is_file() && meta.len() == *size)
         };
-        let record = cache.record_path(fingerprint);
-        let there = is(record.clone(), &whole.record)
-            && whole.outputs.iter().all(|output| {
-                is(cache.tree_path(output.digest), &output.tree) && output.blobs.iter().all(has)
-            });
-        if !there {
-            return None;
+        for output in &whole.outputs {
+            let tree = fs::metadata(cache.tree_path(output.digest)).ok()?;
+            if Signature::of(&tree) != output.tree || !output.blobs.iter().all(has) {
+                return None;
+            }
         }
-        disk::touch(&record);
-        let touched = fs::metadata(&record).map(|meta| Signature::of(&meta)).ok()?;
-        if touched != whole.record {
-            // No record is ever written over: the change is the one that we made ourselves.
-            let whole = Whole { record: touched, outputs: whole.outputs.clone() };
-            self.learned().results.insert(fingerprint, whole);
+        if !disk::is_new(&found) {
+            disk::touch(&record);
+            let record = fs::metadata(&record).map(|meta| Signature::of(&meta)).ok()?;
+            if record != whole.record {
+                // No record is ever written over: the change is the one that we made ourselves.
+                let whole = Whole { record, outputs: whole.outputs.clone() };
+                self.learned().results.insert(fingerprint, whole);
+            }
         }
         let outputs = whole.outputs.iter();
         Some(outputs.map(|output| (output.name.clone(), output.digest)).collect())

@@ -44,6 +44,7 @@ pub mod verify;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -234,7 +235,14 @@ impl Cache {
 
     /// The path at which `kind` keeps the thing called `hex`.
     fn bucket(&self, kind: &str, hex: &str, suffix: &str) -> PathBuf {
-        self.root.join(kind).join(&hex[..2]).join(format!("{}{suffix}", &hex[2..]))
+        let root = self.root.as_os_str();
+        let mut path =
+            OsString::with_capacity(root.len() + kind.len() + hex.len() + suffix.len() + 3);
+        path.push(root);
+        for part in ["/", kind, "/", &hex[..2], "/", &hex[2..], suffix] {
+            path.push(part);
+        }
+        path.into()
     }
 
     /// Removes a file that may be gone already.

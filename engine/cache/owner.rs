@@ -1,14 +1,21 @@
 //! The line by which the owner of a lease shows who it is, and that it lives.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::heart;
-use crate::host;
+use crate::{disk, host};
 
 /// The length of the line, with its newline.
 pub(super) const LINE: usize = 512;
@@ -64,6 +71,54 @@ impl Line {
     /// How long its owner may be silent.
     pub(super) fn patience(&self) -> Duration {
         Duration::from_millis(self.interval_ms.clamp(10, 60_000)) * MISSED
+    }
+}
+
+/// A file, locked by its owner, that shows by its first line that the owner lives.
+#[derive(Debug)]
+pub(super) struct Owned {
+    /// Opened before anything else is written, so that it is told of every failed write-back.
+    file: File,
+    device: u64,
+    inode: u64,
+    line: Mutex<Line>,
+}
+
+impl Owned {
+    /// Writes the first line of `file`, which stands at `path`, is empty, and is locked already; and again at every
+    /// beat, for as long as what this gives is held.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) fn begin(file: File, path: &Path, mode: u32) -> io::Result<Arc<Self>> {
+        disk::protect(&file, path, mode)?;
+        let line = Line::new();
+        disk::write_all(&file, path, &line.bytes())?;
+        let meta = file.metadata()?;
+        let owned = Self { file, device: meta.dev(), inode: meta.ino(), line: Mutex::new(line) };
+        let owned = Arc::new(owned);
+        heart::join(&owned);
+        Ok(owned)
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether the file has the name `path`.
+    pub(super) fn stands_at(&self, path: &Path) -> bool {
+        let is = |meta: Metadata| (meta.dev(), meta.ino()) == (self.device, self.inode);
+        fs::metadata(path).is_ok_and(is)
+    }
+}
+
+impl heart::Beat for Owned {
+    fn beat(&self) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.beat += 1;
+        // A beat that can't be written is one that is missed.
+        let _ = self.file.write_all_at(&line.bytes(), 0).and_then(|()| self.file.sync_data());
     }
 }
 

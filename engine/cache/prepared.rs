@@ -6,7 +6,6 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
 };
 
 use rayon::prelude::*;
@@ -16,7 +15,7 @@ use super::{
     losses::Losses,
     placement::{Placement, make_folder, sync_path},
 };
-use crate::{digest::Digest, disk, stage::Exactness, tree::Tree};
+use crate::{digest::Digest, disk, parallel, stage::Exactness, tree::Tree};
 
 /// Up to how many files waking other threads takes longer than the work.
 pub(crate) const FEW: usize = 32;
@@ -88,6 +87,9 @@ impl Prepared {
             if !own.contains(&entry.blob) {
                 prepared.relies_on.push((entry.blob, entry.size));
             }
+        }
+        if let Some((log, size)) = prepared.record.log.filter(|(log, _)| !own.contains(log)) {
+            prepared.relies_on.push((log, size));
         }
         // Whether each is in the cache already; those that aren't are protected.
         let protect = |staged: &Staged| {
@@ -201,28 +203,10 @@ impl Prepared {
     }
 }
 
-/// Does `act` to all items, on several threads when there are many. They are threads of its own: a commit must not
-/// wait for what runs on the stages' threads.
+/// Does `act` to all items, not on the stages' threads: a commit must not wait for what runs there.
 fn in_parallel<T: Sync, R: Send>(
     items: &[T],
     act: impl Fn(&T) -> Result<R, CacheError> + Sync,
 ) -> Result<Vec<R>, CacheError> {
-    const SHARE: usize = 256;
-    if items.len() <= SHARE {
-        return items.iter().map(act).collect();
-    }
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(threads).max(SHARE);
-    let done: Vec<Vec<R>> = thread::scope(|scope| {
-        let act = &act;
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|items| scope.spawn(move || items.iter().map(act).collect::<Result<_, _>>()))
-            .collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect::<Result<_, CacheError>>()
-    })?;
-    Ok(done.into_iter().flatten().collect())
+    parallel::map(items, parallel::processors(), act).into_iter().collect()
 }

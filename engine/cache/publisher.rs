@@ -6,6 +6,7 @@
 //! A kill at any instant leaves of each result nothing, or the whole truth.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
@@ -19,7 +20,7 @@ use super::{
 };
 
 /// How long a result waits for others to share a commit with.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(20);
 /// How many results wait at most.
 const MOST: usize = 512;
 /// From how many files and folders on it is cheaper to make the whole file system durable than each.
@@ -205,13 +206,24 @@ impl<'a> Publisher<'a> {
                 (job, paths)
             })
             .collect();
-        let count: usize = paths.iter().map(|(_, paths)| paths.len()).sum();
+        let all: HashSet<&PathBuf> = paths.iter().flat_map(|(_, paths)| paths).collect();
         // When the file system as a whole reports an error, it may be another's.
-        if count > MANY && paths[0].0.staging.sync_file_system().is_ok() {
+        if all.len() > MANY && paths[0].0.staging.sync_file_system().is_ok() {
             return;
         }
+        // Results that come together share folders.
+        let mut synced = HashSet::new();
         for (job, paths) in paths {
-            job.failure = paths.iter().try_for_each(|path| sync_path(path)).err();
+            job.failure = paths
+                .into_iter()
+                .try_for_each(|path| {
+                    if !synced.contains(&path) {
+                        sync_path(&path)?;
+                        synced.insert(path);
+                    }
+                    Ok(())
+                })
+                .err();
         }
     }
 }

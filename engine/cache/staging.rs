@@ -1,7 +1,8 @@
 //! Where a writer keeps its unpublished files.
 
 use std::{
-    fs::{self, File, FileTimes, Metadata},
+    collections::HashMap,
+    fs::{self, File, Metadata},
     io::{self, Read as _, Write},
     path::{Path, PathBuf},
     sync::{
@@ -11,11 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    Cache, CacheError, create_folder,
-    heart::{self, Beat},
-    sync_folder,
-};
+use super::{Cache, CacheError, create_folder, owner::Owned, sync_folder};
 use crate::{
     digest::Digest,
     disk::{self, Pieces},
@@ -23,7 +20,7 @@ use crate::{
 };
 
 /// The folder under `tmp` that a process owns for one cache, and the locked file `FOLDER.lock` beside it, for as long as
-/// it uses them.
+/// it uses them. The leases that it holds are further names of that file.
 ///
 /// What a dead writer left behind is removed by the next one: what a process of this machine left, as soon as its lock
 /// is free; what another machine left, when its lock wasn't touched for a day.
@@ -31,21 +28,10 @@ use crate::{
 pub(crate) struct Writer {
     folder: PathBuf,
     next: AtomicU64,
-    lock: Arc<Lock>,
-}
-
-#[derive(Debug)]
-struct Lock {
-    /// Opened before anything is written, so that it is told of every failed write-back.
-    file: File,
-    path: PathBuf,
-}
-
-impl Beat for Lock {
-    fn beat(&self) {
-        // One that can't be touched for a day is on a disk that takes no writes either.
-        let _ = self.file.set_times(FileTimes::new().set_modified(SystemTime::now()));
-    }
+    lock: Arc<Owned>,
+    lock_path: PathBuf,
+    /// Folders that may be used again, by what stands in them.
+    spares: Mutex<HashMap<Vec<String>, Vec<PathBuf>>>,
 }
 
 /// Where one computation keeps its unpublished files; they are gone when it is dropped.
@@ -70,8 +56,8 @@ pub(crate) struct Staged {
 const LOCK: &str = ".lock";
 
 impl Writer {
-    fn new(root: &Path) -> Result<Self, CacheError> {
-        let parent = root.join("tmp");
+    fn new(cache: &Cache) -> Result<Self, CacheError> {
+        let parent = cache.root.join("tmp");
         create_folder(&parent)?;
         // A command may change its folder, so every path that it is told is absolute.
         let parent = fs::canonicalize(&parent).map_err(CacheError::io("find", &parent))?;
@@ -89,12 +75,32 @@ impl Writer {
                 // Another process swept it before it was locked.
                 continue;
             }
+            let lock = Owned::begin(file, &path, cache.mode(0o664))
+                .map_err(CacheError::io("write", &path))?;
             let folder = parent.join(&name);
             disk::create_new_folder(&folder).map_err(CacheError::io("make the folder", &folder))?;
-            let lock = Arc::new(Lock { file, path });
-            heart::join(&lock);
-            return Ok(Self { folder, next: AtomicU64::new(0), lock });
+            return Ok(Self {
+                folder,
+                next: AtomicU64::new(0),
+                lock,
+                lock_path: path,
+                spares: Mutex::default(),
+            });
         }
+    }
+
+    fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The locked file, which shows that this process lives.
+    pub(super) fn lock(&self) -> &Arc<Owned> {
+        &self.lock
+    }
+
+    /// Where the locked file stands.
+    pub(super) fn lock_path(&self) -> &Path {
+        &self.lock_path
     }
 }
 
@@ -102,19 +108,25 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // Nothing here was published; what can't be removed now is swept later.
         let _ = fs::remove_dir_all(&self.folder);
-        let _ = fs::remove_file(&self.lock.path);
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+impl Cache {
+    /// What this process owns in the cache; made when it is first asked for.
+    pub(super) fn writer(&self) -> Result<Arc<Writer>, CacheError> {
+        let mut shared = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*shared {
+            Some(writer) => Arc::clone(writer),
+            None => Arc::clone(shared.insert(Arc::new(Writer::new(self)?))),
+        })
     }
 }
 
 impl Staging {
     pub(crate) fn new(cache: &Cache) -> Result<Self, CacheError> {
-        let mut shared = cache.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let writer = match &*shared {
-            Some(writer) => Arc::clone(writer),
-            None => Arc::clone(shared.insert(Arc::new(Writer::new(&cache.root)?))),
-        };
-        drop(shared);
-        let number = writer.next.fetch_add(1, Ordering::Relaxed);
+        let writer = cache.writer()?;
+        let number = writer.fresh();
         Ok(Self {
             cache: cache.clone(),
             writer,
@@ -162,6 +174,26 @@ impl Staging {
         self.path(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A folder that [`keep_spare`](Self::keep_spare) was given with the same `shape`, at a path that none had before.
+    pub(crate) fn take_spare(&self, shape: &[String]) -> Option<PathBuf> {
+        let mut spares = self.writer.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = spares.get_mut(shape)?.pop()?;
+        drop(spares);
+        let path = self.lasting();
+        fs::rename(spare, &path).ok().map(|()| path)
+    }
+
+    /// A path for a new folder that may outlast this computation: who makes it removes it, or keeps it as a spare.
+    pub(crate) fn lasting(&self) -> PathBuf {
+        self.writer.folder.join(self.writer.fresh().to_string())
+    }
+
+    /// Keeps a folder, made at a [`lasting`](Self::lasting) path, for another computation that wants one of this `shape`.
+    pub(crate) fn keep_spare(&self, folder: PathBuf, shape: Vec<String>) {
+        let mut spares = self.writer.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        spares.entry(shape).or_default().push(folder);
+    }
+
     fn path(&self, number: u64) -> PathBuf {
         self.writer.folder.join(format!("{}-{number}", self.number))
     }
@@ -170,7 +202,7 @@ impl Staging {
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
         disk::step(&self.writer.folder)?;
         #[cfg(target_os = "linux")]
-        return Ok(rustix::fs::syncfs(&self.writer.lock.file)?);
+        return Ok(rustix::fs::syncfs(self.writer.lock.file())?);
         #[cfg(not(target_os = "linux"))]
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -345,8 +377,7 @@ impl StagedPlaces {
 
 /// Gives the staged `file` its place at `target` unless something stands there; says whether it did.
 pub(super) fn link_once(file: &Path, target: &Path) -> Result<bool, CacheError> {
-    // A hard link fails when the target is there, on every file system that has hard links.
-    match disk::link(file, target) {
+    match disk::move_to_free(file, target) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) if is_fatal(&error) => Err(CacheError::io("publish", target)(error)),

@@ -27,6 +27,7 @@ use crate::{
     explain::{chain, why_reused},
     history::History,
     interrupt::Interrupt,
+    parallel,
     pipeline::{Input, NotFound, Pipeline, RUN_RULE, is_run_name},
     report::{Failure, Outcome, RunReport, StageReport},
     resolve::{Known, look_up_outputs, resolve},
@@ -121,8 +122,9 @@ pub fn run(
         computing: Mutex::default(),
         flaws: Mutex::default(),
     };
-    if run.survey() {
-        run.execute(options.jobs.max(1), wanted.len())?;
+    let jobs = options.jobs.max(1);
+    if run.survey(jobs) {
+        run.execute(jobs, wanted.len())?;
     }
     let Run { state, memo, .. } = run;
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -255,48 +257,60 @@ impl Run<'_> {
         self.threads.get().unwrap_or_else(|| unreachable!("they are started before any stage is"))
     }
 
-    /// Ends the stages whose results are known without reading any file of the user's. Whether some are left.
-    fn survey(&self) -> bool {
+    /// Ends the stages whose results are known without reading any file of the user's; looks at up to `jobs` at a time.
+    /// Whether some are left.
+    fn survey(&self, jobs: usize) -> bool {
         let mut left = Vec::new();
         while !self.interrupt.is_requested() {
-            let Some(place) = self.lock().ready.pop_first() else { break };
-            let index = self.lock().order[place];
-            let (began, node) = (self.began.elapsed(), &self.pipeline.stages[index]);
-            let before = self.before(index);
-            let resolved =
-                resolve(node, &self.memo, Reading::No, |stage, output| before[&stage][output]);
-            let known = resolved.ok().and_then(|resolved| {
-                let fingerprint = resolved.fingerprint;
-                self.live.uses(fingerprint);
-                match look_up_outputs(self.cache, &self.memo, fingerprint) {
-                    Ok(Known::Complete(outputs)) => Some((fingerprint, outputs)),
-                    Ok(Known::Broken(flaw)) => {
-                        self.flaws().insert(fingerprint, flaw);
-                        None
-                    }
-                    // What goes wrong does so again for the worker that takes the stage, which tells it.
-                    Ok(Known::Nothing) | Err(_) => None,
-                }
-            });
-            let Some((fingerprint, outputs)) = known else {
-                left.push(place);
-                continue;
-            };
-            let mut report = StageReport::new(&node.name, Outcome::Reused);
-            report.fingerprint = Some(fingerprint);
-            report.reason = why_reused(&self.history, &node.name, fingerprint).to_string();
-            report.outputs = outputs;
-            report.began = began.as_secs_f64();
-            report.seconds = self.began.elapsed().saturating_sub(began).as_secs_f64();
-            report.worker = Some(0);
-            self.observer.event(&Event::Ended(&report));
             let mut state = self.lock();
-            state.running += 1;
-            state.end(index, report, self.keep_going);
+            let places: Vec<usize> = std::mem::take(&mut state.ready).into_iter().collect();
+            let stages: Vec<usize> = places.iter().map(|place| state.order[*place]).collect();
+            drop(state);
+            if places.is_empty() {
+                break;
+            }
+            let found = parallel::map(&stages, jobs, |stage| self.known(*stage));
+            for ((place, stage), report) in places.into_iter().zip(stages).zip(found) {
+                let Some(report) = report else {
+                    left.push(place);
+                    continue;
+                };
+                self.observer.event(&Event::Ended(&report));
+                let mut state = self.lock();
+                state.running += 1;
+                state.end(stage, report, self.keep_going);
+            }
         }
         let mut state = self.lock();
         state.ready.extend(left);
         !state.ready.is_empty()
+    }
+
+    /// The report of a stage whose result is known without reading any file of the user's.
+    fn known(&self, index: usize) -> Option<StageReport> {
+        let (began, node) = (self.began.elapsed(), &self.pipeline.stages[index]);
+        let before = self.before(index);
+        let resolved =
+            resolve(node, &self.memo, Reading::No, |stage, output| before[&stage][output]).ok()?;
+        let fingerprint = resolved.fingerprint;
+        self.live.uses(fingerprint);
+        let outputs = match look_up_outputs(self.cache, &self.memo, fingerprint) {
+            Ok(Known::Complete(outputs)) => outputs,
+            Ok(Known::Broken(flaw)) => {
+                self.flaws().insert(fingerprint, flaw);
+                return None;
+            }
+            // What goes wrong does so again for the worker that takes the stage, which tells it.
+            Ok(Known::Nothing) | Err(_) => return None,
+        };
+        let mut report = StageReport::new(&node.name, Outcome::Reused);
+        report.fingerprint = Some(fingerprint);
+        report.reason = why_reused(&self.history, &node.name, fingerprint).to_string();
+        report.outputs = outputs;
+        report.began = began.as_secs_f64();
+        report.seconds = self.began.elapsed().saturating_sub(began).as_secs_f64();
+        report.worker = Some(0);
+        Some(report)
     }
 
     /// Works on what is left, with `jobs` workers, until all is published.

@@ -127,3 +127,66 @@ fn folders_are_outputs_and_inputs() {
     let mode = folder.path("out/read/o").metadata().unwrap().permissions().mode();
     assert_ne!(mode & 0o200, 0, "what stands in out is the user's own");
 }
+
+#[test]
+fn a_command_finds_nothing_of_those_before_it() {
+    // One worker, so that all work in the same place.
+    let stage = |name: &str, after: &str, script: &str| {
+        format!(
+            "  {name}:\n    kind: command\n    inputs: {{ {after} }}\n    outputs: [o, p]\n    shell: true\n    run: |\n      \
+             o={{outputs.o}}; p={{outputs.p}}\n      {script}\n"
+        )
+    };
+    let list = "all=$(ls -A . .. $(dirname $o)); touch $p; echo \"$all\" > $o";
+    let folder = Folder::new(
+        &[
+            "stages:\n",
+            &stage("first", "", list),
+            &stage(
+                "litter",
+                "i: first.o",
+                "mkdir -p a/b; touch a/b/c d $(dirname $o)/e; ln -s / f; echo printed; touch $o $p",
+            ),
+            &stage("second", "j: litter.o", list),
+            &stage("closed", "i: second.o", "touch $o $p; chmod 500 ."),
+            &stage("third", "j: closed.o", list),
+            // It writes where it was started, after its command has ended.
+            &stage("late", "i: third.o", "(sleep 0.4; touch late) > /dev/null 2>&1 & touch $o $p"),
+            &stage("fourth", "j: late.o", &format!("sleep 0.8; {list}")),
+        ]
+        .concat(),
+    );
+    let ended = folder.pipe(&["run", "-j", "1"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let found = |stage: &str| {
+        let text = folder.read(&format!("out/{stage}/o"));
+        text.lines().filter(|line| !line.ends_with(':')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Beside the folder in which it works are places for what it prints and makes, and for inputs if it has some.
+    assert_eq!(found("first"), ["", "log", "outputs", "work", ""]);
+    for stage in ["second", "third", "fourth"] {
+        assert_eq!(found(stage), ["", "inputs", "log", "outputs", "work", ""], "{stage}");
+    }
+    assert_eq!(folder.pipe(&["logs", "litter"]).stdout, "printed\n");
+    assert!(folder.pipe(&["logs", "second"]).stderr.contains("printed nothing"));
+}
+
+#[test]
+fn what_an_output_links_to_is_copied_and_stays_where_it_is() {
+    let folder = Folder::new(
+        "stages:\n  c:\n    kind: command\n    run: sh -c 'ln -s \"$0\" \"$1\"; ln -s \"$0/a\" \"$2\"' {config.mine} {outputs.o} {outputs.p}\n    \
+         outputs: [o, p]\n    config: { mine: MINE }\n",
+    );
+    let yaml = folder.read("pipeline.yaml");
+    let mine = folder.path("mine");
+    folder.write("pipeline.yaml", yaml.replace("MINE", &mine.display().to_string()));
+    for (name, text) in [("mine/a", "1"), ("mine/b/c", "2")] {
+        folder.write(name, text);
+    }
+    assert_eq!(folder.pipe(&["run"]).code, Some(0));
+    for (name, text) in [("mine/a", "1"), ("mine/b/c", "2")] {
+        assert_eq!(folder.read(name), text);
+        assert_eq!(folder.read(&name.replace("mine", "out/c/o")), text);
+    }
+    assert_eq!(folder.read("out/c/p"), "1");
+}
