@@ -356,22 +356,9 @@ impl StagedPlaces {
         disk::write_all_at(&self.out, &self.file, bytes, offset)
     }
 
-    /// Hashes what was written. It is read in blocks rather than mapped: a mapped file counts as memory of the process.
+    /// Hashes what was written.
     pub(crate) fn finish(self) -> Result<Staged, CacheError> {
-        const BLOCK: usize = 1 << 22;
-        let mut file = File::open(&self.file).map_err(CacheError::io("open", &self.file))?;
-        let mut block = vec![0; BLOCK.min(self.size as usize)];
-        let mut hasher = blake3::Hasher::new();
-        let mut left = self.size;
-        while left > 0 {
-            let count = left.min(block.len() as u64);
-            let block = &mut block[..count as usize];
-            file.read_exact(block).map_err(CacheError::io("read", &self.file))?;
-            hasher.update_rayon(block);
-            left -= count;
-        }
-        let blob = Digest::from_bytes(*hasher.finalize().as_bytes());
-        Ok(Staged { file: self.file, blob, size: self.size })
+        Staged::adopt(self.file)
     }
 }
 
@@ -406,18 +393,26 @@ pub(super) fn is_fatal(error: &io::Error) -> bool {
         || super::advice::is_broken_disk(error)
 }
 
-/// The digest and size of a file's bytes. Large files are mapped and hashed by all threads.
+/// The digest and size of a file's bytes. Those of large files are hashed by all threads, block by block: a file that is
+/// mapped costs no less time, and counts as memory of the process.
 pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64), CacheError> {
     const LARGE: u64 = 1 << 18;
-    let mut file = File::open(path).map_err(CacheError::io("open", path))?;
+    const BLOCK: u64 = 1 << 22;
+    let file = File::open(path).map_err(CacheError::io("open", path))?;
     let size = file.metadata().map_err(CacheError::io("inspect", path))?.len();
     let mut hasher = blake3::Hasher::new();
-    if size >= LARGE {
-        hasher.update_mmap_rayon(path).map_err(CacheError::io("read", path))?;
-    } else {
-        let mut bytes = Vec::with_capacity(size as usize + 1);
-        file.read_to_end(&mut bytes).map_err(CacheError::io("read", path))?;
-        hasher.update(&bytes);
+    let mut bytes = Vec::with_capacity(size.min(BLOCK) as usize + 1);
+    loop {
+        bytes.clear();
+        let read = (&file).take(BLOCK).read_to_end(&mut bytes);
+        if read.map_err(CacheError::io("read", path))? == 0 {
+            break;
+        }
+        if size >= LARGE {
+            hasher.update_rayon(&bytes);
+        } else {
+            hasher.update(&bytes);
+        }
     }
     Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count()))
 }
