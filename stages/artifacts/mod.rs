@@ -11,6 +11,7 @@
 //! | `checkpoint` | `weights.safetensors`, `checkpoint.json` |
 //! | `history` | `history.json`, `history.csv` |
 //! | `metrics` | `metrics.json` |
+//! | `fits` | FITS files: a table, cubes or images |
 //!
 //! The parameters of a component are amplitude (in the unit of the spectra), mean and sigma (in axis units), in this
 //! order; components are sorted by mean, and NaN where a row has fewer.
@@ -57,6 +58,8 @@ pub const HISTORY: ArtifactType = ArtifactType::new("history", Format::Document)
 pub const METRICS: ArtifactType = ArtifactType::new("metrics", Format::Document);
 /// Tables for other programs.
 pub const TABLE: ArtifactType = ArtifactType::new("table", Format::Table);
+/// FITS files.
+pub const FITS: ArtifactType = ArtifactType::new("fits", Format::Any);
 /// Pictures.
 pub const FIGURES: ArtifactType = ArtifactType::new("figures", Format::Picture);
 

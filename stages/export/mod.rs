@@ -3,16 +3,11 @@
 mod cubes;
 mod table;
 
-use pipe_engine::{
-    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work,
-};
+use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifacts::{CATALOGUE, ComponentsReader, SPECTRA, SpectraReader};
-
-/// FITS files.
-pub const FITS: ArtifactType = ArtifactType::new("fits", Format::Any);
+use crate::artifacts::{CATALOGUE, ComponentsReader, FITS, SPECTRA, SpectraReader};
 
 /// The kind `export`.
 pub struct Export;

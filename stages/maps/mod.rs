@@ -15,7 +15,6 @@ pub use self::summary::{Middle, Summary};
 use self::{examples::examples, field::Field, line_of_sight::measure};
 use crate::{
     artifacts::{self, ComponentsReader, DetailsReader, SpectraReader},
-    export::FITS,
     figure_files,
     figures::{FileFormat, FileOptions},
 };
@@ -120,7 +119,7 @@ impl Stage for Maps {
         ),
         OutputPort::new(
             "fits",
-            FITS,
+            artifacts::FITS,
             "the maps as images: `intensity.fits`, `centroid.fits`, `width.fits`, `count.fits`, `noise_rms.fits`, \
              `reduced_chi_squared.fits`",
         ),
