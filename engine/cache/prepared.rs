@@ -167,16 +167,31 @@ impl Prepared {
         for staged in blobs.iter().chain(trees.iter().map(|(_, tree)| tree)) {
             folders.extend(staged.target.parent().map(Path::to_owned));
         }
-        in_parallel(relies_on, |(blob, size)| {
+        let nothing = Digest::of(b"");
+        let made_again = in_parallel(relies_on, |(blob, size)| {
             let path = cache.published_path(*blob);
+            // An empty file that a collection has taken meanwhile is made again; a command's log that says nothing is
+            // relied on rather than staged.
+            if *blob == nothing && !path.exists() {
+                let Staged { file, blob, size } = staging.write(b"")?;
+                let made = File::open(&file).map_err(CacheError::io("open", &file))?;
+                disk::protect(&made, &file, cache.mode(0o444))
+                    .map_err(CacheError::io("protect", &file))?;
+                sync_path(&file)?;
+                let folder = path.parent().map(Path::to_owned);
+                let above = Placement { file, target: path, blob, size }.link(cache, staging)?;
+                return Ok([folder, above]);
+            }
             let found = fs::metadata(&path).and_then(|meta| {
                 if meta.len() == *size { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
             });
             found.map_err(|error| {
                 let lost = losses.told_again(blob.as_bytes());
                 lost.unwrap_or_else(|| CacheError::io("find the blob", &path)(error))
-            })
+            })?;
+            Ok([None, None])
         })?;
+        folders.extend(made_again.into_iter().flatten().flatten());
         Ok(())
     }
 
