@@ -1,6 +1,9 @@
 //! The stage `evaluate`: how good a catalogue is, where the truth is known.
 
-use pipe_engine::{Exactness, InputPort, Output, OutputPort, Stage, StageError, Work};
+use std::ops::Range;
+
+use pipe_engine::{Exactness, InputPort, OutputPort, Stage, StageError, Work};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +12,11 @@ use crate::{
         CATALOGUE, CHUNK_ROWS, ComponentsReader, METRICS, METRICS_FILE, ROWS, Rows, SPECTRA,
         SpectraHead, SpectraReader, TABLE, TRUTH,
     },
+    evaluation_tables,
     spectra::{
-        Bin, ByParameter, Component, ConstantGuess, Evaluation, MatchCriteria, MeanUnit, Metrics,
+        ByParameter, Component, ConstantGuess, Deviations, Evaluation, MatchCriteria, MeanUnit,
+        Metrics, Oracle, TrueRanges,
+        fit::{CramerRao, NoiseModel, SpectrumFit},
     },
 };
 
@@ -63,6 +69,13 @@ pub struct Config {
     pub amplitude_tolerance: f64,
     /// The rows to evaluate: `test`, `validation`, `training` or `all`. Without the input `rows`, it is all of them.
     pub subset: Subset,
+    /// Whether the spectra are also fitted from the truth, with the true number of components: the best that can be
+    /// had of them.
+    pub oracle: bool,
+    /// The correlation of the noise of neighbouring channels, for the Cramér–Rao bound and the oracle; `null` for what
+    /// was measured on the spectra of a cube, the median of each 2,048 of them, and 0 for others.
+    #[schemars(range(min = -0.49, max = 0.49))]
+    pub noise_correlation: Option<f64>,
 }
 
 impl Default for Config {
@@ -74,6 +87,8 @@ impl Default for Config {
             sigma_tolerance: seed.sigma_tolerance,
             amplitude_tolerance: seed.amplitude_tolerance,
             subset: Subset::Test,
+            oracle: true,
+            noise_correlation: None,
         }
     }
 }
@@ -91,6 +106,8 @@ pub struct Document {
     pub axis_unit: String,
     /// How good the catalogue is.
     pub metrics: Metrics,
+    /// How good the fit from the truth is, with the true number of components; `None` where it wasn't asked for.
+    pub oracle: Option<Metrics>,
     /// How good it is to say the same of every spectrum.
     pub baselines: Baselines,
 }
@@ -134,26 +151,25 @@ impl Stage for Evaluate {
     type Config = Config;
 
     const KIND: &'static str = "evaluate";
-    const ABOUT: &'static str =
-        "Says how good a catalogue is, beside baselines that say the same of every spectrum.";
-    const REVISION: u32 = 1;
+    const ABOUT: &'static str = "Says how good a catalogue is, beside the best possible and baselines that say the same of every spectrum.";
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("catalogue", CATALOGUE, "the components that were found"),
         InputPort::required("truth", TRUTH, "the components that there are"),
-        InputPort::required("spectra", SPECTRA, "the spectra, for their axis and noise rms"),
+        InputPort::required("spectra", SPECTRA, "the spectra, with their axis and noise"),
         InputPort::optional("rows", ROWS, "which rows were trained on, and which are for testing"),
     ];
     const OUTPUTS: &'static [OutputPort] = &[
         OutputPort::new(
             "metrics",
             METRICS,
-            "every figure, of the catalogue and the baselines, as JSON",
+            "every figure, of the catalogue, the oracle and the baselines, as JSON",
         ),
         OutputPort::new(
             "tables",
             TABLE,
-            "the figures as CSV: summary, parameters, confusion, separation, signal_to_noise",
+            "the figures as CSV: summary, parameters, confusion, calibration, separation, signal_to_noise",
         ),
     ];
 
@@ -194,20 +210,34 @@ impl Stage for Evaluate {
                 guess.push(&components);
             }
         }
+        let mut ranges = TrueRanges::default();
+        for (_, rows) in by_chunk(&evaluated) {
+            work.check_interrupt()?;
+            let noise = spectra.noise(span(rows))?;
+            for (row, components) in rows.iter().zip(pick(&truth, rows)?) {
+                ranges.push(&components, noise[(row - rows[0]) as usize]);
+            }
+        }
         let slots = truth.slots().max(catalogue.slots());
         let evaluation = || Evaluation::new(config.criteria(), spectra.axis().width(), slots);
-        let [mut found, mut majority, mut constant] = [(); 3].map(|()| evaluation());
+        let [mut found, mut oracle, mut majority, mut constant] = [(); 4].map(|()| evaluation());
         let (majority_answer, constant_answer) = (guess.components(), guess.slots());
         for (done, rows) in by_chunk(&evaluated) {
             work.check_interrupt()?;
             work.progress(done, evaluated.len() as u64, "spectra");
-            let (first, last) = (rows[0], rows[rows.len() - 1]);
-            let noise = spectra.noise(first..last + 1)?;
+            let noise = spectra.noise(span(rows))?;
             let truths = pick(&truth, rows)?;
             let finds = pick(&catalogue, rows)?;
-            for ((row, truth), find) in rows.iter().zip(&truths).zip(&finds) {
-                let rms = noise[(row - first) as usize];
-                found.push(truth, find, rms);
+            let limits = limits(config, &spectra, rows, &truths, &ranges)?;
+            for (((row, truth), find), limit) in rows.iter().zip(&truths).zip(&finds).zip(&limits) {
+                let rms = noise[(row - rows[0]) as usize];
+                let bound = limit.bound.as_deref();
+                found.push_with(truth, find, rms, Deviations { bound, stated: None });
+                if config.oracle {
+                    let (components, stated) = limit.oracle();
+                    let deviations = Deviations { bound, stated: Some(&stated) };
+                    oracle.push_with(truth, &components, rms, deviations);
+                }
                 majority.push(truth, &majority_answer, rms);
                 constant.push(truth, &constant_answer, rms);
             }
@@ -219,13 +249,14 @@ impl Stage for Evaluate {
             intensity_unit: unit.clone(),
             axis_unit: axis.unit.clone(),
             metrics: found.finish(),
+            oracle: config.oracle.then(|| oracle.finish()),
             baselines: Baselines {
                 majority_count: majority.finish(),
                 constant_guess: constant.finish(),
             },
         };
         work.output("metrics")?.document(METRICS_FILE, &document)?;
-        write_tables(&document, work.output("tables")?)
+        evaluation_tables::write(&document, work.output("tables")?)
     }
 }
 
@@ -239,112 +270,67 @@ fn by_chunk(rows: &[u64]) -> impl Iterator<Item = (u64, &[u64])> {
     })
 }
 
+/// From the first to the last of these rows, which are sorted and not empty.
+fn span(rows: &[u64]) -> Range<u64> {
+    rows[0]..rows[rows.len() - 1] + 1
+}
+
 /// The components of these rows, which are sorted and not empty.
 fn pick(reader: &ComponentsReader, rows: &[u64]) -> Result<Vec<Vec<Component>>, StageError> {
-    let (first, last) = (rows[0], rows[rows.len() - 1]);
-    let mut all = reader.read(first..last + 1)?;
-    Ok(rows.iter().map(|row| std::mem::take(&mut all[(row - first) as usize])).collect())
+    let mut all = reader.read(span(rows))?;
+    Ok(rows.iter().map(|row| std::mem::take(&mut all[(row - rows[0]) as usize])).collect())
 }
 
-fn write_tables(document: &Document, output: &Output) -> Result<(), StageError> {
-    let Document { metrics, baselines, .. } = document;
-    let three = [metrics, &baselines.majority_count, &baselines.constant_guess];
-
-    let mut summary = vec![
-        ["figure", "catalogue", "majority_count", "constant_guess"].map(String::from).to_vec(),
-    ];
-    for (name, figure) in SUMMARY {
-        let mut line = vec![name.to_owned()];
-        line.extend(three.map(|metrics| number(figure(metrics))));
-        summary.push(line);
-    }
-    write_table(output, "summary.csv", &summary)?;
-
-    let header = [
-        "parameter",
-        "unit",
-        "active_r2",
-        "slot_r2",
-        "active_mean_absolute_error",
-        "matched_mean_absolute_error",
-    ];
-    let mut parameters = vec![header.map(String::from).to_vec()];
-    let units = [&document.intensity_unit, &document.axis_unit, &document.axis_unit];
-    let columns = [metrics.active.r2, metrics.slot_r2, metrics.active.error, metrics.matched_error]
-        .map(array);
-    for (i, (name, unit)) in ["amplitude", "mean", "sigma"].into_iter().zip(units).enumerate() {
-        let mut line = vec![name.to_owned(), unit.clone()];
-        line.extend(columns.map(|column| number(column[i])));
-        parameters.push(line);
-    }
-    write_table(output, "parameters.csv", &parameters)?;
-
-    let classes = metrics.count.confusion.len();
-    let mut confusion = vec![vec!["true_count".to_owned()]];
-    confusion[0].extend((0..classes).map(|predicted| format!("predicted_{predicted}")));
-    for (truth, line) in metrics.count.confusion.iter().enumerate() {
-        confusion.push(
-            std::iter::once(truth.to_string()).chain(line.iter().map(u64::to_string)).collect(),
-        );
-    }
-    write_table(output, "confusion.csv", &confusion)?;
-
-    write_table(output, "separation.csv", &bins(&metrics.by_separation))?;
-    write_table(output, "signal_to_noise.csv", &bins(&metrics.by_signal_to_noise))
+/// The best that can be had of a spectrum.
+struct Limit {
+    /// The Cramér–Rao bound of its true components; `None` where there is none.
+    bound: Option<Vec<ByParameter<f64>>>,
+    /// The fit from the truth; `None` where it wasn't asked for, or nothing can be fitted.
+    fit: Option<SpectrumFit>,
 }
 
-/// The figures of the summary, by name.
-type SummaryFigure = (&'static str, fn(&Metrics) -> Option<f64>);
-const SUMMARY: [SummaryFigure; 16] = [
-    ("spectra", |m| Some(m.spectra as f64)),
-    ("true_components", |m| Some(m.matched.truth as f64)),
-    ("predicted_components", |m| Some(m.matched.predicted as f64)),
-    ("count_accuracy", |m| m.count.accuracy),
-    ("count_bias", |m| m.count.bias),
-    ("pooled_active_r2", |m| m.active.pooled_r2),
-    ("active_r2_amplitude", |m| m.active.r2.amplitude),
-    ("active_r2_mean", |m| m.active.r2.mean),
-    ("active_r2_sigma", |m| m.active.r2.sigma),
-    ("slot_r2_amplitude", |m| m.slot_r2.amplitude),
-    ("slot_r2_mean", |m| m.slot_r2.mean),
-    ("slot_r2_sigma", |m| m.slot_r2.sigma),
-    ("matched", |m| Some(m.matched.matched as f64)),
-    ("precision", |m| m.matched.precision),
-    ("recall", |m| m.matched.recall),
-    ("f1", |m| m.matched.f1),
-];
-
-fn array<T>(by: ByParameter<T>) -> [T; 3] {
-    [by.amplitude, by.mean, by.sigma]
-}
-
-fn bins(bins: &[Bin]) -> Vec<Vec<String>> {
-    let header =
-        ["from", "to", "label", "true", "predicted", "matched", "precision", "recall", "f1"];
-    let mut table = vec![header.map(String::from).to_vec()];
-    for Bin { label, min, max, score } in bins {
-        let counts = [score.truth, score.predicted, score.matched].map(|n| n.to_string());
-        let ratios = [score.precision, score.recall, score.f1].map(number);
-        let mut line = vec![number(*min), number(*max), label.clone()];
-        line.extend(counts);
-        line.extend(ratios);
-        table.push(line);
+impl Limit {
+    /// The components that the oracle found, and its uncertainties.
+    fn oracle(&self) -> (Vec<Component>, Vec<ByParameter<f64>>) {
+        let found = self.fit.iter().flat_map(|fit| &fit.components);
+        found.map(|found| (found.component, found.uncertainty)).unzip()
     }
-    table
 }
 
-/// The shortest spelling that reads back as the same number; nothing where there is none.
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
-}
-
-fn write_table(output: &Output, name: &str, lines: &[Vec<String>]) -> Result<(), StageError> {
-    let mut table = csv::Writer::from_writer(Vec::new());
-    for line in lines {
-        table.write_record(line)?;
-    }
-    let bytes = table.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(output.write(name, &bytes)?)
+/// The limits of these rows of one chunk, which have these true components.
+fn limits(
+    config: &Config,
+    spectra: &SpectraReader,
+    rows: &[u64],
+    truths: &[Vec<Component>],
+    ranges: &TrueRanges,
+) -> Result<Vec<Limit>, StageError> {
+    let axis = spectra.axis();
+    let values = spectra.read(span(rows))?;
+    let noise = spectra.noise(span(rows))?;
+    let correlation = if let Some(given) = config.noise_correlation {
+        given
+    } else {
+        // That of the whole chunk, whichever rows are evaluated: as `fit` takes it.
+        let start = rows[0] / CHUNK_ROWS * CHUNK_ROWS;
+        let whole = start..(start + CHUNK_ROWS).min(spectra.rows());
+        spectra.typical_correlation(whole)?.unwrap_or(0.0)
+    };
+    let limit = |(cramer_rao, oracle): &mut (CramerRao, Oracle), (row, truth): (&u64, &Vec<_>)| {
+        let at = (row - rows[0]) as usize;
+        let spectrum = &values[at * axis.channels..(at + 1) * axis.channels];
+        let noise = NoiseModel { rms: noise[at], correlation };
+        Limit {
+            bound: cramer_rao.bound(truth, spectrum, noise),
+            fit: if config.oracle { oracle.fit(spectrum, noise, truth) } else { None },
+        }
+    };
+    Ok(rows
+        .par_iter()
+        .zip(truths)
+        .with_min_len(16)
+        .map_init(|| (CramerRao::new(axis), Oracle::new(axis, ranges)), limit)
+        .collect())
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl Stage for Generate {
             Some(like) => {
                 let like = SpectraReader::open(like)?;
                 let levels = like.noise(0..like.rows())?;
-                observed = like.noise_correlation(0..like.rows())?.and_then(median);
+                observed = like.typical_correlation(0..like.rows())?;
                 (like.axis().clone(), like.head().unit.clone(), NoiseLevel::Observed(levels))
             }
         };
@@ -205,13 +205,6 @@ impl Stage for Generate {
             Ok(truth.write(chunk, &components)?)
         })
     }
-}
-
-/// The median of the values that are finite.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.retain(|value| value.is_finite());
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 /// The key that a recipe's error is about.

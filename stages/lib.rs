@@ -4,12 +4,14 @@
 //! which the stages connect to artifacts.
 
 pub mod artifacts;
+mod evaluation_tables;
 mod figure_files;
 pub mod figures;
 mod fit_outputs;
 pub mod network;
 mod row_chunks;
 pub mod spectra;
+mod summary;
 
 pub mod evaluate;
 pub mod export;

@@ -306,6 +306,18 @@ impl SpectraReader {
         Ok(Some(self.group.array::<f64>("noise_correlation")?.read(rows)?))
     }
 
+    /// The median of what [`noise_correlation`](Self::noise_correlation) gives of some rows. The correlation is the
+    /// spectrometer's, the same for all; many spectra tell it better than one. `None` where it wasn't measured on any.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn typical_correlation(&self, rows: Range<u64>) -> Result<Option<f64>, LayoutError> {
+        let mut known = self.noise_correlation(rows)?.unwrap_or_default();
+        known.retain(|value| value.is_finite());
+        known.sort_unstable_by(f64::total_cmp);
+        Ok(known.get(known.len() / 2).copied())
+    }
+
     /// The pixels (x, y) of some rows, for spectra of a cube.
     ///
     /// # Errors

@@ -62,6 +62,41 @@ impl Tally {
     }
 }
 
+/// How often the number of components was right, in one range of a property of the spectra.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CountBin {
+    /// What the bin holds, for people: `0.5–1`, `isolated`, `none`.
+    pub label: String,
+    /// The smallest value in the bin; `None` for no lower bound.
+    pub min: Option<f64>,
+    /// The value at which the next bin begins; `None` for no upper bound.
+    pub max: Option<f64>,
+    /// The number of spectra.
+    pub spectra: u64,
+    /// The number of those whose number of components was right.
+    pub right: u64,
+    /// right / spectra; `None` if there are none.
+    pub accuracy: Option<f64>,
+    /// The mean of predicted minus true number; `None` if there are no spectra.
+    pub bias: Option<f64>,
+}
+
+/// Counts of the spectra of one bin.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct CountTally {
+    spectra: u64,
+    right: u64,
+    excess: i64,
+}
+
+impl CountTally {
+    pub(super) fn push(&mut self, truth: usize, predicted: usize) {
+        self.spectra += 1;
+        self.right += u64::from(truth == predicted);
+        self.excess += predicted as i64 - truth as i64;
+    }
+}
+
 /// The distance of component `index` to its nearest neighbour: the least |Δmean| divided by the
 /// root mean square of the two sigmas. `None` if it is alone.
 pub fn separation(components: &[Component], index: usize) -> Option<f64> {
@@ -82,23 +117,42 @@ pub(super) fn bin_of(edges: &[f64], value: f64) -> usize {
     edges.partition_point(|&edge| edge <= value)
 }
 
-/// Tallies with the ranges they belong to. `unbounded` names a last bin outside the range.
-pub(super) fn bins(edges: &[f64], tallies: &[Tally], beyond: Option<&str>) -> Vec<Bin> {
-    tallies
-        .iter()
-        .enumerate()
-        .map(|(i, tally)| {
-            let min = i.checked_sub(1).and_then(|i| edges.get(i)).copied();
-            let max = edges.get(i).copied();
-            let label = match (min, max) {
-                (None, Some(max)) => format!("< {max}"),
-                (Some(min), Some(max)) => format!("{min}–{max}"),
-                (Some(min), None) => format!("≥ {min}"),
-                (None, None) => beyond.unwrap_or("all").to_owned(),
-            };
-            Bin { label, min, max, score: tally.score() }
-        })
-        .collect()
+/// The range of bin `index` among those that `edges` separate, and its label; `beyond` names the bins outside the range,
+/// which follow.
+fn range(edges: &[f64], index: usize, beyond: &[&str]) -> (Option<f64>, Option<f64>, String) {
+    if let Some(name) = index.checked_sub(edges.len() + 1) {
+        return (None, None, beyond.get(name).copied().unwrap_or("all").to_owned());
+    }
+    let min = index.checked_sub(1).and_then(|index| edges.get(index)).copied();
+    let max = edges.get(index).copied();
+    let label = match (min, max) {
+        (None, Some(max)) => format!("< {max}"),
+        (Some(min), Some(max)) => format!("{min}–{max}"),
+        (Some(min), None) => format!("≥ {min}"),
+        (None, None) => "all".to_owned(),
+    };
+    (min, max, label)
+}
+
+/// Tallies with the ranges they belong to. `beyond` names the bins outside the range, which follow.
+pub(super) fn bins(edges: &[f64], tallies: &[Tally], beyond: &[&str]) -> Vec<Bin> {
+    let bin = |(index, tally): (usize, &Tally)| {
+        let (min, max, label) = range(edges, index, beyond);
+        Bin { label, min, max, score: tally.score() }
+    };
+    tallies.iter().enumerate().map(bin).collect()
+}
+
+/// The same for counts.
+pub(super) fn count_bins(edges: &[f64], tallies: &[CountTally], beyond: &[&str]) -> Vec<CountBin> {
+    let bin = |(index, tally): (usize, &CountTally)| {
+        let (min, max, label) = range(edges, index, beyond);
+        let CountTally { spectra, right, excess } = *tally;
+        let share = |part: f64| (spectra > 0).then(|| part / spectra as f64);
+        let (accuracy, bias) = (share(right as f64), share(excess as f64));
+        CountBin { label, min, max, spectra, right, accuracy, bias }
+    };
+    tallies.iter().enumerate().map(bin).collect()
 }
 
 #[cfg(test)]
@@ -127,10 +181,8 @@ mod tests {
     #[test]
     fn bins_cover_every_value_once() {
         let tallies = [Tally::default(); 5];
-        let labels: Vec<String> = bins(&SEPARATION_EDGES, &tallies, Some("isolated"))
-            .into_iter()
-            .map(|b| b.label)
-            .collect();
+        let labels: Vec<String> =
+            bins(&SEPARATION_EDGES, &tallies, &["isolated"]).into_iter().map(|b| b.label).collect();
         assert_eq!(labels, ["< 0.5", "0.5–1", "1–2", "≥ 2", "isolated"]);
         assert_eq!(bin_of(&SEPARATION_EDGES, 0.49), 0);
         assert_eq!(bin_of(&SEPARATION_EDGES, 0.5), 1);

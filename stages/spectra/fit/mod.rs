@@ -25,7 +25,7 @@ mod tests;
 mod whitening;
 
 pub use channels::NoiseModel;
-pub use cramer_rao::cramer_rao;
+pub use cramer_rao::{CramerRao, cramer_rao};
 pub use fitted_spectrum::FittedSpectrum;
 pub use fitter::{FittedComponent, Fitter, SpectrumFit};
 pub use flags::Flags;
