@@ -95,6 +95,15 @@ impl InputPort {
     pub const fn optional(name: &'static str, artifact: ArtifactType, about: &'static str) -> Self {
         Self { name, artifact, required: false, about }
     }
+
+    /// What the port is called that takes inputs under any other name.
+    pub const ANY: &'static str = "*";
+
+    /// Inputs under names of the pipeline's own, one or more: all those whose names no other port has. The kind finds
+    /// them in [`Work::inputs`].
+    pub const fn any(artifact: ArtifactType, about: &'static str) -> Self {
+        Self { name: Self::ANY, artifact, required: true, about }
+    }
 }
 
 /// A named output of a kind.

@@ -42,6 +42,11 @@ impl Work<'_> {
         self.inputs.get(name)
     }
 
+    /// All inputs, in order of their names.
+    pub fn inputs(&self) -> impl Iterator<Item = &Artifact> {
+        self.inputs.values()
+    }
+
     /// The output called `name`.
     ///
     /// # Errors

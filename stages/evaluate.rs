@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifacts::{
-        CATALOGUE, CHUNK_ROWS, ComponentsReader, METRICS, METRICS_FILE, ROWS, Rows, SPECTRA,
-        SpectraHead, SpectraReader, TABLE, TRUTH,
+        CATALOGUE, CHUNK_ROWS, ComponentsReader, DetailsReader, METRICS, METRICS_FILE, ROWS, Rows,
+        SPECTRA, SpectraHead, SpectraReader, TABLE, TRUTH,
     },
     evaluation_tables,
     spectra::{
@@ -177,6 +177,7 @@ impl Stage for Evaluate {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let truth = ComponentsReader::open(work.input("truth")?)?;
         let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
+        let details = DetailsReader::open(work.input("catalogue")?)?;
         let count = spectra.rows();
         if truth.rows() != count || catalogue.rows() != count {
             return Err(EvaluateError::Rows {
@@ -228,11 +229,17 @@ impl Stage for Evaluate {
             let noise = spectra.noise(span(rows))?;
             let truths = pick(&truth, rows)?;
             let finds = pick(&catalogue, rows)?;
+            let uncertainties = details.uncertainties(span(rows))?;
             let limits = limits(config, &spectra, rows, &truths, &ranges)?;
             for (((row, truth), find), limit) in rows.iter().zip(&truths).zip(&finds).zip(&limits) {
-                let rms = noise[(row - rows[0]) as usize];
+                let at = (row - rows[0]) as usize;
+                let rms = noise[at];
                 let bound = limit.bound.as_deref();
-                found.push_with(truth, find, rms, Deviations { bound, stated: None });
+                let stated = uncertainties.as_ref().map(|all| {
+                    let first = at * catalogue.slots();
+                    &all[first..first + find.len()]
+                });
+                found.push_with(truth, find, rms, Deviations { bound, stated });
                 if config.oracle {
                     let (components, stated) = limit.oracle();
                     let deviations = Deviations { bound, stated: Some(&stated) };

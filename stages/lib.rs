@@ -1,9 +1,11 @@
 //! The stages of `pipe`: one stage, one file.
 //!
-//! The science is in [`spectra`], the network in [`network`], the pictures in [`figures`]: plain functions on arrays,
+//! The science is in [`spectra`], the network in [`network`], forests in [`ensemble`], the pictures in [`figures`]: plain functions on arrays,
 //! which the stages connect to artifacts.
 
 pub mod artifacts;
+pub mod ensemble;
+mod evaluation_figures;
 mod evaluation_tables;
 mod figure_files;
 pub mod figures;
@@ -13,9 +15,11 @@ mod row_chunks;
 pub mod spectra;
 mod summary;
 
+pub mod compare;
 pub mod evaluate;
 pub mod export;
 pub mod fit;
+pub mod forest;
 pub mod generate;
 pub mod import;
 pub mod import_truth;
@@ -32,6 +36,7 @@ use pipe_engine::Registry;
 pub fn builtin() -> Registry {
     Registry::new()
         .with::<evaluate::Evaluate>()
+        .with::<compare::Compare>()
         .with::<import_truth::ImportTruth>()
         .with::<import::Import>()
         .with::<scale::Scale>()
@@ -40,6 +45,7 @@ pub fn builtin() -> Registry {
         .with::<train::Train>()
         .with::<fit::Fit>()
         .with::<export::Export>()
+        .with::<forest::RandomForest>()
         .with::<predict::Predict>()
         .with::<plot::Plot>()
         .with::<maps::Maps>()

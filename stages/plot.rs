@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifacts::{self, ComponentsReader, Rows, SpectraReader},
-    evaluate, figure_files,
+    evaluate, evaluation_figures, figure_files,
     figures::{self, Figure, FileFormat, FileOptions, Labels, Thresholds},
     network::{EpochRecord, LossParts},
-    spectra::{Bin, Component, Draws, Evaluation, MatchCriteria, Metrics, Purpose},
+    spectra::{Component, Draws, Evaluation, MatchCriteria, Metrics, Purpose},
 };
 
 /// Which rows are drawn as sample spectra.
@@ -90,7 +90,7 @@ impl Stage for Plot {
 
     const KIND: &'static str = "plot";
     const ABOUT: &'static str = "Draws sample spectra, example fits, the history of a training, and how good a catalogue is.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", artifacts::SPECTRA, "the observed spectra"),
@@ -108,7 +108,7 @@ impl Stage for Plot {
         InputPort::optional(
             "metrics",
             artifacts::METRICS,
-            "the evaluation, for scores by separation and noise",
+            "the evaluation, for scores and counts by separation and noise, and the calibration",
         ),
         InputPort::optional("rows", artifacts::ROWS, "draw and compare test rows only"),
     ];
@@ -125,21 +125,23 @@ impl Stage for Plot {
         source.draw_examples(config, &mut drawn)?;
         work.check_interrupt()?;
         let compared = source.compare(work)?;
-        let metrics = match work.optional("metrics") {
-            Some(metrics) => {
-                Some(metrics.document::<evaluate::Document>(artifacts::METRICS_FILE)?.metrics)
-            }
+        let evaluation: Option<evaluate::Document> = match work.optional("metrics") {
+            Some(metrics) => Some(metrics.document(artifacts::METRICS_FILE)?),
             None => None,
         };
+        let metrics = evaluation.as_ref().map(|evaluation| &evaluation.metrics);
         if let Some(compared) = &compared {
             drawn.push(("parameters", compared.parameters(&source.spectra)));
         }
-        let confusion = compared.as_ref().map(|c| &c.metrics).or(metrics.as_ref());
+        let confusion = compared.as_ref().map(|c| &c.metrics).or(metrics);
         if let Some(metrics) = confusion {
             drawn.push(("confusion", figures::confusion(&metrics.count.confusion)));
         }
-        if let Some(metrics) = &metrics {
-            drawn.push(("errors", scores(metrics)));
+        if let Some(evaluation) = &evaluation {
+            drawn.push(("errors", evaluation_figures::scores(&evaluation.metrics)));
+            drawn.push(("counts", evaluation_figures::counts(&evaluation.metrics)));
+            let calibration = evaluation_figures::calibration(evaluation);
+            drawn.extend(calibration.map(|figure| ("calibration", figure)));
         }
         if let Some(history) = work.optional("history") {
             let history: HistoryDocument = history.document(artifacts::HISTORY_FILE)?;
@@ -402,48 +404,6 @@ impl Comparison {
             .collect();
         figures::parameters(&panels)
     }
-}
-
-/// Draws the scores of an evaluation by bins.
-fn scores(metrics: &Metrics) -> Figure {
-    type Part = fn(&Bin) -> Option<f64>;
-    let parts: [(&str, Part); 3] = [
-        ("recall", |b| b.score.recall),
-        ("precision", |b| b.score.precision),
-        ("F1", |b| b.score.f1),
-    ];
-    let values = |bins: &[Bin]| {
-        parts.map(|(_, part)| -> Vec<f64> {
-            bins.iter().map(|b| part(b).unwrap_or(f64::NAN)).collect()
-        })
-    };
-    let names = |bins: &[Bin]| -> Vec<String> { bins.iter().map(|b| b.label.clone()).collect() };
-    let support = |bins: &[Bin]| -> Vec<u64> { bins.iter().map(|b| b.score.truth).collect() };
-    let groups = [
-        ("Separation from the nearest neighbour", "rms sigma", &metrics.by_separation),
-        ("Amplitude / noise rms", "", &metrics.by_signal_to_noise),
-    ];
-    let owned =
-        groups.map(|(name, unit, bins)| (name, unit, names(bins), support(bins), values(bins)));
-    let series: Vec<Vec<figures::QualitySeries>> = owned
-        .iter()
-        .map(|(.., values)| {
-            let named = parts.iter().zip(values);
-            named.map(|((name, _), values)| figures::QualitySeries { name, values }).collect()
-        })
-        .collect();
-    let panels: Vec<figures::QualityPanel> = owned
-        .iter()
-        .zip(&series)
-        .map(|((name, unit, bins, support, _), series)| figures::QualityPanel {
-            name,
-            unit,
-            bins,
-            support,
-            series,
-        })
-        .collect();
-    figures::errors(&panels)
 }
 
 fn counted(components: usize) -> String {

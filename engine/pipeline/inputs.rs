@@ -78,11 +78,13 @@ pub(super) fn resolve(
         let want = match &declaration.kind {
             Declared::Kind(kind) => {
                 let ports = kind.inputs();
-                let port = ports.iter().find(|port| port.name == key.name);
+                let port = port_of(ports, &key.name);
                 if port.is_none() {
                     refuse_name(key.name.as_ref(), key.span, kind.name(), ports, report);
+                } else if !is_name(&key.name) {
+                    refuse_spelling(&key.name, key.span, report);
                 }
-                port.map_or(Want::Unknown, Want::Port)
+                port.map_or(Want::Unknown, |port| Want::Port(port, &key.name))
             }
             Declared::Select => {
                 let port = select::PORTS.iter().find(|port| port.name == key.name);
@@ -92,8 +94,7 @@ pub(super) fn resolve(
                 port.map_or(Want::Unknown, Want::All)
             }
             Declared::Command(_) if !is_name(&key.name) => {
-                let message = format!("`{}` is no name for an input", key.name);
-                report.push(Complaint::new(key.span, message).help(name::RULE));
+                refuse_spelling(&key.name, key.span, report);
                 Want::Anything
             }
             Declared::Command(_) => Want::Anything,
@@ -113,12 +114,21 @@ pub(super) fn resolve(
         Declared::Command(_) | Declared::Unknown => None,
     };
     if let Some((kind, ports)) = ports {
-        let given = |name: &str| entries.iter().any(|entry| entry.key.name == name);
+        let given = |port: &InputPort| {
+            entries.iter().any(|entry| port_of(ports, &entry.key.name) == Some(port))
+        };
         let lacking: Vec<&InputPort> =
-            ports.iter().filter(|port| port.required && !given(port.name)).collect();
+            ports.iter().filter(|port| port.required && !given(port)).collect();
         let names: Vec<String> = lacking.iter().map(|port| format!("`{}`", port.name)).collect();
         let (word, help) = match lacking.as_slice() {
             [] => return resolved,
+            [port] if port.name == InputPort::ANY => {
+                let message =
+                    format!("the stage `{}` lacks a `{}`", declaration.name, port.artifact);
+                let help = format!("`{kind}` takes one or more, under any names: {}", port.about);
+                report.push(Complaint::new(declaration.place, message).help(help));
+                return resolved;
+            }
             [port] => ("input", format!("`{}` ({}): {}", port.name, port.artifact, port.about)),
             _ => ("inputs", format!("`pipe stages {kind}` tells what they are")),
         };
@@ -131,6 +141,17 @@ pub(super) fn resolve(
         report.push(Complaint::new(span, message).help(help));
     }
     resolved
+}
+
+/// The port that takes the input called `name`.
+fn port_of<'p>(ports: &'p [InputPort], name: &str) -> Option<&'p InputPort> {
+    let called = |wanted: &str| ports.iter().find(|port| port.name == wanted);
+    called(name).or_else(|| called(InputPort::ANY))
+}
+
+fn refuse_spelling(name: &str, span: Span, report: &mut Report) {
+    let message = format!("`{name}` is no name for an input");
+    report.push(Complaint::new(span, message).help(name::RULE));
 }
 
 fn refuse_name(name: &str, span: Span, kind: &str, ports: &[InputPort], report: &mut Report) {
@@ -162,7 +183,8 @@ struct Lookup<'c, 'a> {
 /// What an input should be.
 #[derive(Clone, Copy)]
 enum Want<'p> {
-    Port(&'p InputPort),
+    /// What the port takes, under this name.
+    Port(&'p InputPort, &'p str),
     /// All combinations of a stage.
     All(&'p InputPort),
     Anything,
@@ -173,7 +195,7 @@ enum Want<'p> {
 impl Want<'_> {
     fn accepts(self, artifact: ArtifactType) -> bool {
         match self {
-            Self::Port(port) => artifact.fits(port.artifact),
+            Self::Port(port, _) => artifact.fits(port.artifact),
             Self::All(_) | Self::Anything | Self::Unknown => true,
         }
     }
@@ -309,10 +331,10 @@ impl Lookup<'_, '_> {
                 refuse_one(port, "one output", node.span, report);
                 false
             }
-            Want::Port(port) if all && port.artifact != ArtifactType::ANY => {
+            Want::Port(port, called) if all && port.artifact != ArtifactType::ANY => {
                 let message = format!(
-                    "`{}` takes one `{}`, not those of all combinations",
-                    port.name, port.artifact
+                    "`{called}` takes one `{}`, not those of all combinations",
+                    port.artifact
                 );
                 let name = &self.stages[stage].name;
                 let place = place::of(node, reference.selector_at.clone(), self.context.sources);
@@ -374,9 +396,9 @@ impl Lookup<'_, '_> {
                 _ if matches!(want, Want::Unknown) => return None,
                 (_, fitting) => {
                     let message = match want {
-                        Want::Port(port) if fitting.is_empty() => format!(
-                            "no output of `{stage_name}` is of type `{}`, which `{}` needs",
-                            port.artifact, port.name
+                        Want::Port(port, called) if fitting.is_empty() => format!(
+                            "no output of `{stage_name}` is of type `{}`, which `{called}` needs",
+                            port.artifact
                         ),
                         _ => format!("`{stage_name}` has several outputs"),
                     };
@@ -386,12 +408,12 @@ impl Lookup<'_, '_> {
                 }
             }
         };
-        if let Want::Port(port) = want
+        if let Want::Port(port, called) = want
             && !artifact.fits(port.artifact)
         {
             let message = format!(
-                "`{}` must be of type `{}`, but `{stage_name}.{output}` is `{artifact}`",
-                port.name, port.artifact
+                "`{called}` must be of type `{}`, but `{stage_name}.{output}` is `{artifact}`",
+                port.artifact
             );
             let fitting: Vec<&str> = outputs
                 .iter()
@@ -400,7 +422,7 @@ impl Lookup<'_, '_> {
                 .collect();
             let complaint = Complaint::new(node.span, message);
             report.push(match fitting.as_slice() {
-                [] => complaint.help(format!("`{}`: {}", port.name, port.about)),
+                [] => complaint.help(format!("`{called}`: {}", port.about)),
                 [first, ..] => complaint.help(format!("did you mean `{stage_name}.{first}`?")),
             });
             return None;

@@ -12,6 +12,7 @@
 //! | `history` | `history.json`, `history.csv` |
 //! | `metrics` | `metrics.json` |
 //! | `fits` | FITS files: a table, cubes or images |
+//! | `comparison` | `comparison.json` |
 //!
 //! The parameters of a component are amplitude (in the unit of the spectra), mean and sigma (in axis units), in this
 //! order; components are sorted by mean, and NaN where a row has fewer.
@@ -56,6 +57,8 @@ pub const CHECKPOINT: ArtifactType = ArtifactType::new("checkpoint", Format::Che
 pub const HISTORY: ArtifactType = ArtifactType::new("history", Format::Document);
 /// How good a catalogue is.
 pub const METRICS: ArtifactType = ArtifactType::new("metrics", Format::Document);
+/// How good several catalogues are.
+pub const COMPARISON: ArtifactType = ArtifactType::new("comparison", Format::Document);
 /// Tables for other programs.
 pub const TABLE: ArtifactType = ArtifactType::new("table", Format::Table);
 /// FITS files.
@@ -67,6 +70,8 @@ pub const FIGURES: ArtifactType = ArtifactType::new("figures", Format::Picture);
 pub const SCALER_FILE: &str = "scaler.json";
 /// The file of a `metrics`.
 pub const METRICS_FILE: &str = "metrics.json";
+/// The file of a `comparison`.
+pub const COMPARISON_FILE: &str = "comparison.json";
 /// The document of a `history`.
 pub const HISTORY_FILE: &str = "history.json";
 /// The weights of a `checkpoint`.

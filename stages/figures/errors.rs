@@ -31,14 +31,15 @@ pub struct QualityPanel<'a> {
     pub unit: &'a str,
     /// What each bin holds, such as `0.5–1` or `isolated`.
     pub bins: &'a [String],
-    /// How many true components each bin holds.
+    /// How many of what is counted each bin holds.
     pub support: &'a [u64],
     /// The measures, in the same order and number in each panel.
     pub series: &'a [QualitySeries<'a>],
 }
 
-/// Draws the panels side by side on a page's width: a group of bars a bin, its support above it.
-pub fn errors(panels: &[QualityPanel]) -> Figure {
+/// Draws the panels side by side on a page's width: a group of bars a bin, its support above it. The bins hold `what`, a
+/// plural.
+pub fn errors(panels: &[QualityPanel], what: &str) -> Figure {
     let mut legend = Legend::default();
     let longest = panels.iter().max_by_key(|p| p.series.len());
     for (series, rgb) in longest.iter().flat_map(|p| p.series).zip(CYCLE.iter().cycle()) {
@@ -58,7 +59,7 @@ pub fn errors(panels: &[QualityPanel]) -> Figure {
     let mut sheet = Sheet::new(PAGE, grid.whole().bottom() + below());
     legend.draw(&mut sheet, (left, 3.0), PAGE - left - NOTE);
     let at = (PAGE - 8.0, 12.2);
-    sheet.text(at, "numbers: true components in each bin", SMALL, Anchor::End);
+    sheet.text(at, &format!("numbers: {what} in each bin"), SMALL, Anchor::End);
 
     for i in 0..grid.count {
         let bins = panels.get(i).map_or(0, |p| p.bins.len());
@@ -147,8 +148,10 @@ mod tests {
             support: &[12, 0, 3456],
             series: &[QualitySeries { name: "recall", values: &[0.7, f64::NAN, 0.99] }],
         };
-        let svg = errors(&[panel]).svg();
-        for text in ["Separation (rms sigma)", "3,456", "≥ 2", ">recall<"] {
+        let svg = errors(&[panel], "true components").svg();
+        for text in
+            ["Separation (rms sigma)", "3,456", "≥ 2", ">recall<", "numbers: true components"]
+        {
             assert!(svg.contains(text), "{text}");
         }
         // The first of the palette: two bars and the legend's block.
@@ -157,8 +160,8 @@ mod tests {
 
     #[test]
     fn no_panels_and_no_bins_are_said() {
-        assert!(errors(&[]).svg().contains("no bins"));
+        assert!(errors(&[], "spectra").svg().contains("no bins"));
         let bare = QualityPanel { name: "S/N", unit: "", bins: &[], support: &[], series: &[] };
-        assert!(errors(&[bare]).svg().contains("no bins"));
+        assert!(errors(&[bare], "spectra").svg().contains("no bins"));
     }
 }

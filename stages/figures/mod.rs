@@ -9,6 +9,7 @@
 
 mod axis_name;
 mod bar;
+mod calibration;
 mod confusion;
 mod curve;
 mod errors;
@@ -32,6 +33,7 @@ mod text;
 mod world_axis;
 
 pub use axis_name::axis_name;
+pub use calibration::{Beyond, CalibrationPanel, CalibrationSeries, calibration};
 pub use confusion::confusion;
 pub use errors::{QualityPanel, QualitySeries, errors};
 pub use figure::{Figure, FigureError, PRINT_SCALE};
@@ -123,6 +125,10 @@ mod tests {
             support: &[3, 2, 1],
             series: &series,
         };
+        let share = values.first().copied().unwrap_or(f64::NAN);
+        let beyond = [Beyond { parameter: "mean", errors: 7, shares: [share, 0.1, 0.0] }];
+        let series = [CalibrationSeries { name: "<&>", parameters: &beyond }];
+        let calibrated = CalibrationPanel { name: "bound", series: &series };
         let map = |kind| Map { title: "Count", unit: "K", kind, values: &values };
         vec![
             ("samples", samples(&[sample], &LABELS, thresholds)),
@@ -131,7 +137,8 @@ mod tests {
             ("history", history(&past)),
             ("parameters", parameters(&[parameter])),
             ("confusion", confusion(&[vec![values.len() as u64, 1], vec![0]])),
-            ("errors", errors(&[quality])),
+            ("errors", errors(&[quality], "components")),
+            ("calibration", calibration(&[calibrated])),
             ("maps", maps(3, 2, &[map(MapKind::Count), map(MapKind::Continuous)], [None; 2])),
         ]
     }
@@ -189,6 +196,7 @@ mod tests {
                 "parameters" => "Predicted mean (K)",
                 "confusion" => "Predicted count",
                 "errors" => "S/N",
+                "calibration" => "Errors over the bound",
                 _ => "x (pixel)",
             };
             assert!(svg.contains(label), "{name}: {svg}");

@@ -40,7 +40,7 @@ fn every_complaint_stands_at_its_place() {
             String::from("stages:\n  genrate:\n  x:\n    kind: trian\n  y:\n    knid: generate\n"),
             r"2:3+7: the stage `genrate` has no `kind`, and no kind is called `genrate` (did you mean `generate`?)
 4:11+5: no kind is called `trian` (did you mean `train`?)
-5:3+1: the stage `y` has no `kind`, and no kind is called `y` (the kinds are generate, train, command, select)
+5:3+1: the stage `y` has no `kind`, and no kind is called `y` (the kinds are compare, generate, train, command, select)
 6:5+4: unknown key `knid` (did you mean `kind`?)",
         ),
         (
@@ -289,5 +289,27 @@ set 8:16+1: this is not YAML: unclosed bracket '['
 set 2:15+6: no variable is called `cub` (did you mean `cube`?)
 set 3:5+2: `${` begins a variable, but no name and `}` follow (write `$${` for a literal `${`)
 "
+    );
+}
+
+#[test]
+fn a_kind_may_take_inputs_under_any_names() {
+    let folder = Folder::new();
+    let yaml =
+        |inputs: &str| format!("stages:\n  generate:\n  compare: {{ inputs: {{ {inputs} }} }}\n");
+    let loaded = folder.load(&yaml("a: generate.truth, b-2: generate, spectra: generate"), &[]);
+    let loaded = loaded.unwrap_or_else(|complaints| panic!("{complaints}"));
+    let names: Vec<&String> = loaded.stages[1].inputs.keys().collect();
+    assert_eq!(names, ["a", "b-2", "spectra"]);
+    assert_eq!(
+        folder.complaints(&yaml("a: generate.spectra, 'b c': generate, '*': generate"), &[]),
+        r"3:27+16: `a` must be of type `table`, but `generate.spectra` is `spectra` (did you mean `generate.truth`?)
+3:45+5: `b c` is no name for an input (a name has letters, digits, `_` and `-`, doesn't begin with `-`, and is at most 64 characters long)
+3:62+3: `*` is no name for an input (a name has letters, digits, `_` and `-`, doesn't begin with `-`, and is at most 64 characters long)
+"
+    );
+    assert_eq!(
+        folder.complaints(&yaml("spectra: generate"), &[]),
+        "3:3+7: the stage `compare` lacks a `table` (`compare` takes one or more, under any names: the tables)\n"
     );
 }

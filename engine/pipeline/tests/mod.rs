@@ -148,6 +148,30 @@ impl Stage for Train {
     }
 }
 
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct NoConfig {}
+
+/// Takes any number of tables, under any names.
+struct Compare;
+
+impl Stage for Compare {
+    type Config = NoConfig;
+    const KIND: &'static str = "compare";
+    const ABOUT: &'static str = "Compares";
+    const REVISION: u32 = 1;
+    const EXACTNESS: Exactness = Exactness::Exact;
+    const INPUTS: &'static [InputPort] = &[
+        InputPort::optional("spectra", SPECTRA, "what they are about"),
+        InputPort::any(TABLE, "the tables"),
+    ];
+    const OUTPUTS: &'static [OutputPort] = &[OutputPort::new("table", TABLE, "all of them")];
+
+    fn run(_: &NoConfig, _: &Work<'_>) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
 /// A folder with a pipeline in it and the files `clean.py` and `data/raw.csv`.
 struct Folder(tempfile::TempDir);
 
@@ -164,7 +188,11 @@ impl Folder {
         let file = self.0.path().join(FILE_NAME);
         fs::write(&file, yaml).unwrap();
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-        load(&file, &overrides, &Registry::new().with::<Generate>().with::<Train>())
+        load(
+            &file,
+            &overrides,
+            &Registry::new().with::<Generate>().with::<Train>().with::<Compare>(),
+        )
     }
 
     fn load(&self, yaml: &str, overrides: &[&str]) -> Result<Pipeline, Complaints> {

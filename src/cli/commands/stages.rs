@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use pipe_engine::{
-    Kind, Registry,
+    InputPort, Kind, Registry,
     pipeline::{ConfigKey, config_keys},
 };
 use serde_json::{Value, json};
@@ -107,7 +107,8 @@ fn text(kind: &dyn Kind, width: usize) -> String {
             } else {
                 format!("{} (optional)", port.about)
             };
-            vec![port.name.to_owned(), port.artifact.to_string(), about]
+            let name = if port.name == InputPort::ANY { "any names" } else { port.name };
+            vec![name.to_owned(), port.artifact.to_string(), about]
         })
         .collect();
     let outputs: Vec<Vec<String>> = kind
