@@ -40,7 +40,7 @@ pub struct Config {
     pub channels_a_split: f64,
     /// The most training rows that are learnt from: where there are more, as many of them at even distances. The time
     /// goes as this number; 20,000 rows of 140 channels with one or two components, at the default depths and numbers
-    /// of trees, take a few minutes of one processor.
+    /// of trees, take about two minutes of one processor.
     #[schemars(range(min = 1), extend("unit" = "spectra"))]
     pub max_rows: usize,
     /// The seed of everything random.
@@ -50,7 +50,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            depths: vec![8, 16, 24],
+            depths: vec![8, 16, 32],
             trees: vec![10, 20, 50],
             min_leaf: 2,
             channels_a_split: 0.33,

@@ -15,6 +15,7 @@ mod increments;
 mod interrupt;
 mod json;
 mod keeping;
+mod limits;
 mod log;
 mod logs;
 mod matrix;
