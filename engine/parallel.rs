@@ -32,6 +32,21 @@ pub(crate) fn map<'i, T: Sync, R: Send>(
     })
 }
 
+/// What `one` and `other` give, found at the same time if there is much to do for `many` things.
+pub(crate) fn both<A, B: Send>(
+    many: usize,
+    one: impl FnOnce() -> A,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if many < SHARE || processors() < 2 {
+        return (one(), other());
+    }
+    thread::scope(|scope| {
+        let other = scope.spawn(other);
+        (one(), other.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
+}
+
 /// How many threads the machine runs at the same time.
 pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)

@@ -67,7 +67,11 @@ pub(super) fn stages(
         for k in 0..spaces[i].count() {
             let inputs = expansion.inputs(i, k, report);
             let combination = spaces[i].combination(k);
-            let task = tasks.task(combination.as_ref(), declared, schemas, report);
+            let task = match &combination {
+                // The only one of its stage: nobody asks for it again.
+                None => tasks.take_sole(),
+                Some(combination) => tasks.task(combination, declared, schemas, report),
+            };
             let (Some(inputs), Some(task)) = (inputs, task) else {
                 sound = false;
                 break;
@@ -275,6 +279,8 @@ struct Tasks<'d, 'a> {
     declaration: &'d Declaration<'a>,
     /// By the numbers of the values on the stage's own axes, and the overrides that hold.
     known: HashMap<(Vec<usize>, Vec<usize>), Option<Task>>,
+    /// The one of a stage without axes of its own.
+    sole: Option<Task>,
     /// Whether the matrix itself is sound.
     sound: bool,
 }
@@ -287,13 +293,17 @@ impl<'d, 'a> Tasks<'d, 'a> {
         schemas: &mut Schemas,
         report: &mut Report,
     ) -> Self {
-        let mut tasks = Self { declaration, known: HashMap::new(), sound: false };
+        let mut tasks = Self { declaration, known: HashMap::new(), sole: None, sound: false };
         let Some(axes) = &declaration.axes else { return tasks };
         let config = declaration.fields.get("config").map(|entry| &entry.value);
         if !matrix::check_config(&declaration.name, axes, config, report) {
             return tasks;
         }
         tasks.sound = true;
+        if axes.is_empty() {
+            tasks.sole = tasks.read(&[], &[], declared, schemas, report);
+            return tasks;
+        }
         let mut space = Space::default();
         space.own(axes, report);
         // One past the most stages is enough to know that there are too many.
@@ -305,10 +315,15 @@ impl<'d, 'a> Tasks<'d, 'a> {
         tasks
     }
 
+    /// The task of a stage that has no combinations.
+    fn take_sole(&mut self) -> Option<Task> {
+        self.sole.take()
+    }
+
     /// The task of a combination.
     fn task(
         &mut self,
-        combination: Option<&Combination>,
+        combination: &Combination,
         declared: &Declared<'_, '_>,
         schemas: &mut Schemas,
         report: &mut Report,
@@ -316,12 +331,13 @@ impl<'d, 'a> Tasks<'d, 'a> {
         if !self.sound {
             return None;
         }
-        let digits = self.digits(combination);
-        let over = |(_, over): &(usize, &Selected<'_>)| {
-            combination.is_some_and(|combination| over.selector.matches(combination))
-        };
+        let digits = self.digits(Some(combination));
+        let over = |(_, over): &(usize, &Selected<'_>)| over.selector.matches(combination);
         let selected: Vec<usize> =
             self.declaration.selected.iter().enumerate().filter(over).map(|(i, _)| i).collect();
+        if digits.is_empty() && selected.is_empty() {
+            return self.sole.clone();
+        }
         self.make(digits, selected, declared, schemas, report)
     }
 
@@ -338,6 +354,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
         .collect()
     }
 
+    /// Makes the task of a combination, unless it is known.
     fn make(
         &mut self,
         digits: Vec<usize>,
@@ -346,51 +363,62 @@ impl<'d, 'a> Tasks<'d, 'a> {
         schemas: &mut Schemas,
         report: &mut Report,
     ) -> Option<Task> {
+        if let Some(known) = self.known.get(&(digits.clone(), selected.clone())) {
+            return known.clone();
+        }
+        let task = self.read(&digits, &selected, declared, schemas, report);
+        self.known.entry((digits, selected)).or_insert(task).clone()
+    }
+
+    fn read(
+        &self,
+        digits: &[usize],
+        selected: &[usize],
+        declared: &Declared<'_, '_>,
+        schemas: &mut Schemas,
+        report: &mut Report,
+    ) -> Option<Task> {
         let declaration = self.declaration;
-        let known =
-            self.known.entry((digits, selected)).or_insert_with_key(|(digits, selected)| {
-                let given = declaration.fields.get("config").map(|entry| &entry.value);
-                let axes = declaration.axes.iter().flatten().zip(digits);
-                let mut values: Vec<(&Key<'_>, &Node<'_>)> =
-                    axes.map(|(axis, &digit)| (&axis.key, &axis.values[digit].0)).collect();
-                let keys: Vec<Key<'_>> = selected
-                    .iter()
-                    .map(|&over| {
-                        let words: Vec<&str> =
-                            declaration.selected[over].path.iter().map(|key| &*key.name).collect();
-                        let span = declaration.selected[over].place;
-                        Key { name: words.join(".").into(), span }
-                    })
-                    .collect();
-                let overrides = selected.iter().map(|&over| &declaration.selected[over].value);
-                values.extend(keys.iter().zip(overrides));
-                let filled;
-                let config = if values.is_empty() {
-                    given
-                } else {
-                    filled = matrix::filled(given, &values, declaration.place);
-                    Some(&filled)
-                };
-                // Combinations share most of what is wrong with them: it is said once.
-                let mut found = Report::default();
-                let task = match &declaration.kind {
-                    stages::Declared::Kind(kind) => {
-                        stages::config(kind, config, declaration.place, schemas, &mut found)
-                            .map(|config| Task::Kind { kind: kind.clone(), config })
-                    }
-                    stages::Declared::Command(outputs) => {
-                        let outputs = outputs.as_deref();
-                        command::read(declaration, config, outputs, declared.context, &mut found)
-                            .map(Task::Command)
-                    }
-                    stages::Declared::Select => {
-                        select::read(declaration, declared.stages, &mut found).map(Task::Select)
-                    }
-                    stages::Declared::Unknown => None,
-                };
-                report.take(found);
-                task
-            });
-        known.clone()
+        let given = declaration.fields.get("config").map(|entry| &entry.value);
+        let axes = declaration.axes.iter().flatten().zip(digits);
+        let mut values: Vec<(&Key<'_>, &Node<'_>)> =
+            axes.map(|(axis, &digit)| (&axis.key, &axis.values[digit].0)).collect();
+        let keys: Vec<Key<'_>> = selected
+            .iter()
+            .map(|&over| {
+                let words: Vec<&str> =
+                    declaration.selected[over].path.iter().map(|key| &*key.name).collect();
+                let span = declaration.selected[over].place;
+                Key { name: words.join(".").into(), span }
+            })
+            .collect();
+        let overrides = selected.iter().map(|&over| &declaration.selected[over].value);
+        values.extend(keys.iter().zip(overrides));
+        let filled;
+        let config = if values.is_empty() {
+            given
+        } else {
+            filled = matrix::filled(given, &values, declaration.place);
+            Some(&filled)
+        };
+        // Combinations share most of what is wrong with them: it is said once.
+        let mut found = Report::default();
+        let task = match &declaration.kind {
+            stages::Declared::Kind(kind) => {
+                stages::config(kind, config, declaration.place, schemas, &mut found)
+                    .map(|config| Task::Kind { kind: kind.clone(), config })
+            }
+            stages::Declared::Command(outputs) => {
+                let outputs = outputs.as_deref();
+                command::read(declaration, config, outputs, declared.context, &mut found)
+                    .map(Task::Command)
+            }
+            stages::Declared::Select => {
+                select::read(declaration, declared.stages, &mut found).map(Task::Select)
+            }
+            stages::Declared::Unknown => None,
+        };
+        report.take(found);
+        task
     }
 }

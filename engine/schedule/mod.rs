@@ -102,7 +102,12 @@ pub fn run(
     if let Some(name) = &options.name {
         check_name(&runs, name)?;
     }
-    let history = History::open(Some(cache), pipeline, &wanted)?;
+    let (history, memo) = parallel::both(
+        wanted.len(),
+        || History::open(Some(cache), pipeline, &wanted),
+        || cache.memo(&pipeline.file),
+    );
+    let history = history?;
     let names: Vec<&str> =
         wanted.iter().map(|stage| pipeline.stages[*stage].name.as_str()).collect();
     observer.event(&Event::Planned { stages: &names });
@@ -113,7 +118,7 @@ pub fn run(
         interrupt,
         history,
         began,
-        memo: cache.memo(&pipeline.file),
+        memo,
         threads: OnceLock::new(),
         keep_going: options.keep_going,
         live: cache.live_run(),

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    mem::ManuallyDrop,
     num::NonZeroUsize,
     process, thread,
 };
@@ -82,7 +83,8 @@ fn execute(
     registry: &Registry,
     printer: Printer,
 ) -> Result<u8, CommandError> {
-    let pipeline = project::load(&arguments.pipeline.over(before), registry)?;
+    // The process ends with the run, which is the fastest way to free what a large pipeline is made of.
+    let pipeline = ManuallyDrop::new(project::load(&arguments.pipeline.over(before), registry)?);
     let jobs = arguments
         .jobs
         .map(NonZeroUsize::get)

@@ -1,7 +1,7 @@
 //! A line for each stage, in the pipeline's order: what comes out where there is no terminal.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io,
     sync::{Mutex, PoisonError},
 };
@@ -20,10 +20,8 @@ pub(crate) struct Plain {
 
 #[derive(Default)]
 struct State {
-    /// The names in order.
-    names: Vec<String>,
-    /// The place of each name.
-    places: BTreeMap<String, usize>,
+    /// The place of each name in the order.
+    places: HashMap<String, usize>,
     width: usize,
     /// Stages that ended before their turn.
     held: BTreeMap<usize, StageReport>,
@@ -45,15 +43,24 @@ impl Plain {
     fn ended(&self, report: &StageReport) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(&place) = state.places.get(&report.name) else { return };
-        state.held.insert(place, report.clone());
-        loop {
+        if place == state.printed {
+            self.next(&mut state, report);
+        } else {
+            state.held.insert(place, report.clone());
+        }
+        while let Some(report) = {
             let next = state.printed;
-            let Some(report) = state.held.remove(&next) else { break };
-            state.printed += 1;
-            let shown = self.show(&report, state.width);
-            if let Err(error) = shown {
-                state.broken.get_or_insert(error);
-            }
+            state.held.remove(&next)
+        } {
+            self.next(&mut state, &report);
+        }
+    }
+
+    /// Shows the stage whose turn it is.
+    fn next(&self, state: &mut State, report: &StageReport) {
+        state.printed += 1;
+        if let Err(error) = self.show(report, state.width) {
+            state.broken.get_or_insert(error);
         }
     }
 
@@ -81,7 +88,6 @@ impl Observer for Plain {
         match event {
             Event::Planned { stages } => {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.names = stages.iter().map(|name| (*name).to_owned()).collect();
                 state.places =
                     stages.iter().enumerate().map(|(i, name)| ((*name).to_owned(), i)).collect();
                 state.width = line::name_width(stages.iter().copied());
