@@ -1,5 +1,7 @@
 //! The decomposition of a spectrum: how many components there are, and which.
 
+mod refining;
+
 use super::channels::{Channels, NoiseModel};
 use super::evidence::{Posterior, Prior};
 use super::flags::Flags;
@@ -9,6 +11,8 @@ use super::parameters::{to_channels, to_component, to_uncertainty};
 use super::settings::{FitSettings, Selection};
 use super::starts::{MatchedFilter, halves};
 use crate::spectra::{Axis, ByParameter, Component, Noise};
+
+pub use self::refining::Refined;
 
 /// A fit that is to be kept: until a step would lower χ² by less than this, a ten-thousandth of what matters.
 const FINE: Stop = Stop { decrement: 1e-7, steps: 60 };
@@ -142,30 +146,19 @@ impl Fitter {
         Some(self.finish(&candidate, noise))
     }
 
-    /// Fits components from starts, and finds whether fewer or more of them are more probable: each is left out in turn
-    /// as long as that helps, and more are looked for, as in [`search`](Self::search).
-    ///
-    /// `None` as in [`search`](Self::search).
-    pub fn refine(
-        &mut self,
-        spectrum: &[f32],
-        noise: NoiseModel,
-        starts: &[Component],
-    ) -> Option<SpectrumFit> {
-        self.take(spectrum, noise)?;
-        let starts = &starts[..starts.len().min(self.settings.max_components)];
-        let candidate = self.fitted(starts, noise);
-        let candidate = self.shrunk(candidate);
-        let best = self.grown(candidate);
-        Some(self.finish(&best, noise))
-    }
-
     /// The rms of the noise as it is measured in what a fit leaves of its spectrum: on more channels than are free of
     /// lines before. `None` where nothing can be measured.
     pub fn measure_noise(&self, spectrum: &[f32], fit: &SpectrumFit) -> Option<f64> {
+        let components: Vec<Component> =
+            fit.components.iter().map(|found| found.component).collect();
+        self.noise_without(spectrum, &components)
+    }
+
+    /// The rms of the noise as it is measured in a spectrum less these components.
+    fn noise_without(&self, spectrum: &[f32], components: &[Component]) -> Option<f64> {
         let axis = &self.axis;
         let mut residual = spectrum.to_vec();
-        for FittedComponent { component, .. } in &fit.components {
+        for component in components {
             let reach = 6.0 * component.sigma / axis.width();
             let centre = axis.channel(component.mean);
             let low = (centre - reach).max(0.0) as usize;
@@ -258,31 +251,10 @@ impl Fitter {
         best
     }
 
-    /// Leaves out components as long as that makes it more probable.
-    fn shrunk(&mut self, mut best: Candidate) -> Candidate {
-        while best.parameters.len() > self.settings.min_components {
-            let mut fewer: Option<Candidate> = None;
-            for k in 0..best.parameters.len() {
-                let mut start = best.parameters.clone();
-                start.remove(k);
-                let found = self.polished(&start);
-                if fewer.as_ref().is_none_or(|fewer| found.log_evidence > fewer.log_evidence) {
-                    fewer = Some(found);
-                }
-            }
-            match fewer {
-                Some(fewer) if fewer.log_evidence >= best.log_evidence => best = fewer,
-                _ => break,
-            }
-        }
-        best
-    }
-
     /// The best fit of one component more that is found from `now`.
     fn with_one_more(&mut self, now: &Candidate) -> Option<Candidate> {
         let now = &now.parameters;
-        self.subtract(now, |_| true);
-        std::mem::swap(&mut self.base, &mut self.residual);
+        self.leave(now);
         let (instructions, absorption) = (self.instructions, self.settings.absorption);
         self.starts.clear();
         if let Some((found, _)) =
@@ -293,7 +265,12 @@ impl Fitter {
         for (k, component) in now.iter().enumerate() {
             self.starts.extend(halves(component).map(|two| (Some(k), two, 2)));
         }
+        self.best_of_starts(now)
+    }
 
+    /// The best fit of one component more of those that `starts` lead to from `now`.
+    fn best_of_starts(&mut self, now: &[Parameters]) -> Option<Candidate> {
+        let instructions = self.instructions;
         // Only what is near takes part at first; the rest of the components stays as it is.
         let mut best: Option<(f64, Vec<Parameters>)> = None;
         for at in 0..self.starts.len() {
@@ -330,6 +307,12 @@ impl Fitter {
         best.map(|(_, start)| self.polished(&start))
     }
 
+    /// Sets `residual` to what these components leave of the whitened spectrum.
+    fn leave(&mut self, components: &[Parameters]) {
+        self.subtract(components, |_| true);
+        std::mem::swap(&mut self.base, &mut self.residual);
+    }
+
     /// Sets `base` to the whitened spectrum less those components that `are_taken_off`.
     fn subtract(&mut self, components: &[Parameters], are_taken_off: impl Fn(usize) -> bool) {
         self.base.clone_from(&self.channels.whitened);
@@ -341,6 +324,11 @@ impl Fitter {
             let base = &mut self.base[range.clone()];
             subtract(self.instructions, component[0], &a[range], base);
         }
+    }
+
+    /// Components in the units of the spectrum and its axis.
+    fn components(&self, candidate: &Candidate, rms: f64) -> impl Iterator<Item = Component> {
+        candidate.parameters.iter().map(move |found| to_component(*found, &self.axis, rms))
     }
 
     /// What is to be told of the best fit.

@@ -18,6 +18,7 @@ mod least_squares;
 mod matrix;
 mod parameters;
 mod settings;
+mod shape;
 mod starts;
 mod table;
 #[cfg(test)]
@@ -27,7 +28,7 @@ mod whitening;
 pub use channels::NoiseModel;
 pub use cramer_rao::{CramerRao, cramer_rao};
 pub use fitted_spectrum::FittedSpectrum;
-pub use fitter::{FittedComponent, Fitter, SpectrumFit};
+pub use fitter::{FittedComponent, Fitter, Refined, SpectrumFit};
 pub use flags::Flags;
 pub use settings::{FitSettings, Selection};
 pub use table::{FIT_COLUMNS, FitTable};

@@ -280,7 +280,9 @@ fn a_proposal_is_refined() {
         &[at([10.0, 61.0, 3.0]), at([10.0, 119.0, 6.0]), at([3.0, 20.0, 2.0])],
     ];
     for proposal in proposals {
-        let refined = fitter.refine(&values, UNIT, proposal).unwrap();
+        let Refined { fit: refined, searched, .. } =
+            fitter.refine(&values, UNIT, false, proposal).unwrap();
+        assert!(!searched, "{proposal:?}");
         assert_eq!(refined.components.len(), 2, "{proposal:?}");
         assert!((refined.chi_squared - searched.chi_squared).abs() < 1e-4);
     }
