@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pipe_engine::{OutputFile, OutputPort, StageError, Work};
+use pipe_engine::{GroupWriter, OutputFile, OutputPort, StageError, Work};
 
 use crate::{
     artifacts::{CATALOGUE, ComponentsWriter, DetailsWriter, SpectraReader, TABLE},
@@ -28,6 +28,7 @@ pub(crate) struct FitOutputs<'a> {
     components: ComponentsWriter,
     details: DetailsWriter,
     table: OutputFile<'a>,
+    group: GroupWriter,
     first_row: u64,
 }
 
@@ -44,7 +45,12 @@ impl<'a> FitOutputs<'a> {
         let details = DetailsWriter::create(&group, rows, slots, spectra.head())?;
         let mut table = work.output("table")?.create("catalogue.csv")?;
         FitTable::new(&mut table)?.finish()?;
-        Ok(Self { spectra, components, details, table, first_row: work.first_row() })
+        Ok(Self { spectra, components, details, table, group, first_row: work.first_row() })
+    }
+
+    /// The group of the catalogue, which may take more arrays.
+    pub(crate) fn group(&self) -> &GroupWriter {
+        &self.group
     }
 
     /// Writes what was found in the rows of a chunk.

@@ -10,6 +10,7 @@ mod evaluation_tables;
 mod figure_files;
 pub mod figures;
 mod fit_outputs;
+mod fit_rows;
 pub mod network;
 mod row_chunks;
 pub mod spectra;
@@ -26,6 +27,7 @@ pub mod import_truth;
 pub mod maps;
 pub mod plot;
 pub mod predict;
+pub mod refine;
 pub mod scale;
 pub mod split;
 pub mod train;
@@ -47,6 +49,7 @@ pub fn builtin() -> Registry {
         .with::<export::Export>()
         .with::<forest::RandomForest>()
         .with::<predict::Predict>()
+        .with::<refine::Refine>()
         .with::<plot::Plot>()
         .with::<maps::Maps>()
 }

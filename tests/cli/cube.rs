@@ -194,3 +194,51 @@ fn an_observed_field_is_not_over_fitted() {
     let as_white = folder.read("out/fit/table/catalogue.csv").lines().count() - 1;
     assert!(as_white > components + 40, "{as_white} components");
 }
+
+/// A cube whose components are proposed by another fit, of too few.
+const REFINED: &str = "
+vars: { cube: tiny.fits }
+stages:
+  import: { inputs: { cube: { file: \"${cube}\" } } }
+  fit: { inputs: { spectra: import.spectra } }
+  few: { kind: fit, inputs: { spectra: import.spectra }, config: { max_components: 1 } }
+  refine: { inputs: { spectra: import.spectra, catalogue: few.catalogue } }
+  maps: { inputs: { spectra: import.spectra, catalogue: refine.catalogue }, config: { dots_per_inch: 72 } }
+";
+
+#[test]
+fn what_is_proposed_is_refined_to_what_a_search_finds() {
+    let folder = Folder::new(REFINED);
+    folder.write("tiny.fits", TINY);
+    folder.run(&[]);
+    let table = |stage: &str| folder.read(&format!("out/{stage}/table/catalogue.csv"));
+    let [few, fit, refined] = ["few", "fit", "refine"].map(table);
+    let counts = |table: &str| {
+        let mut counts = [0; 80];
+        table.lines().skip(1).for_each(|line| {
+            counts[line.split(',').next().unwrap().parse::<usize>().unwrap()] += 1;
+        });
+        counts
+    };
+    assert_eq!(refined.lines().next(), fit.lines().next(), "the same columns");
+    assert!(fit.lines().count() > few.lines().count() + 20);
+    let same = |a: &str, b: &str| {
+        let same = counts(a).iter().zip(counts(b)).filter(|(a, b)| **a == *b).count();
+        assert!(same >= 78, "{same} of 80 pixels have as many");
+    };
+    same(&fit, &refined);
+    // Another proposal hardly leads elsewhere.
+    folder.run(&["--set", "few.max_components=2"]);
+    same(&refined, &table("refine"));
+    // A proposal for other spectra is refused.
+    let other = REFINED.replace("catalogue: few.catalogue", "catalogue: other.catalogue");
+    let other = other.replace(
+        "  few:",
+        "  made: { kind: generate, config: { count: 9 } }\n  other: { kind: fit, inputs: { spectra: made.spectra } }\n  few:",
+    );
+    folder.write("pipeline.yaml", other);
+    let refused = folder.pipe(&["run", "refine"]);
+    assert_eq!(refused.code, Some(1));
+    let said = refused.stdout + &refused.stderr;
+    assert!(said.contains("the catalogue has 9 rows, but there are 80 spectra"), "{said}");
+}

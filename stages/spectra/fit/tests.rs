@@ -280,9 +280,9 @@ fn a_proposal_is_refined() {
         &[at([10.0, 61.0, 3.0]), at([10.0, 119.0, 6.0]), at([3.0, 20.0, 2.0])],
     ];
     for proposal in proposals {
-        let Refined { fit: refined, searched, .. } =
+        let Refined { fit: refined, searched: from_nothing, .. } =
             fitter.refine(&values, UNIT, false, proposal).unwrap();
-        assert!(!searched, "{proposal:?}");
+        assert!(!from_nothing, "{proposal:?}");
         assert_eq!(refined.components.len(), 2, "{proposal:?}");
         assert!((refined.chi_squared - searched.chi_squared).abs() < 1e-4);
     }

@@ -160,3 +160,186 @@ impl Fitter {
         freedom > 0.0 && best.chi_squared / freedom > 1.0 + 4.0 * (2.0 / freedom).sqrt()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spectra::{
+        Amplitudes, Axis, Draws, NoiseLevel, Purpose, Range, Recipe, SyntheticSpectrum,
+        fit::FitSettings,
+    };
+
+    const SPOILED: Purpose = Purpose::new("spoiled proposals test");
+
+    /// What is wrong with a proposal, besides that every parameter is off.
+    #[derive(Debug, Clone, Copy)]
+    enum Fault {
+        Nothing,
+        OneMissing,
+        OneTooMany,
+        TwoInOne,
+        Shifted,
+        Empty,
+    }
+
+    fn recipe() -> Recipe {
+        Recipe {
+            axis: Axis { start: -5.0, step: 0.2, channels: 300, unit: String::new() },
+            min_components: 0,
+            max_components: 5,
+            amplitude: Amplitudes::SignalToNoise(Range::new(3.0, 25.0)),
+            mean: Range::new(-3.0, 53.0),
+            sigma: Range::new(0.3, 2.5),
+            noise: NoiseLevel::Uniform(Range::new(0.08, 0.12)),
+            correlation: 0.0,
+        }
+    }
+
+    /// The truth with faults.
+    fn proposal(truth: &SyntheticSpectrum, axis: &Axis, row: u64, fault: Fault) -> Vec<Component> {
+        let mut draws = Draws::new(17, SPOILED, row);
+        let mut found: Vec<Component> = truth
+            .components
+            .iter()
+            .map(|c| Component {
+                amplitude: c.amplitude * (1.0 + 0.15 * draws.normal()).max(0.2),
+                mean: c.mean + 0.3 * c.sigma * draws.normal(),
+                sigma: c.sigma * libm::exp(0.15 * draws.normal()),
+            })
+            .collect();
+        let nearest = (1..found.len()).min_by(|&i, &j| {
+            let gap = |k: usize| found[k].mean - found[k - 1].mean;
+            gap(i).total_cmp(&gap(j))
+        });
+        match fault {
+            Fault::OneMissing if !found.is_empty() => {
+                found.remove(row as usize % truth.components.len());
+            }
+            Fault::OneTooMany => found.push(Component {
+                amplitude: 4.0 * truth.rms,
+                mean: axis.value((row * 37 % axis.channels as u64) as f64),
+                sigma: 4.0 * axis.width(),
+            }),
+            Fault::TwoInOne => {
+                if let Some(k) = nearest {
+                    let (a, b) = (found[k - 1], found.remove(k));
+                    let sigma = a.sigma.max(b.sigma) + 0.3 * (b.mean - a.mean).abs();
+                    let mean = 0.5 * (a.mean + b.mean);
+                    found[k - 1] =
+                        Component { amplitude: a.amplitude.max(b.amplitude), mean, sigma };
+                }
+            }
+            Fault::Shifted => {
+                for c in &mut found {
+                    c.mean += c.sigma * draws.normal();
+                }
+            }
+            Fault::Empty => found.clear(),
+            Fault::Nothing | Fault::OneMissing => {}
+        }
+        found
+    }
+
+    #[test]
+    fn a_spoiled_proposal_leads_to_what_a_search_finds() {
+        const ROWS: u64 = 250;
+        let recipe = recipe();
+        let settings = FitSettings::default();
+        let mut fitter = Fitter::new(&recipe.axis, settings);
+        let evidence = |fit: &SpectrumFit| fit.log_evidence[fit.components.len()];
+        let rows: Vec<(SyntheticSpectrum, SpectrumFit)> = (0..ROWS)
+            .map(|row| {
+                let truth = recipe.row(611, row);
+                let noise = NoiseModel { rms: truth.rms, correlation: 0.0 };
+                let fit = fitter.search(&truth.values, noise).unwrap();
+                (truth, fit)
+            })
+            .collect();
+        for fault in [
+            Fault::Nothing,
+            Fault::OneMissing,
+            Fault::OneTooMany,
+            Fault::TwoInOne,
+            Fault::Shifted,
+            Fault::Empty,
+        ] {
+            let (mut as_probable, mut same_count, mut searched) = (0, 0, 0);
+            for (row, (truth, search)) in rows.iter().enumerate() {
+                let noise = NoiseModel { rms: truth.rms, correlation: 0.0 };
+                let start = proposal(truth, &recipe.axis, row as u64, fault);
+                let refined = fitter.refine(&truth.values, noise, false, &start).unwrap();
+                as_probable += u64::from(evidence(&refined.fit) > evidence(search) - 0.1);
+                same_count += u64::from(refined.fit.components.len() == search.components.len());
+                searched += u64::from(refined.searched);
+            }
+            assert!(as_probable > ROWS * 95 / 100, "{fault:?}: {as_probable} are as probable");
+            assert!(same_count > ROWS * 94 / 100, "{fault:?}: {same_count} have the same number");
+            assert!(searched < ROWS / 20, "{fault:?}: {searched} were searched");
+        }
+    }
+
+    #[test]
+    fn the_noise_is_measured_as_after_a_search_however_wrong_it_was_before() {
+        let recipe = Recipe { min_components: 2, ..recipe() };
+        let mut fitter = Fitter::new(&recipe.axis, FitSettings::default());
+        let mut same = 0;
+        for row in 0..200 {
+            let truth = recipe.row(612, row);
+            let given = NoiseModel { rms: 1.1 * truth.rms, correlation: 0.0 };
+            let search = fitter.search(&truth.values, given).unwrap();
+            let expected = fitter.measure_noise(&truth.values, &search).unwrap();
+            let start = proposal(&truth, &recipe.axis, row, Fault::OneMissing);
+            let refined = fitter.refine(&truth.values, given, true, &start).unwrap();
+            same += u32::from((refined.noise_rms / expected - 1.0).abs() < 0.01);
+        }
+        assert!(same > 180, "{same} of 200");
+    }
+
+    #[test]
+    fn a_hopeless_proposal_is_searched_anew_and_a_senseless_one_does_no_harm() {
+        let axis = Axis { start: 0.0, step: 1.0, channels: 200, unit: String::new() };
+        let lines = [(40.0, 30.0, 2.0), (35.0, 60.0, 3.0), (50.0, 100.0, 2.5), (30.0, 150.0, 4.0)];
+        let mut draws = Draws::new(18, SPOILED, 0);
+        let spectrum: Vec<f32> = (0..200)
+            .map(|i| {
+                let line = |(amplitude, mean, sigma)| {
+                    Component { amplitude, mean, sigma }.value(f64::from(i))
+                };
+                (lines.into_iter().map(line).sum::<f64>() + draws.normal()) as f32
+            })
+            .collect();
+        let noise = NoiseModel { rms: 1.0, correlation: 0.0 };
+        let mut fitter = Fitter::new(&axis, FitSettings::default());
+        let searched = fitter.search(&spectrum, noise).unwrap();
+        let component = |amplitude, mean, sigma| Component { amplitude, mean, sigma };
+        let cases = [
+            vec![component(f64::NAN, 30.0, 2.0), component(40.0, f64::INFINITY, 1.0)],
+            vec![component(40.0, 1e9, 1.0), component(-1e9, -1e9, 1e9)],
+            vec![component(40.0, 30.0, 0.0); 9],
+            vec![component(20.0, 90.0, 24.0); 6],
+        ];
+        for proposal in &cases {
+            let refined = fitter.refine(&spectrum, noise, false, proposal).unwrap();
+            assert_eq!(refined.fit.components.len(), searched.components.len(), "{proposal:?}");
+            assert!((refined.fit.chi_squared - searched.chi_squared).abs() < 1e-3, "{proposal:?}");
+        }
+        assert_eq!(fitter.refine(&[f32::NAN; 200], noise, true, &[]), None);
+    }
+
+    #[test]
+    fn the_processor_does_not_change_a_bit() {
+        for correlation in [0.0, 0.37] {
+            let recipe = Recipe { correlation, ..recipe() };
+            let mut best = Fitter::new(&recipe.axis, FitSettings::default());
+            let mut plain = Fitter::new(&recipe.axis, FitSettings::default()).plain();
+            for row in 0..40 {
+                let truth = recipe.row(613, row);
+                let noise = NoiseModel { rms: truth.rms, correlation };
+                let start = proposal(&truth, &recipe.axis, row, Fault::TwoInOne);
+                let found = best.refine(&truth.values, noise, true, &start);
+                let other = plain.refine(&truth.values, noise, true, &start);
+                assert_eq!(format!("{found:?}"), format!("{other:?}"), "row {row}");
+            }
+        }
+    }
+}
