@@ -15,6 +15,7 @@ use crate::{
         Staging,
     },
     command::{self, CommandError, Log},
+    device::Placement,
     digest::{Digest, Fingerprint},
     entries,
     interrupt::Interrupt,
@@ -42,6 +43,7 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) publisher: &'a Publisher<'p>,
     pub(crate) threads: &'a rayon::ThreadPool,
     pub(crate) interrupt: &'a Interrupt,
+    pub(crate) placement: &'a Placement,
     pub(crate) exactness: Exactness,
     /// Whether to go on with other entries of an input after one has failed.
     pub(crate) keep_going: bool,
@@ -124,6 +126,7 @@ impl Attempt<'_, '_> {
             outputs: kind.outputs().iter().map(output).collect(),
             progress,
             interrupt: self.interrupt,
+            placement: self.placement,
             notes: Mutex::default(),
             rows: None,
             states: None,

@@ -18,6 +18,7 @@ mod child;
 mod command;
 pub mod compare;
 mod desk;
+mod device;
 mod digest;
 mod disk;
 mod encoding;
@@ -55,6 +56,7 @@ mod zarr_store;
 
 pub use artifact::{Artifact, ArtifactError};
 pub use change::{Change, FileChanges, changes, sentence};
+pub use device::{Device, DeviceChoice, DeviceError, DeviceWish, NoDevice, Probe};
 pub use digest::{Digest, Fingerprint, NotHex};
 pub use events::{Event, Observer};
 pub use explain::Why;

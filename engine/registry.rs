@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::stage::{Kind, Stage, erase};
+use crate::{
+    device::Probe,
+    stage::{Kind, Stage, erase},
+};
 
 /// The kinds that a pipeline may use, by name.
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Arc<dyn Kind>>,
+    cuda: Option<Probe>,
 }
 
 impl Registry {
@@ -23,10 +27,23 @@ impl Registry {
         self
     }
 
+    /// Says that some of the kinds can compute on a GPU, where `probe` finds one.
+    #[must_use]
+    pub fn with_cuda(mut self, probe: Probe) -> Self {
+        self.cuda = Some(probe);
+        self
+    }
+
+    /// How to find out whether there is a GPU, if any kind can use one.
+    pub(crate) fn cuda(&self) -> Option<Probe> {
+        self.cuda
+    }
+
     /// Adds the kinds of `other`, in place of those of the same name.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.kinds.extend(other.kinds);
+        self.cuda = other.cuda.or(self.cuda);
         self
     }
 

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     artifact::{Artifact, ArtifactError},
+    device::{Device, DeviceError, Placement},
     interrupt::{Interrupt, Interrupted},
     output::Output,
     states::StateStore,
@@ -23,6 +24,7 @@ pub struct Work<'a> {
     pub(crate) outputs: BTreeMap<String, Arc<Output>>,
     pub(crate) progress: &'a Progress<'a>,
     pub(crate) interrupt: &'a Interrupt,
+    pub(crate) placement: &'a Placement,
     pub(crate) notes: Mutex<BTreeMap<String, String>>,
     pub(crate) rows: Option<Range<u64>>,
     pub(crate) states: Option<&'a dyn StateStore>,
@@ -94,7 +96,18 @@ impl Work<'_> {
         self.interrupt.check()
     }
 
-    /// Puts a fact about this execution into the record, where it enters no fingerprint: the device, say.
+    /// Where to compute, for a stage that can do so in more than one place; the record will say where that was. A result
+    /// is known by the same name wherever it was computed.
+    ///
+    /// # Errors
+    /// When the device that was asked for isn't there.
+    pub fn device(&self) -> Result<Device, DeviceError> {
+        let device = self.placement.device()?;
+        self.note("device", device);
+        Ok(device)
+    }
+
+    /// Puts a fact about this execution into the record, where it enters no fingerprint.
     pub fn note(&self, key: &str, value: impl fmt::Display) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.insert(key.to_owned(), value.to_string());

@@ -17,14 +17,17 @@ use super::{
     variables::Variables,
     yaml,
 };
-use crate::Registry;
+use crate::{
+    Registry,
+    device::{DeviceChoice, DeviceWish},
+};
 
 /// The largest file, in bytes.
 const LARGEST: u64 = 16 << 20;
-const KEYS: [&str; 3] = ["vars", "cache", "stages"];
+const KEYS: [&str; 4] = ["vars", "cache", "device", "stages"];
 
 /// Reads and checks the pipeline declared in the file `source`, with `overrides` (`STAGE.KEY=VALUE`, `vars.NAME=VALUE`,
-/// `cache=PATH`; later ones win) put over it. Relative paths, also those in overrides, start in the file's folder.
+/// `cache=PATH`, `device=DEVICE`; later ones win) put over it. Relative paths, also those in overrides, start in the file's folder.
 ///
 /// # Errors
 /// All complaints about the file and the overrides.
@@ -146,6 +149,15 @@ fn build(
         variables.expand(cache, sources, report);
     }
     let cache = cache(top.cache.as_ref(), &root, report);
+    for over in
+        overrides.extract_if(.., |over| over.path[0].name == "device" && over.path.len() == 1)
+    {
+        top.device = Some(over.value);
+    }
+    if let Some(device) = &mut top.device {
+        variables.expand(device, sources, report);
+    }
+    let device = device(top.device.as_ref(), report);
 
     let mut entries = match top.stages.map(|stages| stages.tree) {
         Some(Tree::Mapping(entries)) => entries,
@@ -169,7 +181,8 @@ fn build(
     }
     let context = stages::Context { registry, root: &root, sources };
     let (stages, order) = stages::build(entries, selected, &context, report)?;
-    Some(Pipeline { file, cache: cache?, root, stages, order, sources: Vec::new() })
+    let (cache, device, cuda) = (cache?, device?, registry.cuda());
+    Some(Pipeline { file, root, cache, device, cuda, stages, order, sources: Vec::new() })
 }
 
 /// The folder of the cache.
@@ -187,10 +200,29 @@ fn cache(node: Option<&Node<'_>>, root: &Path, report: &mut Report) -> Option<Pa
     }
 }
 
+/// Where stages are asked to compute.
+fn device(node: Option<&Node<'_>>, report: &mut Report) -> Option<DeviceWish> {
+    let Some(node) = node.filter(|node| !node.is_null()) else {
+        return Some(DeviceWish::default());
+    };
+    if node.is_broken() {
+        return None;
+    }
+    if let Some(Ok(choice)) = node.text().map(str::parse) {
+        return Some(DeviceWish { choice, place: Some(node.span) });
+    }
+    let meant = node.text().and_then(|text| report.meant(text, DeviceChoice::NAMES));
+    let names = DeviceChoice::NAMES.map(|name| format!("`{name}`")).join(", ");
+    let message = format!("`device` must be one of {names}, but is {}", node.describe());
+    report.push(Complaint::new(node.span, message).suggest(meant, String::new));
+    None
+}
+
 /// The keys at the top of the file.
 struct Top<'a> {
     vars: Vec<Entry<'a>>,
     cache: Option<Node<'a>>,
+    device: Option<Node<'a>>,
     /// A mapping; `None` if that was complained about.
     stages: Option<Node<'a>>,
 }
@@ -208,12 +240,13 @@ impl<'a> Top<'a> {
             report.push(Complaint::new(span, message).help("it begins with `stages:`"));
             return None;
         };
-        let mut top = Self { vars: Vec::new(), cache: None, stages: None };
+        let mut top = Self { vars: Vec::new(), cache: None, device: None, stages: None };
         let mut has_stages = false;
         for Entry { key, value } in entries {
             match key.name.as_ref() {
                 "vars" => top.vars = vars(value, report),
                 "cache" => top.cache = Some(value),
+                "device" => top.device = Some(value),
                 "stages" => {
                     has_stages = true;
                     top.stages = stages(value, report);

@@ -51,7 +51,10 @@ pub(crate) use self::{
     combination::{is_stage_name, stage_folder},
     name::{RUN_RULE, is_output_name, is_run_name},
 };
-use crate::stage::{ArtifactType, Kind};
+use crate::{
+    device::{DeviceWish, Probe},
+    stage::{ArtifactType, Kind},
+};
 
 /// The name of the file that [`find`] looks for.
 pub const FILE_NAME: &str = "pipeline.yaml";
@@ -65,6 +68,10 @@ pub struct Pipeline {
     pub root: PathBuf,
     /// The folder of the cache, absolute.
     pub cache: PathBuf,
+    /// Where its stages are asked to compute; to be changed by whoever asks for something else.
+    pub device: DeviceWish,
+    /// How to find out whether there is a GPU, if any kind can use one.
+    pub cuda: Option<Probe>,
     /// The stages as declared, those of a matrix in the order of its combinations.
     pub stages: Vec<StageNode>,
     /// The stages' numbers, each after all that it needs; as declared where that leaves a choice.

@@ -1,4 +1,5 @@
-//! What `--set` gives: `STAGE.KEY=VALUE`, `vars.NAME=VALUE` and `cache=PATH`, each VALUE a piece of YAML in flow style.
+//! What `--set` gives: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`, each VALUE a piece of YAML
+//! in flow style.
 
 use std::collections::HashMap;
 
@@ -73,12 +74,14 @@ pub(super) fn parse<'a>(
     let names_a_value = match &path[0].name {
         name if name == "cache" => path.len() == 1,
         name if name == "vars" => path.len() == 2,
+        // Of a stage that is called so, the keys can be set nevertheless.
+        name if name == "device" => true,
         _ => path.len() >= 2,
     };
     if !names_a_value {
         report.push(
             Complaint::new(whole, format!("`{}` is nothing that can be set", &line[..equals]))
-                .help("what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE` and `cache=PATH`"),
+                .help("what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`"),
         );
         return None;
     }
@@ -122,7 +125,7 @@ pub(super) fn apply<'a>(
     };
     let Some(&number) = places.get(reference.stage) else {
         let names = places.keys().map(String::as_str);
-        let mut names: Vec<&str> = names.chain(["vars", "cache"]).collect();
+        let mut names: Vec<&str> = names.chain(["vars", "cache", "device"]).collect();
         names.sort_unstable();
         let meant = report.meant(reference.stage, names);
         report.push(

@@ -22,6 +22,7 @@ use crate::{
         Bundle, Cache, CacheError, FEW, Flaw, LiveRun, Memo, Publication, Publisher, RunFailure,
         RunFile, Runs, StageRun, Staging,
     },
+    device::{DeviceError, Placement},
     digest::{Digest, Fingerprint},
     events::{Event, Observer},
     explain::{chain, why_reused},
@@ -73,6 +74,13 @@ pub enum RunError {
     /// The cache can't be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The device that was asked for can't be used.
+    #[error(transparent)]
+    Device {
+        /// Why not.
+        #[from]
+        source: DeviceError,
+    },
     /// The threads can't be started.
     #[error("failed to start {jobs} threads")]
     Threads {
@@ -116,6 +124,7 @@ pub fn run(
         cache,
         observer,
         interrupt,
+        placement: Placement::new(pipeline.device.choice, pipeline.cuda),
         history,
         began,
         memo,
@@ -129,6 +138,7 @@ pub fn run(
     };
     let jobs = options.jobs.max(1);
     if run.survey(jobs) {
+        run.placement.check()?;
         run.execute(jobs, wanted.len())?;
     }
     let Run { state, memo, .. } = run;
@@ -233,6 +243,7 @@ struct Run<'a> {
     cache: &'a Cache,
     observer: &'a dyn Observer,
     interrupt: &'a Interrupt,
+    placement: Placement,
     history: History,
     began: Instant,
     memo: Memo,

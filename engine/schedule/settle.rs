@@ -244,6 +244,7 @@ impl Run<'_> {
             publisher,
             threads: self.threads(),
             interrupt: self.interrupt,
+            placement: &self.placement,
             exactness: exactness(node),
             keep_going: self.keep_going,
             progress: &|done, total, unit| {

@@ -28,8 +28,8 @@ pub(crate) struct PipelineArguments {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
-    /// Overrides a value of the pipeline: `STAGE.KEY=VALUE`, `vars.NAME=VALUE` or `cache=PATH`. May be repeated; the last
-    /// one wins.
+    /// Overrides a value of the pipeline: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` or `device=DEVICE`. May be
+    /// repeated; the last one wins.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }

@@ -5,6 +5,7 @@ mod checkout;
 mod commands;
 mod complaints;
 mod cube;
+mod device;
 mod diff;
 mod docs;
 mod faults;

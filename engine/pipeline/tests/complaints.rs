@@ -20,7 +20,7 @@ fn every_complaint_stands_at_its_place() {
             String::from("cache: [1]\nfoo: 1\n"),
             r"1:1+0: the pipeline has no `stages` (declare them: `stages: { NAME: { kind: …, inputs: …, config: … } }`)
 1:8+3: `cache` must be the path of a folder, but is a list
-2:1+3: unknown key `foo` (the keys of a pipeline are vars, cache, stages)",
+2:1+3: unknown key `foo` (the keys of a pipeline are vars, cache, device, stages)",
         ),
         (
             String::from("stages: 3\n"),
@@ -274,8 +274,8 @@ set 4:16+1: `count` must be a whole number ≥ 1, but is `é` (`count`: How many
             "generate.count=[1"
         ]),
         r"set 1:1+8: `--set` needs a key, `=` and a value (such as `train.epochs=10`, `vars.cube=PATH` or `cache=PATH`)
-set 2:1+8: `generate` is nothing that can be set (what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE` and `cache=PATH`)
-set 3:1+4: `vars` is nothing that can be set (what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE` and `cache=PATH`)
+set 2:1+8: `generate` is nothing that can be set (what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`)
+set 3:1+4: `vars` is nothing that can be set (what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`)
 set 4:1+1: no stage is called `a`
 set 5:1+11: a word is missing before `=`
 set 6:1+1: a word is missing before `=`

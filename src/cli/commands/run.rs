@@ -9,10 +9,10 @@ use std::{
 
 use clap::Args;
 use pipe_engine::{
-    Interrupt, Outcome, Registry, RunOptions, RunReport,
+    DeviceChoice, DeviceWish, Interrupt, Outcome, Registry, RunError, RunOptions, RunReport,
     cache::Cache,
     out::{OutError, OutFolder},
-    pipeline::Pipeline,
+    pipeline::{Complaint, Complaints, Label, Pipeline},
 };
 
 use super::out::tell_kept;
@@ -52,6 +52,10 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
+    /// Where stages compute that can do so on a GPU: `auto`, `cpu` or `cuda` [default: what the pipeline says, else `auto`].
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceChoice>,
+
     /// Prints one JSON object on stdout instead of lines for people.
     #[arg(long)]
     json: bool,
@@ -83,8 +87,12 @@ fn execute(
     registry: &Registry,
     printer: Printer,
 ) -> Result<u8, CommandError> {
+    let mut pipeline = project::load(&arguments.pipeline.over(before), registry)?;
+    if let Some(choice) = arguments.device {
+        pipeline.device = DeviceWish { choice, place: None };
+    }
     // The process ends with the run, which is the fastest way to free what a large pipeline is made of.
-    let pipeline = ManuallyDrop::new(project::load(&arguments.pipeline.over(before), registry)?);
+    let pipeline = ManuallyDrop::new(pipeline);
     let jobs = arguments
         .jobs
         .map(NonZeroUsize::get)
@@ -101,7 +109,8 @@ fn execute(
     let view = view::choose(arguments.json, arguments.detail, printer);
     let cache = Cache::open(&pipeline.cache)?;
     let quiet = arguments.detail.quiet;
-    let mut report = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)?;
+    let mut report = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)
+        .map_err(|error| refused(error, &pipeline))?;
     let mut placed = place(&cache, &pipeline, &report, quiet, printer);
     for _ in 0..REPAIRS {
         let Err(OutError::Gone { .. }) = &placed else { break };
@@ -129,6 +138,21 @@ fn execute(
     }
     placed?;
     Ok(code(&report))
+}
+
+/// What kept the run from being tried, with the place in the pipeline that asks for what isn't there.
+fn refused(error: RunError, pipeline: &Pipeline) -> CommandError {
+    let RunError::Device { source } = &error else { return error.into() };
+    let Some(place) = pipeline.device.place else {
+        let message = format!("`--device cuda`: {source}");
+        return CommandError::wrong(message, format!("{}. Nothing was run", source.advice()));
+    };
+    let complaint = Complaint {
+        message: source.to_string(),
+        labels: vec![Label { span: place, text: String::new() }],
+        help: Some(source.advice().to_owned()),
+    };
+    Complaints { sources: pipeline.sources.clone(), complaints: vec![complaint] }.into()
 }
 
 /// Puts the outputs where people find them. Whether there are any.
