@@ -130,7 +130,12 @@ impl<'a> Loss<'a> {
 }
 
 /// −log softmax(logits) at `class`; writes `weight` times its gradient.
-fn cross_entropy(logits: &[f32], class: usize, weight: f64, gradient: &mut [f32]) -> f64 {
+pub(super) fn cross_entropy(
+    logits: &[f32],
+    class: usize,
+    weight: f64,
+    gradient: &mut [f32],
+) -> f64 {
     let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponential = |logit: f32| libm::exp(f64::from(logit) - f64::from(greatest));
     let total: f64 = logits.iter().map(|&logit| exponential(logit)).sum();

@@ -32,6 +32,8 @@ mod schedule;
 mod snapshot;
 mod target;
 mod training;
+#[cfg(any(test, feature = "cuda"))]
+mod twin;
 mod validation;
 
 pub use architecture::Architecture;

@@ -4,7 +4,7 @@
 //! blocks of fixed size and are folded in index order, so they do not depend on threads.
 
 /// Added to variances, so that a constant feature divides by something.
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 /// Rows that are summed in `f32` before the sum goes on in `f64`.
 const BLOCK: usize = 64;
 

@@ -34,7 +34,7 @@ pub struct Link {
 }
 
 /// Logarithms of natural values stay within ± this, so that nothing overflows.
-const LARGEST_LOGARITHM: f64 = 30.0;
+pub(super) const LARGEST_LOGARITHM: f64 = 30.0;
 
 impl Link {
     /// Fits offset and scale to mean and standard deviation of `values`, in their order.
