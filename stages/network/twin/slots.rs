@@ -162,14 +162,40 @@ type Drop<'f, D, T> =
 mod tests {
     use super::*;
     use crate::network::adam::Adam;
-    use crate::network::fixture::{Spectra, brief, started};
+    use crate::network::dense::ROWS as DENSE_ROWS;
+    use crate::network::fixture::{Spectra, brief, started, train};
     use crate::network::hyperparameters::Hyperparameters;
+    use crate::network::model::Inference;
     use crate::network::pass::Pass;
     use crate::network::target::Space;
     use crate::network::twin::comparison::assert_near;
 
     /// Not a multiple of anything.
     const ROWS: usize = 19;
+
+    #[test]
+    fn predictions_equal_the_cores() {
+        let spectra = Spectra::new(120, 45, 3);
+        let examples = spectra.examples();
+        let mut training = started(&examples, brief());
+        train(&mut training, &examples, 2);
+        let model = Model::new(&training.architecture);
+        let twin = Slots {
+            device: Cpu::default(),
+            model: &model,
+            transform: training.transform,
+            input_scale: training.input_scale,
+        };
+        let settled = model.settled(&training.weights, &training.statistics);
+        let mut core = Inference::new(&model);
+        for rows in 1..=DENSE_ROWS {
+            let spectra = || spectra.values.chunks_exact(45).take(rows);
+            let expected = core.run(&training.weights, &settled, training.input_scale, spectra());
+            let found = twin.predict(&training.weights, &training.statistics, spectra());
+            let Ok(found) = found else { panic!("{found:?}") };
+            assert_near(&found, expected, 200);
+        }
+    }
 
     /// Five whole training steps, each implementation going on from the weights that it came to itself: the parts of the
     /// loss, the moments, the gradient of every tensor and every tensor after the step, in each space and with dropout.
