@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     artifacts::{CHUNK_ROWS, SPECTRA, SpectraReader, chunks},
     fit_outputs::{FIT_OUTPUTS, FitOutputs},
-    fit_rows::fit_rows,
+    fit_rows::{GivenNoise, fit_rows},
     spectra::fit::{FitSettings, FittedSpectrum, Selection},
 };
 
@@ -27,6 +27,17 @@ pub enum NoiseFrom {
     Given,
     /// Measured on what a first fit leaves, on which a second one rests.
     Residual,
+}
+
+/// What is expected of the components of a spectrum before it is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorFrom {
+    /// The same for every field.
+    #[default]
+    Broad,
+    /// What a first fit found in the field.
+    Field,
 }
 
 /// What is looked for, and how it is judged.
@@ -51,6 +62,10 @@ pub struct Config {
     /// How the number of components is chosen: `evidence` (Bayesian, in Laplace's approximation) or `bic` (the Bayesian
     /// information criterion).
     pub selection: Selection,
+    /// What components are expected to be like under `selection: evidence`: `broad` (the same for every field) or
+    /// `field` (as a first fit finds them in each 2,048 spectra: how many, how bright, where and how wide). `field` wants
+    /// noise and a baseline that are what they are said to be: it expects more of whatever it takes for a component.
+    pub prior: PriorFrom,
     /// Where the noise rms is taken from: `given` (as it comes with the spectra), `residual` (measured on what a first
     /// fit leaves, on which a second one rests), or `auto` (`residual` for the spectra of a cube, where it was
     /// measured among the lines, `given` for others).
@@ -72,6 +87,7 @@ impl Default for Config {
             min_snr,
             absorption,
             selection,
+            prior: PriorFrom::default(),
             noise: NoiseFrom::Auto,
             noise_correlation: None,
         }
@@ -96,7 +112,7 @@ impl Stage for Fit {
 
     const KIND: &'static str = "fit";
     const ABOUT: &'static str = "Finds the components of spectra by least squares, their number by evidence; without a network.";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] =
         &[InputPort::required("spectra", SPECTRA, "the spectra, as they were observed")];
@@ -146,15 +162,12 @@ impl Stage for Fit {
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let mut outputs = FitOutputs::create(work, &spectra, config.max_components)?;
         for (chunk, range) in chunks(spectra.rows()).into_iter().enumerate() {
-            let found = fit_rows(config, &spectra, &range, work, |fitter, _, spectrum, noise| {
-                FittedSpectrum::search(
-                    fitter,
-                    spectrum,
-                    noise.given,
-                    noise.remeasure,
-                    config.max_components,
-                )
+            let rows = fit_rows(config, &spectra, &range, work, |fitter, _, spectrum, noise| {
+                let GivenNoise { given, remeasure } = noise;
+                let most = config.max_components;
+                (FittedSpectrum::search(fitter, spectrum, given, remeasure, most), ())
             })?;
+            let found: Vec<FittedSpectrum> = rows.into_iter().map(|(found, ())| found).collect();
             outputs.write(chunk as u64, range, &found)?;
         }
         outputs.finish()

@@ -2,6 +2,7 @@
 
 use super::least_squares::{Bounds, Parameters};
 use super::matrix::{entries, factorize, inverse_diagonal, log_determinant, place};
+use super::population::Population;
 
 /// The least that the largest amplitude thought possible is, in units of the noise rms.
 const LEAST_RANGE: f64 = 5.0;
@@ -15,20 +16,34 @@ const LEAST_RANGE: f64 = 5.0;
 pub(super) struct Prior {
     /// The density at every component, by parameter.
     density: Parameters,
+    /// How many signs an amplitude may have.
+    signs: f64,
 }
 
 impl Prior {
     /// The prior within `bounds`, for a spectrum whose channels reach `peak` in modulus.
     pub(super) fn new(bounds: &Bounds, peak: f64) -> Self {
         let signs = if bounds.low[0] < 0.0 { 2.0 } else { 1.0 };
-        Self {
-            density: [
-                1.0 / (signs * peak.max(LEAST_RANGE)),
-                1.0 / (bounds.high[1] - bounds.low[1] + 1.0),
-                // A sigma that is given is known to no better than a tenth of a channel.
-                1.0 / (bounds.high[2] - bounds.low[2]).max(0.1),
-            ],
+        let density = [
+            1.0 / (signs * peak.max(LEAST_RANGE)),
+            1.0 / (bounds.high[1] - bounds.low[1] + 1.0),
+            // A sigma that is given is known to no better than a tenth of a channel.
+            1.0 / (bounds.high[2] - bounds.low[2]).max(0.1),
+        ];
+        Self { density, signs }
+    }
+
+    /// The logarithm of what is thought of these components: of their number, less that of none, of their parameters,
+    /// and of the K! orders in which the same can be named.
+    pub(super) fn log(&self, components: &[Parameters], population: Option<&Population>) -> f64 {
+        let mut log = population.map_or(0.0, |population| population.log_count(components.len()));
+        for (k, component) in components.iter().enumerate() {
+            let [amplitude, mean, sigma] = population.map_or(self.density, |population| {
+                population.density(component, &self.density, self.signs)
+            });
+            log += libm::log((k + 1) as f64 * amplitude * mean * sigma);
         }
+        log
     }
 }
 
@@ -43,13 +58,13 @@ pub(super) struct Posterior {
 
 impl Posterior {
     /// Sets it up at `parameters`, where the fit has this `information` and `gradient`. Gives the logarithm of the
-    /// posterior's volume over the prior's, the Occam factor, to which −χ²/2 is to be added for the log evidence.
+    /// posterior's volume, to which −χ²/2 and [`Prior::log`] are to be added for the log evidence.
     ///
     /// With the information matrix F = Jᵀ C⁻¹ J and the prior density p = Π pᵢ, the evidence of K components is
     /// K! · p · e^(−χ²/2) · (2π)^(3K/2) · |F + P|^(−1/2) · Π bᵢ (Laplace's method; `MacKay` 2003, ch. 28). K! counts the
-    /// orders in which the same components can be named. P is diagonal, Pᵢ = 2π pᵢ²: a parameter of which the spectrum
-    /// says nothing then counts as its prior and no more, a factor of exactly 1. bᵢ is the part of the parameter's
-    /// distribution that lies within its bounds.
+    /// orders in which the same components can be named. P is diagonal, Pᵢ = 2π pᵢ² with the density of a field that
+    /// isn't known: a parameter of which the spectrum says nothing then counts as its prior and no more, a factor of
+    /// exactly 1. bᵢ is the part of the parameter's distribution that lies within its bounds.
     pub(super) fn set(
         &mut self,
         parameters: &[Parameters],
@@ -63,10 +78,8 @@ impl Posterior {
         self.factor.clear();
         self.factor.extend_from_slice(&information[..entries(n)]);
         self.deviations.clear();
-        let log_density: f64 = prior.density.iter().map(|density| libm::log(*density)).sum();
         let mut log = n as f64 * HALF_LOG_2_PI;
         for k in 0..parameters.len() {
-            log += log_density + libm::log((k + 1) as f64);
             for (i, density) in prior.density.into_iter().enumerate() {
                 let index = 3 * k + i;
                 self.factor[place(index, index)] += std::f64::consts::TAU * density * density;
@@ -126,6 +139,7 @@ mod tests {
         let middle = [50.0, 50.0, 10.0];
         let wide = Bounds { low: [-1e9; 3], high: [1e9; 3] };
         let log = posterior.set(&[middle], &[0.0; 6], &[0.0; 3], &wide, &prior);
+        let log = log + prior.log(&[middle], None);
         assert!(log.abs() < 1e-9, "{log}");
     }
 
@@ -135,7 +149,9 @@ mod tests {
         let prior = Prior::new(&BOUNDS, 50.0);
         let mut posterior = Posterior::default();
         let information = [4.0, 0.0, 100.0, 0.0, 0.0, 25.0];
-        let found = posterior.set(&[[50.0, 50.0, 10.0]], &information, &[0.0; 3], &BOUNDS, &prior);
+        let at = [[50.0, 50.0, 10.0]];
+        let found =
+            posterior.set(&at, &information, &[0.0; 3], &BOUNDS, &prior) + prior.log(&at, None);
         let volume = std::f64::consts::TAU.powf(1.5) * 0.5 * 0.1 * 0.2;
         let expected = (volume / (50.0 * 100.0 * 20.0)).ln();
         assert!((found - expected).abs() < 1e-3, "{found} is not {expected}");

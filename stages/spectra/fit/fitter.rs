@@ -2,12 +2,16 @@
 
 mod refining;
 
+use std::sync::Arc;
+
+use super::candidate::{Candidate, Tried};
 use super::channels::{Channels, NoiseModel};
 use super::evidence::{Posterior, Prior};
 use super::flags::Flags;
 use super::kernels::{Instructions, dot, subtract};
 use super::least_squares::{Bounds, LeastSquares, Parameters, Stop, fill};
 use super::parameters::{to_channels, to_component, to_uncertainty};
+use super::population::Population;
 use super::settings::{FitSettings, Selection};
 use super::starts::{MatchedFilter, halves};
 use crate::spectra::{Axis, ByParameter, Component, Noise};
@@ -45,19 +49,11 @@ pub struct SpectrumFit {
     /// χ² over the degrees of freedom: the channels that aren't missing, less three for each component.
     pub reduced_chi_squared: f64,
     /// The logarithm of the evidence of each number of components, from 0 to the largest allowed, less that of noise
-    /// alone; under [`Selection::Bic`], half the criterion below that of noise alone. NaN where a number wasn't tried.
+    /// alone, what is expected of that number in the field included; under [`Selection::Bic`], half the criterion below
+    /// that of noise alone. NaN where a number wasn't tried.
     pub log_evidence: Vec<f64>,
     /// What is questionable about the fit or any component.
     pub flags: Flags,
-}
-
-/// Components for which the fit is done, and how good they are.
-#[derive(Debug, Clone, Default)]
-struct Candidate {
-    parameters: Vec<Parameters>,
-    chi_squared: f64,
-    log_evidence: f64,
-    converged: bool,
 }
 
 /// Fits spectra on one axis, one after the other.
@@ -72,6 +68,7 @@ pub struct Fitter {
     channels: Channels,
     bounds: Bounds,
     prior: Prior,
+    population: Option<Arc<Population>>,
     least_squares: LeastSquares,
     filter: MatchedFilter,
     posterior: Posterior,
@@ -84,7 +81,8 @@ pub struct Fitter {
     /// come.
     starts: Vec<(Option<usize>, [Parameters; 2], usize)>,
     group: Vec<Parameters>,
-    log_evidence: Vec<f64>,
+    /// The best of each number of components that was tried.
+    tried: Vec<Option<Candidate>>,
 }
 
 impl Fitter {
@@ -98,6 +96,7 @@ impl Fitter {
             channels: Channels::default(),
             bounds,
             prior: Prior::new(&bounds, 1.0),
+            population: None,
             least_squares: LeastSquares::default(),
             filter: MatchedFilter::default(),
             posterior: Posterior::default(),
@@ -106,7 +105,7 @@ impl Fitter {
             base: Vec::new(),
             starts: Vec::new(),
             group: Vec::new(),
-            log_evidence: Vec::new(),
+            tried: Vec::new(),
         }
     }
 
@@ -116,6 +115,21 @@ impl Fitter {
     pub fn plain(mut self) -> Self {
         self.instructions = Instructions::Plain;
         self
+    }
+
+    /// Judges from now on by what components there are in the field of the spectra.
+    pub fn expect(&mut self, population: Arc<Population>) {
+        self.population = Some(population);
+    }
+
+    /// What was tried on the spectrum that was fitted last, to [learn](Population::learn) the population of its field
+    /// from, and to [reconsider](Self::reconsider). Nothing, where there was nothing to fit.
+    pub fn tried(&self) -> Tried {
+        Tried {
+            candidates: self.tried.clone(),
+            least: self.settings.min_components,
+            prior: self.prior,
+        }
     }
 
     /// Finds the components of a spectrum from nothing.
@@ -146,6 +160,41 @@ impl Fitter {
         Some(self.finish(&candidate, noise))
     }
 
+    /// Judges anew by the population of the field what was `tried` on a spectrum to find this `fit`, and looks for more
+    /// components where the most that were tried are now the most probable number.
+    ///
+    /// `None` as in [`search`](Self::search).
+    pub fn reconsider(
+        &mut self,
+        spectrum: &[f32],
+        noise: NoiseModel,
+        fit: &SpectrumFit,
+        tried: &Tried,
+    ) -> Option<SpectrumFit> {
+        self.take(spectrum, noise)?;
+        let mut best: Option<Candidate> = None;
+        let mut last = 0;
+        for candidate in tried.candidates.iter().flatten() {
+            let candidate = self.judged(candidate.clone());
+            last = candidate.parameters.len();
+            let allowed = last >= self.settings.min_components;
+            let better =
+                best.as_ref().is_none_or(|best| candidate.log_evidence > best.log_evidence);
+            if allowed && better {
+                best = Some(candidate.clone());
+            }
+            self.remember(candidate);
+        }
+        let mut best = best?;
+        if best.parameters.len() == last {
+            best = self.grown(best);
+        }
+        if best.parameters.len() == fit.components.len() {
+            return Some(SpectrumFit { log_evidence: self.log_evidence(), ..fit.clone() });
+        }
+        Some(self.finish(&best, noise))
+    }
+
     /// The rms of the noise as it is measured in what a fit leaves of its spectrum: on more channels than are free of
     /// lines before. `None` where nothing can be measured.
     pub fn measure_noise(&self, spectrum: &[f32], fit: &SpectrumFit) -> Option<f64> {
@@ -172,6 +221,8 @@ impl Fitter {
 
     /// Takes in a spectrum, and sets up what depends on it.
     fn take(&mut self, spectrum: &[f32], noise: NoiseModel) -> Option<()> {
+        self.tried.clear();
+        self.tried.resize(self.settings.max_components + 1, None);
         if !self.channels.set(spectrum, noise, self.instructions) {
             return None;
         }
@@ -189,9 +240,8 @@ impl Fitter {
         self.prior = Prior::new(&self.bounds, peak);
         self.filter.set(&self.bounds, &self.channels);
         self.columns.resize(3 * self.channels.padded, 0.0);
-        self.log_evidence.clear();
-        self.log_evidence.resize(self.settings.max_components + 1, f64::NAN);
-        self.log_evidence[0] = 0.0;
+        self.tried[0] =
+            Some(Candidate { chi_squared: self.channels.chi_squared, ..Candidate::default() });
         Some(())
     }
 
@@ -201,7 +251,7 @@ impl Fitter {
         let fit = &mut self.least_squares;
         let base = &channels.whitened;
         let descent = fit.fit(self.instructions, channels, base, start, bounds, FINE);
-        let occam = self.posterior.set(
+        let volume = self.posterior.set(
             &fit.parameters,
             &fit.information,
             &fit.gradient,
@@ -213,21 +263,46 @@ impl Fitter {
         let is_faint = fit.parameters.iter().any(|component| component[0].abs() < min_snr);
         let penalty = match selection {
             _ if is_faint => f64::NEG_INFINITY,
-            Selection::Evidence => occam,
+            Selection::Evidence => volume,
             Selection::Bic => -1.5 * start.len() as f64 * libm::log(channels.present as f64),
         };
-        let log_evidence = 0.5 * descent.decrease + penalty;
-        if let Some(known) = self.log_evidence.get_mut(start.len())
-            && (known.is_nan() || log_evidence > *known)
-        {
-            *known = log_evidence;
-        }
-        Candidate {
+        let candidate = Candidate {
             parameters: fit.parameters.clone(),
             chi_squared: channels.chi_squared - descent.decrease,
-            log_evidence,
+            log_volume: 0.5 * descent.decrease + penalty,
+            log_evidence: 0.0,
             converged: descent.converged,
+        };
+        let candidate = self.judged(candidate);
+        self.remember(candidate.clone());
+        candidate
+    }
+
+    /// The candidate with its evidence by what is expected of the field now.
+    fn judged(&self, mut candidate: Candidate) -> Candidate {
+        candidate.log_evidence = candidate.log_volume
+            + match self.settings.selection {
+                Selection::Evidence => {
+                    self.prior.log(&candidate.parameters, self.population.as_deref())
+                }
+                Selection::Bic => 0.0,
+            };
+        candidate
+    }
+
+    /// Keeps the candidate if it is the best of its number.
+    fn remember(&mut self, candidate: Candidate) {
+        if let Some(known) = self.tried.get_mut(candidate.parameters.len())
+            && known.as_ref().is_none_or(|known| candidate.log_evidence > known.log_evidence)
+        {
+            *known = Some(candidate);
         }
+    }
+
+    /// The logarithm of the evidence of each number of components, NaN where it wasn't tried.
+    fn log_evidence(&self) -> Vec<f64> {
+        let of = |tried: &Option<Candidate>| tried.as_ref().map_or(f64::NAN, |t| t.log_evidence);
+        self.tried.iter().map(of).collect()
     }
 
     fn fitted(&mut self, starts: &[Component], noise: NoiseModel) -> Candidate {
@@ -360,7 +435,7 @@ impl Fitter {
             components,
             chi_squared: *chi_squared,
             reduced_chi_squared,
-            log_evidence: self.log_evidence.clone(),
+            log_evidence: self.log_evidence(),
             flags,
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! All of it is exact: the same bits on any machine, for any number of threads.
 
+mod candidate;
 mod channels;
 mod cramer_rao;
 mod evidence;
@@ -17,6 +18,7 @@ mod kernels;
 mod least_squares;
 mod matrix;
 mod parameters;
+mod population;
 mod settings;
 mod shape;
 mod starts;
@@ -25,10 +27,12 @@ mod table;
 mod tests;
 mod whitening;
 
+pub use candidate::Tried;
 pub use channels::NoiseModel;
 pub use cramer_rao::{CramerRao, cramer_rao};
 pub use fitted_spectrum::FittedSpectrum;
 pub use fitter::{FittedComponent, Fitter, Refined, SpectrumFit};
 pub use flags::Flags;
+pub use population::Population;
 pub use settings::{FitSettings, Selection};
 pub use table::{FIT_COLUMNS, FitTable};

@@ -164,6 +164,48 @@ fn the_evidence_prefers_what_is_clearly_there() {
     }
 }
 
+/// The fits of a field of narrow, blended lines, as they are by a broad prior and as they are by what these tell of it,
+/// and how many have the right number of components.
+#[test]
+fn a_field_tells_what_to_expect() {
+    let axis = channel_axis(200);
+    let recipe = Recipe {
+        axis: axis.clone(),
+        min_components: 0,
+        max_components: 3,
+        amplitude: Amplitudes::Absolute(Range::new(4.0, 15.0)),
+        mean: Range::new(90.0, 120.0),
+        sigma: Range::new(1.5, 3.0),
+        noise: NoiseLevel::Uniform(Range::new(1.0, 1.0)),
+        correlation: 0.0,
+    };
+    let rows: Vec<SyntheticSpectrum> = (0..400).map(|row| recipe.row(62, row)).collect();
+    let mut broad = Fitter::new(&axis, settings(4));
+    let first: Vec<(SpectrumFit, Tried)> = rows
+        .iter()
+        .map(|row| {
+            let fit = broad.search(&row.values, UNIT).unwrap();
+            (fit, broad.tried())
+        })
+        .collect();
+    let tried: Vec<&Tried> = first.iter().map(|(_, tried)| tried).collect();
+    let mut fitter = Fitter::new(&axis, settings(4));
+    fitter.expect(Population::learn(&tried).unwrap().into());
+
+    let (mut before, mut after) = (0, 0);
+    for (row, (fit, tried)) in rows.iter().zip(&first) {
+        let again = fitter.reconsider(&row.values, UNIT, fit, tried).unwrap();
+        let searched = fitter.search(&row.values, UNIT).unwrap();
+        let bits = |fit: &SpectrumFit| {
+            fit.components.iter().map(|c| c.component.mean.to_bits()).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(&again), bits(&searched));
+        before += usize::from(fit.components.len() == row.components.len());
+        after += usize::from(again.components.len() == row.components.len());
+    }
+    assert!(after >= before + 8, "{before} counts of 400 were right, now {after}");
+}
+
 #[test]
 fn noise_alone_seldom_makes_a_component() {
     for correlation in [0.0, 0.4] {
