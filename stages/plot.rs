@@ -165,15 +165,18 @@ struct HistoryDocument {
 impl HistoryDocument {
     fn draw(&self) -> Figure {
         type Part = fn(&LossParts) -> f64;
-        let parts: [(&str, Part); 5] = [
+        let parts: [(&str, Part); 6] = [
             ("total", |l| l.total),
             ("parameter", |l| l.parameter),
             ("sparsity", |l| l.sparsity),
             ("reconstruction", |l| l.reconstruction),
             ("count", |l| l.count),
+            ("detection", |l| l.detection),
         ];
         let columns: Vec<(&str, Vec<f64>, Vec<f64>)> = parts
             .iter()
+            // Each network has parts of its own.
+            .filter(|(_, part)| self.epochs.iter().any(|e| part(&e.training) > 0.0))
             .map(|(name, part)| {
                 let training = self.epochs.iter().map(|e| part(&e.training)).collect();
                 let validation = self.epochs.iter().map(|e| part(&e.validation)).collect();

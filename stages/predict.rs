@@ -1,7 +1,8 @@
 //! `predict`: tells the components of spectra by a trained network.
 
 use pipe_engine::{
-    ArraySpec, Exactness, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
+    ArraySpec, ArrayWriter, Exactness, GroupWriter, InputPort, OutputPort, RowMap, RowsFrom, Shape,
+    Stage, StageError, Work,
 };
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -13,7 +14,7 @@ use crate::{
         CATALOGUE, CHECKPOINT, CHECKPOINT_FILE, CHUNK_ROWS, ComponentsWriter, SPECTRA,
         SpectraReader, TABLE, WEIGHTS_FILE,
     },
-    network::{Checkpoint, Grid, Predictor},
+    network::{Checkpoint, Design, Grid, Predictor},
     spectra::{Axis, CatalogueRow, CatalogueWriter, Component, Scaler},
 };
 
@@ -80,6 +81,8 @@ struct Chunk {
     probability: Vec<f64>,
     /// Of each count (rows × (slots + 1)).
     count_probability: Vec<f64>,
+    /// All candidates of a detector (rows × candidates × 3), surest first, and how sure it is (rows × candidates).
+    candidates: Option<(Vec<f64>, Vec<f64>)>,
     table: Vec<u8>,
 }
 
@@ -88,7 +91,7 @@ impl Stage for Predict {
 
     const KIND: &'static str = "predict";
     const ABOUT: &'static str = "Finds the components of any spectra with a trained network.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", SPECTRA, "the spectra, as they were observed"),
@@ -113,9 +116,11 @@ impl Stage for Predict {
         let stored = work.input("checkpoint")?;
         let checkpoint =
             Checkpoint::from_bytes(&stored.read(WEIGHTS_FILE)?, &stored.read(CHECKPOINT_FILE)?)?;
-        check(checkpoint.document.grid, spectra.axis())?;
+        if let Design::Slots(design) = &checkpoint.document.network {
+            check(design.grid, spectra.axis())?;
+        }
         let scaler: Scaler = serde_json::from_value(checkpoint.document.scaler.clone())?;
-        let slots = checkpoint.document.architecture.slots;
+        let slots = checkpoint.document.network.slots();
         let network = Network {
             predictor: Predictor::new(&checkpoint),
             scaler,
@@ -148,6 +153,10 @@ impl Stage for Predict {
                 about: "probability of each number of components",
             },
         )?;
+        let candidates = match network.predictor.candidates() {
+            None => None,
+            Some(most) => Some(CandidateArrays::create(&group, rows, most as u64)?),
+        };
         let mut table = work.output("table")?.create("catalogue.csv")?;
         CatalogueWriter::new(&mut table)?.finish()?;
         let chunks: Vec<u64> = (0..probability.chunks()).collect();
@@ -163,11 +172,46 @@ impl Stage for Predict {
                 components.write(*chunk, &predicted.components)?;
                 probability.write(*chunk, &predicted.probability)?;
                 count_probability.write(*chunk, &predicted.count_probability)?;
+                if let (Some(arrays), Some((parameters, probability))) =
+                    (&candidates, &predicted.candidates)
+                {
+                    arrays.parameters.write(*chunk, parameters)?;
+                    arrays.probability.write(*chunk, probability)?;
+                }
                 std::io::Write::write_all(&mut table, &predicted.table)?;
             }
         }
         table.finish()?;
         Ok(())
+    }
+}
+
+/// What a detector saw, also beyond the most likely count.
+struct CandidateArrays {
+    parameters: ArrayWriter<f64>,
+    probability: ArrayWriter<f64>,
+}
+
+impl CandidateArrays {
+    fn create(group: &GroupWriter, rows: u64, most: u64) -> Result<Self, StageError> {
+        let parameters = ArraySpec {
+            shape: vec![rows, most, 3],
+            dimensions: &["row", "candidate", "parameter"],
+            chunk_rows: CHUNK_ROWS,
+            unit: "",
+            about: "amplitude, mean and sigma of what may be a component, surest first; NaN where there is none",
+        };
+        let probability = ArraySpec {
+            shape: vec![rows, most],
+            dimensions: &["row", "candidate"],
+            chunk_rows: CHUNK_ROWS,
+            unit: "",
+            about: "probability that the candidate is a component",
+        };
+        Ok(Self {
+            parameters: group.array("candidates", &parameters)?,
+            probability: group.array("candidate_probability", &probability)?,
+        })
     }
 }
 
@@ -193,40 +237,51 @@ impl Network {
         let mut values = spectra.read(rows.clone())?;
         self.scaler.apply(&mut values, axis.channels, &noise)?;
         let rms: Vec<f32> = noise.iter().map(|rms| *rms as f32).collect();
-        let said = self.predictor.predict(&values, &rms)?;
+        let grid = Grid { start: axis.start, step: axis.step, channels: axis.channels };
+        let said = self.predictor.predict(&values, &rms, &grid)?;
         let mut table = Vec::new();
         let mut catalogue = CatalogueWriter::continued(&mut table);
         let mut components = Vec::with_capacity(noise.len());
         let mut probability = vec![f64::NAN; noise.len() * self.slots];
-        for (index, parameters) in said.components().chunks_exact(3 * self.slots).enumerate() {
+        let most = said.candidates;
+        for (index, parameters) in said.parameters.chunks_exact(3 * most).enumerate() {
             let counts =
                 &said.probabilities[index * (self.slots + 1)..(index + 1) * (self.slots + 1)];
-            let mut found: Vec<Component> = parameters
+            let heat = said.heat.as_ref().map(|heat| &heat[index * most..(index + 1) * most]);
+            let mut found: Vec<(Component, f64)> = parameters
                 .chunks_exact(3)
                 .take(usize::from(said.counts[index]))
-                .map(|p| Component { amplitude: p[0], mean: p[1], sigma: p[2] })
+                .enumerate()
+                .map(|(place, p)| {
+                    let component = Component { amplitude: p[0], mean: p[1], sigma: p[2] };
+                    (component, heat.map_or(f64::NAN, |heat| heat[place]))
+                })
                 .collect();
-            found.retain(|component| component.amplitude >= self.min_snr * noise[index]);
+            found.sort_by(|a, b| a.0.mean.total_cmp(&b.0.mean));
+            found.retain(|(component, _)| component.amplitude >= self.min_snr * noise[index]);
             let row = self.first_row + rows.start + index as u64;
             let pixel = pixels
                 .as_ref()
                 .map(|pixels| (u64::from(pixels[index].0), u64::from(pixels[index].1)));
-            let at_least = at_least(&found, counts);
-            for (slot, (component, at_least)) in found.iter().zip(at_least).enumerate() {
-                probability[index * self.slots + slot] = at_least;
+            let (found, heat_of): (Vec<Component>, Vec<f64>) = found.into_iter().unzip();
+            let sure = if heat.is_some() { heat_of } else { at_least(&found, counts) };
+            for (slot, (component, sure)) in found.iter().zip(sure).enumerate() {
+                probability[index * self.slots + slot] = sure;
                 catalogue.write(&CatalogueRow::new(
                     row,
                     pixel,
                     slot as u64,
                     component,
                     axis,
-                    Some(at_least),
+                    Some(sure),
                 ))?;
             }
             components.push(found);
         }
         catalogue.finish()?;
-        Ok(Chunk { components, probability, count_probability: said.probabilities, table })
+        let candidates = said.heat.map(|heat| (said.parameters, heat));
+        let count_probability = said.probabilities;
+        Ok(Chunk { components, probability, count_probability, candidates, table })
     }
 }
 

@@ -1,4 +1,4 @@
-//! `train`: teaches the slot network on labelled spectra.
+//! `train`: teaches a network on labelled spectra.
 
 use std::ops::ControlFlow;
 
@@ -13,8 +13,8 @@ use crate::{
         SCALER, SCALER_FILE, SPECTRA, ScaledReader, SpectraReader, TRUTH, WEIGHTS_FILE,
     },
     network::{
-        Architecture, EpochRecord, Examples, Grid, Hyperparameters, LossWeights, Schedule, Space,
-        Training, TrainingError, Unscaling,
+        Architecture, EpochRecord, Examples, Grid, Hyperparameters, LossParts, LossWeights,
+        Schedule, Space, Training, TrainingError, Unscaling, detector, slots,
     },
     spectra::Scaler,
 };
@@ -22,10 +22,38 @@ use crate::{
 /// The kind `train`.
 pub struct Train;
 
-/// How the network is built and trained.
+/// Which network is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Tells at each channel whether a component is there. It knows no axis: it predicts spectra of any channels.
+    Detector,
+    /// Tells the parameters of a slot for each component. It predicts spectra on the axis of its training only.
+    Slots,
+}
+
+/// The keys of [`Config`] that only the slot network has.
+const SLOTS_KEYS: [&str; 9] = [
+    "sparsity_weight",
+    "reconstruction_weight",
+    "amplitude_space",
+    "sigma_space",
+    "kernels",
+    "filters",
+    "blocks",
+    "dense",
+    "dropout",
+];
+/// The keys of [`Config`] that only the detector has.
+const DETECTOR_KEYS: [&str; 2] = ["detection_weight", "width"];
+
+/// How the network is built and trained. Keys of one network may not be given for the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The network: `detector`, which tells at each channel whether a component is there, and predicts spectra of any
+    /// channels; or `slots`, which tells the parameters of a slot for each component, on the axis of its training.
+    pub network: Network,
     /// The most epochs: passes over all training spectra.
     #[schemars(range(min = 1))]
     pub epochs: usize,
@@ -46,31 +74,37 @@ pub struct Config {
     /// By how much the validation loss must fall to count as an improvement.
     #[schemars(range(min = 0.0))]
     pub tolerance: f64,
-    /// The weight of the amplitudes that the network gives to slots without a component.
+    /// `slots`: the weight of the amplitudes that the network gives to slots without a component.
     #[schemars(range(min = 0.0))]
     pub sparsity_weight: f64,
-    /// The weight of the difference between the spectrum and the sum of the predicted components.
+    /// `slots`: the weight of the difference between the spectrum and the sum of the predicted components.
     #[schemars(range(min = 0.0))]
     pub reconstruction_weight: f64,
     /// The weight of the cross-entropy of the number of components.
     #[schemars(range(min = 0.0))]
     pub count_weight: f64,
-    /// In which space amplitudes are learned: `linear` or `logarithmic`.
+    /// `detector`: the weight of the loss by which the network learns where components are.
+    #[schemars(range(min = 0.0))]
+    pub detection_weight: f64,
+    /// `detector`: features of the layers that work at every channel; deeper ones have twice as many.
+    #[schemars(range(min = 1, max = 256))]
+    pub width: usize,
+    /// `slots`: in which space amplitudes are learned: `linear` or `logarithmic`.
     pub amplitude_space: Space,
-    /// In which space sigmas are learned: `linear` or `logarithmic`.
+    /// `slots`: in which space sigmas are learned: `linear` or `logarithmic`.
     pub sigma_space: Space,
-    /// The widths of the parallel convolution kernels: odd and ascending.
+    /// `slots`: the widths of the parallel convolution kernels: odd and ascending.
     #[schemars(extend("unit" = "channels"))]
     pub kernels: Vec<usize>,
-    /// Filters of each kernel.
+    /// `slots`: filters of each kernel.
     #[schemars(range(min = 1))]
     pub filters: usize,
-    /// Convolution blocks; each halves the length of the spectrum.
+    /// `slots`: convolution blocks; each halves the length of the spectrum.
     #[schemars(range(min = 1))]
     pub blocks: usize,
-    /// The widths of the dense layers.
+    /// `slots`: the widths of the dense layers.
     pub dense: Vec<usize>,
-    /// The share of values dropped before and after each dense layer while training.
+    /// `slots`: the share of values dropped before and after each dense layer while training.
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: f64,
     /// The seed of the initial weights, the order of the spectra and the dropout.
@@ -79,9 +113,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let shape = Architecture::new(140, 2);
+        let shape = slots::Architecture::new(140, 2);
         let keys = Hyperparameters::default();
         Self {
+            network: Network::Slots,
             epochs: keys.epochs,
             batch_size: keys.batch_size,
             learning_rate: keys.learning_rate,
@@ -92,6 +127,8 @@ impl Default for Config {
             sparsity_weight: keys.loss.sparsity_weight,
             reconstruction_weight: keys.loss.reconstruction_weight,
             count_weight: keys.loss.count_weight,
+            detection_weight: keys.loss.detection_weight,
+            width: detector::Architecture::new(2).width,
             amplitude_space: keys.amplitude_space,
             sigma_space: keys.sigma_space,
             kernels: shape.kernels,
@@ -106,15 +143,34 @@ impl Default for Config {
 
 impl Config {
     fn architecture(&self, channels: usize, slots: usize) -> Architecture {
-        Architecture {
-            channels,
-            slots,
-            kernels: self.kernels.clone(),
-            filters: self.filters,
-            blocks: self.blocks,
-            dense: self.dense.clone(),
-            dropout: self.dropout,
+        match self.network {
+            Network::Detector => {
+                Architecture::Detector(detector::Architecture { slots, width: self.width })
+            }
+            Network::Slots => Architecture::Slots(slots::Architecture {
+                channels,
+                slots,
+                kernels: self.kernels.clone(),
+                filters: self.filters,
+                blocks: self.blocks,
+                dense: self.dense.clone(),
+                dropout: self.dropout,
+            }),
         }
+    }
+
+    /// The keys that belong to the other network and yet have another value than their default.
+    fn foreign(&self) -> Vec<&'static str> {
+        let keys: &[&str] = match self.network {
+            Network::Detector => &SLOTS_KEYS,
+            Network::Slots => &DETECTOR_KEYS,
+        };
+        let (Ok(given), Ok(default)) =
+            (serde_json::to_value(self), serde_json::to_value(Self::default()))
+        else {
+            return Vec::new();
+        };
+        keys.iter().copied().filter(|key| given[key] != default[key]).collect()
     }
 
     fn hyperparameters(&self) -> Hyperparameters {
@@ -130,6 +186,7 @@ impl Config {
                 sparsity_weight: self.sparsity_weight,
                 reconstruction_weight: self.reconstruction_weight,
                 count_weight: self.count_weight,
+                detection_weight: self.detection_weight,
             },
             amplitude_space: self.amplitude_space,
             sigma_space: self.sigma_space,
@@ -143,8 +200,8 @@ impl Stage for Train {
 
     const KIND: &'static str = "train";
     const ABOUT: &'static str =
-        "Trains a multi-scale convolutional network to tell the components of a spectrum.";
-    const REVISION: u32 = 1;
+        "Trains a convolutional network to tell the components of a spectrum.";
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("scaled", SCALED, "the spectra as the network sees them"),
@@ -171,10 +228,20 @@ impl Stage for Train {
         if config.learning_rate <= 0.0 {
             faults.push(Fault::at("learning_rate", "must be above 0"));
         }
+        let (this, other) = match config.network {
+            Network::Detector => ("detector", "slots"),
+            Network::Slots => ("slots", "detector"),
+        };
+        for key in config.foreign() {
+            let why = format!(
+                "belongs to the network `{other}`, and this one is `{this}`: leave it out, or say `network: {other}`"
+            );
+            faults.push(Fault::at(key, why));
+        }
         // The spectra aren't known yet: 140 channels and 2 slots stand for any that make sense.
         if let Err(error) = config.architecture(140, 2).check() {
             let text = error.to_string();
-            let keys = ["kernels", "filters", "blocks", "dense", "dropout"];
+            let keys = ["kernels", "filters", "blocks", "dense", "dropout", "width"];
             let key = keys.into_iter().find(|key| text.contains(key)).unwrap_or("kernels");
             faults.push(Fault::at(key, text));
         }
@@ -249,6 +316,11 @@ impl Stage for Train {
             };
             work.keep_state(state.epochs_done() as u64, &state.to_bytes()?)?;
         }
+        // A detector works in units of the noise, however the spectra that it learned from were scaled.
+        let scaler = match config.network {
+            Network::Detector => Scaler::Rms,
+            Network::Slots => scaler,
+        };
         let checkpoint = state.checkpoint(serde_json::to_value(&scaler)?, DEVICE);
         work.note("device", DEVICE);
         let (weights, document) = checkpoint.to_bytes()?;
@@ -258,7 +330,7 @@ impl Stage for Train {
         let output = work.output("history")?;
         let best = checkpoint.document.provenance.best_epoch;
         output.document(HISTORY_FILE, &json!({ "best_epoch": best, "epochs": state.history() }))?;
-        output.write("history.csv", &table(state.history())?)?;
+        output.write("history.csv", &table(config.network, state.history())?)?;
         Ok(())
     }
 }
@@ -267,24 +339,42 @@ impl Stage for Train {
 const DEVICE: &str = "cpu";
 
 /// The history as CSV, a row for each epoch.
-fn table(history: &[EpochRecord]) -> Result<Vec<u8>, StageError> {
-    const PARTS: [&str; 5] = ["total", "parameter", "sparsity", "reconstruction", "count"];
+fn table(network: Network, history: &[EpochRecord]) -> Result<Vec<u8>, StageError> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     let mut header = vec!["epoch".to_owned(), "learning_rate".to_owned()];
     for rows in ["training", "validation"] {
-        header.extend(PARTS.map(|part| format!("{rows}_{part}")));
+        for (part, _) in parts(network, &LossParts::default()) {
+            header.push(format!("{rows}_{part}"));
+        }
     }
     header.push("validation_count_accuracy".to_owned());
     csv.write_record(&header)?;
     for epoch in history {
         let mut record = vec![epoch.epoch.to_string(), epoch.learning_rate.to_string()];
         for loss in [&epoch.training, &epoch.validation] {
-            let parts =
-                [loss.total, loss.parameter, loss.sparsity, loss.reconstruction, loss.count];
-            record.extend(parts.map(|part| part.to_string()));
+            record.extend(parts(network, loss).iter().map(|(_, part)| part.to_string()));
         }
         record.push(epoch.validation_count_accuracy.to_string());
         csv.write_record(&record)?;
     }
     csv.into_inner().map_err(|error| StageError::new(error.to_string()))
+}
+
+/// The parts of the loss that a network has.
+fn parts(network: Network, loss: &LossParts) -> Vec<(&'static str, f64)> {
+    match network {
+        Network::Detector => vec![
+            ("total", loss.total),
+            ("detection", loss.detection),
+            ("parameter", loss.parameter),
+            ("count", loss.count),
+        ],
+        Network::Slots => vec![
+            ("total", loss.total),
+            ("parameter", loss.parameter),
+            ("sparsity", loss.sparsity),
+            ("reconstruction", loss.reconstruction),
+            ("count", loss.count),
+        ],
+    }
 }

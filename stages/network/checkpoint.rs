@@ -4,15 +4,17 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::architecture::Architecture;
+use super::design::Design;
 use super::error::CheckpointError;
 use super::grid::Grid;
 use super::hyperparameters::Hyperparameters;
-use super::layout::{Layout, TensorPlace};
-use super::target::TargetTransform;
+use super::layout::TensorPlace;
+use super::slots::{self, SlotsDesign, TargetTransform};
 
 /// The version of the document and of the tensors' names and shapes.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
+/// The version of the time when there was only the slot network; documents of it are still read.
+const SLOTS_ONLY: u32 = 1;
 
 /// How a network came to be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,14 +36,8 @@ pub struct Provenance {
 pub struct Document {
     /// The version of this format.
     pub format_version: u32,
-    /// The network's shape.
-    pub architecture: Architecture,
-    /// Where the channels lie.
-    pub grid: Grid,
-    /// How to leave the space of the parameter head.
-    pub transform: TargetTransform,
-    /// By what the linear plane of the input is divided.
-    pub input_scale: f32,
+    /// Which network it is, and its shape.
+    pub network: Design,
     /// How spectra must be scaled; the network does not look into it.
     pub scaler: serde_json::Value,
     /// How it was trained.
@@ -66,7 +62,7 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`] if a value of the document cannot be written as JSON.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, Vec<u8>), CheckpointError> {
-        let layout = Layout::new(&self.document.architecture);
+        let layout = self.document.network.layout();
         let (weights, statistics) = (bytes_of(&self.weights), bytes_of(&self.statistics));
         let mut views = views(&layout.weights, "", &weights)?;
         views.extend(self::views(&layout.statistics, "", &statistics)?);
@@ -85,7 +81,7 @@ impl Checkpoint {
     pub fn from_bytes(tensors: &[u8], document: &[u8]) -> Result<Self, CheckpointError> {
         let document = Document::read(document)?;
         let tensors = SafeTensors::deserialize(tensors)?;
-        let layout = Layout::new(&document.architecture);
+        let layout = document.network.layout();
         let places = || layout.weights.iter().chain(&layout.statistics);
         for name in tensors.names() {
             if !places().any(|place| place.name == name) {
@@ -119,24 +115,45 @@ impl Document {
         }
         let Version { format_version } =
             serde_json::from_slice(bytes).map_err(CheckpointError::Document)?;
-        if format_version != FORMAT_VERSION {
-            return Err(CheckpointError::Version { found: format_version, known: FORMAT_VERSION });
-        }
-        let document: Self = serde_json::from_slice(bytes).map_err(CheckpointError::Document)?;
-        document.architecture.check()?;
-        let unusable = |name: &str| Err(CheckpointError::Value { name: name.to_owned() });
-        if !document.transform.is_usable() {
-            return unusable("transform");
-        }
-        if !(document.input_scale.is_finite() && document.input_scale > 0.0) {
-            return unusable("input_scale");
-        }
-        if document.grid.check().is_err()
-            || document.grid.channels != document.architecture.channels
-        {
-            return unusable("grid");
-        }
+        let document = match format_version {
+            FORMAT_VERSION => {
+                serde_json::from_slice::<Self>(bytes).map_err(CheckpointError::Document)?
+            }
+            SLOTS_ONLY => serde_json::from_slice::<SlotsDocument>(bytes)
+                .map_err(CheckpointError::Document)?
+                .into(),
+            found => return Err(CheckpointError::Version { found, known: FORMAT_VERSION }),
+        };
+        document.network.check()?;
         Ok(document)
+    }
+}
+
+/// The document of version [`SLOTS_ONLY`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlotsDocument {
+    #[serde(rename = "format_version")]
+    _format_version: u32,
+    architecture: slots::Architecture,
+    grid: Grid,
+    transform: TargetTransform,
+    input_scale: f32,
+    scaler: serde_json::Value,
+    hyperparameters: Hyperparameters,
+    provenance: Provenance,
+}
+
+impl From<SlotsDocument> for Document {
+    fn from(old: SlotsDocument) -> Self {
+        let SlotsDocument { architecture, grid, transform, input_scale, .. } = old;
+        Self {
+            format_version: FORMAT_VERSION,
+            network: Design::Slots(SlotsDesign { architecture, grid, transform, input_scale }),
+            scaler: old.scaler,
+            hyperparameters: old.hyperparameters,
+            provenance: old.provenance,
+        }
     }
 }
 
@@ -215,12 +232,17 @@ pub(super) fn read_statistics(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::fixture::{Spectra, brief, started, train};
+    use crate::network::examples::Examples;
+    use crate::network::fixture::{Spectra, brief, started, started_detector, train};
     use crate::network::{Predictor, Training};
 
     fn checkpoint() -> Checkpoint {
+        trained(started)
+    }
+
+    fn trained(start: fn(&Examples, Hyperparameters) -> Training) -> Checkpoint {
         let spectra = Spectra::new(60, 40, 2);
-        let mut training = started(&spectra.examples(), brief());
+        let mut training = start(&spectra.examples(), brief());
         train(&mut training, &spectra.examples(), 1);
         training.checkpoint(serde_json::json!({"kind": "noise-rms"}), "cpu")
     }
@@ -262,15 +284,65 @@ mod tests {
 
     #[test]
     fn bytes_round_trip_exactly_and_are_stable() {
-        let checkpoint = checkpoint();
-        let (tensors, document) = written(&checkpoint);
+        for start in [started, started_detector] {
+            round_trip(&trained(start));
+        }
+    }
+
+    fn round_trip(checkpoint: &Checkpoint) {
+        let (tensors, document) = written(checkpoint);
         let read = Checkpoint::from_bytes(&tensors, &document);
         let Ok(read) = read else { panic!("{read:?}") };
-        assert_eq!(read, checkpoint);
+        assert_eq!(&read, checkpoint);
         assert_eq!(written(&read), (tensors, document));
         let spectra = Spectra::new(9, 40, 2);
-        let predict = |of: &Checkpoint| Predictor::new(of).predict(&spectra.values, &spectra.noise);
-        assert_eq!(format!("{:?}", predict(&read)), format!("{:?}", predict(&checkpoint)));
+        let grid = Grid { start: 100.0, step: 2.0, channels: 40 };
+        let predict =
+            |of: &Checkpoint| Predictor::new(of).predict(&spectra.values, &spectra.noise, &grid);
+        assert_eq!(format!("{:?}", predict(&read)), format!("{:?}", predict(checkpoint)));
+    }
+
+    /// The document as it was written when there was one network.
+    #[test]
+    fn checkpoints_of_the_first_version_are_read() {
+        let checkpoint = checkpoint();
+        let (tensors, document) = written(&checkpoint);
+        let Ok(mut old) = serde_json::from_slice::<serde_json::Value>(&document) else {
+            panic!("no JSON")
+        };
+        old["format_version"] = 1.into();
+        let Some(network) = old.as_object_mut().and_then(|old| old.remove("network")) else {
+            panic!("no network")
+        };
+        for key in ["architecture", "grid", "transform", "input_scale"] {
+            old[key] = network["slots"][key].clone();
+        }
+        if let Some(loss) = old["hyperparameters"]["loss"].as_object_mut() {
+            loss.remove("detection_weight");
+        }
+        let read = Checkpoint::from_bytes(&tensors, old.to_string().as_bytes());
+        let Ok(read) = read else { panic!("{read:?}") };
+        assert_eq!(read, checkpoint);
+    }
+
+    #[test]
+    fn a_detector_s_document_is_checked() {
+        let (tensors, document) = written(&trained(started_detector));
+        let Ok(text) = String::from_utf8(document) else { panic!("not text") };
+        let read = |from: &str, to: &str| {
+            assert!(text.contains(from), "{text}");
+            Checkpoint::from_bytes(&tensors, text.replacen(from, to, 1).as_bytes())
+        };
+        assert!(matches!(read("\"width\": 5", "\"width\": 6"), Err(CheckpointError::Shape { .. })));
+        assert!(matches!(
+            read("\"width\": 5", "\"width\": 500"),
+            Err(CheckpointError::Architecture(_))
+        ));
+        assert!(matches!(
+            read("\"typical_count\": ", "\"typical_count\": -"),
+            Err(CheckpointError::Value { name }) if name == "typical_count"
+        ));
+        assert!(matches!(read("detector", "slots"), Err(CheckpointError::Document(_))));
     }
 
     #[test]
@@ -326,8 +398,8 @@ mod tests {
             Checkpoint::from_bytes(&tensors, text.replacen(from, to, 1).as_bytes())
         };
         assert!(matches!(
-            read("\"format_version\": 1", "\"format_version\": 2"),
-            Err(CheckpointError::Version { found: 2, known: 1 })
+            read("\"format_version\": 2", "\"format_version\": 3"),
+            Err(CheckpointError::Version { found: 3, known: 2 })
         ));
         assert!(matches!(read("\"slots\": 2", "\"slots\": 3"), Err(CheckpointError::Shape { .. })));
         assert!(matches!(

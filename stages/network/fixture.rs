@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use super::architecture::Architecture;
 use super::examples::{Examples, Unscaling};
 use super::grid::Grid;
 use super::hyperparameters::Hyperparameters;
 use super::random::{Purpose, generator, symmetric};
+use super::slots::Architecture;
 use super::training::{Progress, Training};
+use super::{design, detector};
 
 /// Spectra of 0 to K components with unit noise rms, scaled by it.
 pub(super) struct Spectra {
@@ -115,9 +116,19 @@ pub(super) fn on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// A training before its first epoch.
+/// A detector's training before its first epoch.
+pub(super) fn started_detector(examples: &Examples, keys: Hyperparameters) -> Training {
+    let shape = detector::Architecture { slots: examples.slots, width: 5 };
+    let (train, _) = rows(examples);
+    match Training::start(design::Architecture::Detector(shape), keys, examples, &train) {
+        Ok(training) => training,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A slot network's training before its first epoch.
 pub(super) fn started(examples: &Examples, keys: Hyperparameters) -> Training {
-    let architecture = small(examples.grid.channels, examples.slots);
+    let architecture = design::Architecture::Slots(small(examples.grid.channels, examples.slots));
     let (train, _) = rows(examples);
     match Training::start(architecture, keys, examples, &train) {
         Ok(training) => training,

@@ -2,20 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The loss and its four parts, each a mean over spectra and before its weight; `total` is the weighted sum.
+/// The loss and its parts, each a mean over spectra and before its weight; `total` is the weighted sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossParts {
     /// The weighted sum of the parts: what training lowers.
     pub total: f64,
-    /// Squared error of the standardised parameters of active slots.
+    /// Error of the parameters: squared, of the standardised ones of active slots; or absolute beyond 1, of the detector's
+    /// offset, ln amplitude and ln sigma at the true components.
     pub parameter: f64,
-    /// Amplitude in inactive slots, in units of a typical one.
+    /// Amplitude in inactive slots, in units of a typical one; 0 for a detector.
     pub sparsity: f64,
-    /// Error of the sum of the predicted Gaussians, in units of noise.
+    /// Error of the sum of the predicted Gaussians, in units of noise; 0 for a detector.
     pub reconstruction: f64,
     /// Cross-entropy of the count, in nats.
     pub count: f64,
+    /// Focal loss of the detector's heat; 0 for a slot network.
+    #[serde(default)]
+    pub detection: f64,
 }
 
 impl LossParts {
@@ -25,6 +29,7 @@ impl LossParts {
         self.sparsity += other.sparsity;
         self.reconstruction += other.reconstruction;
         self.count += other.count;
+        self.detection += other.detection;
     }
 
     pub(super) fn divided(&self, by: f64) -> Self {
@@ -34,6 +39,7 @@ impl LossParts {
             sparsity: self.sparsity / by,
             reconstruction: self.reconstruction / by,
             count: self.count / by,
+            detection: self.detection / by,
         }
     }
 }

@@ -3,9 +3,41 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainingError;
-use super::loss::LossWeights;
 use super::schedule::Schedule;
-use super::target::Space;
+use super::slots::Space;
+
+/// What each part of the loss counts beside the parameter error, which counts once.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossWeights {
+    /// Of the amplitudes in inactive slots.
+    pub sparsity_weight: f64,
+    /// Of the reconstruction of the spectrum.
+    pub reconstruction_weight: f64,
+    /// Of the cross-entropy of the count.
+    pub count_weight: f64,
+    /// Of the heat, by which the detector tells where components are.
+    #[serde(default = "LossWeights::detection")]
+    pub detection_weight: f64,
+}
+
+impl LossWeights {
+    /// What a document of the time before the detector stands for.
+    fn detection() -> f64 {
+        Self::default().detection_weight
+    }
+}
+
+impl Default for LossWeights {
+    fn default() -> Self {
+        Self {
+            sparsity_weight: 0.01,
+            reconstruction_weight: 0.01,
+            count_weight: 0.5,
+            detection_weight: 0.5,
+        }
+    }
+}
 
 /// How a network is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -62,7 +94,8 @@ impl Hyperparameters {
         no_less("tolerance", self.tolerance)?;
         no_less("sparsity_weight", self.loss.sparsity_weight)?;
         no_less("reconstruction_weight", self.loss.reconstruction_weight)?;
-        no_less("count_weight", self.loss.count_weight)
+        no_less("count_weight", self.loss.count_weight)?;
+        no_less("detection_weight", self.loss.detection_weight)
     }
 }
 

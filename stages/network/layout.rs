@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use super::architecture::Architecture;
-
 /// One tensor's name, shape and place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorPlace {
@@ -27,39 +25,33 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of `architecture`, which must have passed its check.
-    pub fn new(architecture: &Architecture) -> Self {
-        let mut weights = List::default();
-        let mut statistics = List::default();
-        let width = architecture.block_width();
-        let mut normalize = |weights: &mut List, layer: &str, features: usize| {
-            weights.push(format!("{layer}.normalization.weight"), &[features]);
-            weights.push(format!("{layer}.normalization.bias"), &[features]);
-            statistics.push(format!("{layer}.normalization.mean"), &[features]);
-            statistics.push(format!("{layer}.normalization.variance"), &[features]);
-        };
-        let mut inputs = super::encoding::PLANES;
-        for block in 0..architecture.blocks {
-            let layer = format!("block{block}");
-            for kernel in &architecture.kernels {
-                weights.push(
-                    format!("{layer}.convolution.kernel{kernel}.weight"),
-                    &[*kernel, inputs, architecture.filters],
-                );
-            }
-            normalize(&mut weights, &layer, width);
-            inputs = width;
+    /// No tensors yet.
+    pub(super) fn empty() -> Self {
+        Self { weights: Vec::new(), statistics: Vec::new() }
+    }
+
+    /// Adds a learned tensor behind the others.
+    pub(super) fn learn(&mut self, name: String, shape: &[usize]) {
+        push(&mut self.weights, name, shape);
+    }
+
+    /// Adds the weight and the bias of a batch normalisation, and its running statistics.
+    pub(super) fn normalize(&mut self, layer: &str, features: usize) {
+        for name in ["weight", "bias"] {
+            self.learn(format!("{layer}.normalization.{name}"), &[features]);
         }
-        let mut inputs = architecture.features();
-        for (index, &outputs) in architecture.dense.iter().enumerate() {
-            let layer = format!("dense{index}");
-            weights.push(format!("{layer}.weight"), &[inputs, outputs]);
-            normalize(&mut weights, &layer, outputs);
-            inputs = outputs;
+        for name in ["mean", "variance"] {
+            push(&mut self.statistics, format!("{layer}.normalization.{name}"), &[features]);
         }
-        weights.push("head.weight".to_owned(), &[inputs, architecture.outputs()]);
-        weights.push("head.bias".to_owned(), &[architecture.outputs()]);
-        Self { weights: weights.places, statistics: statistics.places }
+    }
+
+    /// The running statistics before the first step: means of 0 and variances of 1.
+    pub(super) fn initial_statistics(&self) -> Vec<f32> {
+        let mut statistics = vec![0.0; self.statistic_count()];
+        for place in self.statistics.iter().filter(|place| place.name.ends_with("variance")) {
+            statistics[place.range.clone()].fill(1.0);
+        }
+        statistics
     }
 
     /// How many values are learned.
@@ -77,40 +69,8 @@ fn end(places: &[TensorPlace]) -> usize {
     places.last().map_or(0, |place| place.range.end)
 }
 
-#[derive(Default)]
-struct List {
-    places: Vec<TensorPlace>,
-}
-
-impl List {
-    fn push(&mut self, name: String, shape: &[usize]) {
-        let start = end(&self.places);
-        let size: usize = shape.iter().product();
-        self.places.push(TensorPlace { name, shape: shape.to_vec(), range: start..start + size });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_adjacent_and_shapes_follow_the_architecture() {
-        let layout = Layout::new(&Architecture::new(141, 3));
-        let mut next = 0;
-        for place in &layout.weights {
-            assert_eq!(place.range.start, next);
-            assert_eq!(place.range.len(), place.shape.iter().product::<usize>());
-            next = place.range.end;
-        }
-        assert_eq!(layout.weight_count(), next);
-        let of = |name: &str| {
-            let place = layout.weights.iter().find(|place| place.name == name);
-            place.map(|place| place.shape.clone())
-        };
-        assert_eq!(of("block1.convolution.kernel15.weight"), Some(vec![15, 48, 16]));
-        assert_eq!(of("dense0.weight"), Some(vec![8 * 48, 256]));
-        assert_eq!(of("head.bias"), Some(vec![13]));
-        assert_eq!(layout.statistic_count(), 2 * (4 * 48 + 256 + 128));
-    }
+fn push(places: &mut Vec<TensorPlace>, name: String, shape: &[usize]) {
+    let start = end(places);
+    let size: usize = shape.iter().product();
+    places.push(TensorPlace { name, shape: shape.to_vec(), range: start..start + size });
 }

@@ -1,58 +1,60 @@
-//! The slot network: a multi-scale convolutional network that reads a spectrum and tells its Gaussian components.
+//! The networks that read a spectrum and tell its Gaussian components: the [`detector`] and the [slots](slots) network.
 //!
-//! Start from [`Training`] to train, from [`Predictor`] to predict and from [`Checkpoint`] to store what was learned.
-//! Everything works on flat arrays; nothing here knows files, stages or pipelines. The arithmetic is `f32` on our own
-//! layers over the crate `gemm`, and gives the same bits for any number of threads on one kind of processor.
+//! Start from [`Training`] to train, from [`Predictor`] to predict and from [`Checkpoint`] to store what was learned; they
+//! serve both networks. Everything works on flat arrays; nothing here knows files, stages or pipelines.
+//!
+//! # The seam between what is learned and what computes
+//!
+//! - A [`Design`] is a network but for the values that it learns: which one, its shape, and what was fitted to the training
+//!   rows before the first step. It is what a checkpoint's document holds.
+//! - Its [`Layout`] names every tensor, with its shape and its place in one of two flat vectors: the weights, which are
+//!   learned, and the statistics, which batch normalisation keeps. Optimiser, checkpoint and stored state know these vectors
+//!   only.
+//! - A `Learner` takes a batch: from weights and rows to the sum of the losses, the gradient of their mean, and the moments of
+//!   each normalisation, each laid out so. Steps, schedule, running statistics, the best epoch and early stopping are the
+//!   [`Training`]'s, written once. Whoever computes the same on another device implements `Learner` and has all of the rest.
+//! - Losses are functions of what the heads say and of the truth, to a loss and its gradient.
+//!
+//! The native arithmetic is `f32` and gives the same bits for any number of threads on one kind of processor: sums over a
+//! batch are sums over parts of fixed size, in their order. Every layer's gradient is tested against differences.
 
 mod adam;
-mod architecture;
 mod checkpoint;
-mod convolution;
-mod dense;
-mod dropout;
+mod count;
+mod design;
+pub mod detector;
 mod encoding;
 mod error;
 mod examples;
 mod grid;
 mod history;
 mod hyperparameters;
-mod initialization;
 mod layout;
-mod loss;
-mod matrix;
-mod model;
+mod learner;
 mod normalization;
-mod pass;
-mod pooling;
 mod predictor;
 mod random;
-mod reconstruction;
-mod rectification;
 mod schedule;
+pub mod slots;
 mod snapshot;
-mod target;
 mod training;
 #[cfg(any(test, feature = "cuda"))]
 mod twin;
-mod validation;
 
-pub use architecture::Architecture;
 pub use checkpoint::{Checkpoint, Document, Provenance};
+pub use design::{Architecture, Design};
 pub use error::{ArchitectureError, CheckpointError, ExamplesError, TrainingError};
 pub use examples::{Examples, Unscaling};
 pub use grid::Grid;
 pub use history::{EpochRecord, LossParts};
-pub use hyperparameters::Hyperparameters;
+pub use hyperparameters::{Hyperparameters, LossWeights};
 pub use layout::{Layout, TensorPlace};
-pub use loss::LossWeights;
 pub use predictor::{Predictions, Predictor};
 pub use schedule::Schedule;
-pub use target::{Link, Space, TargetTransform};
+pub use slots::{Link, Space, TargetTransform};
 pub use training::{Progress, Training};
 
 #[cfg(test)]
 mod difference;
 #[cfg(test)]
 mod fixture;
-#[cfg(test)]
-mod reference;

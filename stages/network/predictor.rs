@@ -1,42 +1,46 @@
-//! Prediction: what the network says of spectra.
+//! What a trained network says of spectra.
 
-use rayon::prelude::*;
-
-use super::checkpoint::Checkpoint;
-use super::dense::ROWS;
-use super::error::ExamplesError;
-use super::examples::length;
-use super::grid::Grid;
-use super::loss::softmax;
-use super::model::{Inference, Model};
-use super::normalization::Normalization;
-use super::target::TargetTransform;
+use super::{
+    checkpoint::Checkpoint,
+    design::{Design, Values},
+    detector::DetectorPredictor,
+    error::ExamplesError,
+    grid::Grid,
+    slots::SlotsPredictor,
+};
 
 /// What the network says of N spectra.
 ///
-/// The count is the most likely one. In training the first n slots hold the n components sorted by mean, so for a count of n
-/// the first n slots are the answer and the others mean nothing.
+/// The count is the most likely one, and for a count of n the first n of a spectrum's candidates are the answer. Those of a
+/// slot network are its slots: in training the first n held the n components sorted by mean, so the others mean nothing.
+/// Those of a detector are what it saw, surest first; the next ones are what it would have told of if the count were greater.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
-    /// Slots, K.
+    /// The greatest count, K.
     pub slots: usize,
+    /// Candidates of each spectrum, M: at least K.
+    pub candidates: usize,
     /// The most likely count of each spectrum (N); the smaller of two that are equally likely.
     pub counts: Vec<u8>,
     /// The probability of each count 0 to K (N × (K + 1)).
     pub probabilities: Vec<f64>,
-    /// Amplitude in the unit of the noise, mean and sigma in axis units of every slot, kept or not (N × K × 3).
+    /// Amplitude in the unit of the noise, mean and sigma in axis units of every candidate, kept or not (N × M × 3); NaN where
+    /// there is none.
     pub parameters: Vec<f64>,
+    /// How sure the detector is of each candidate, 0 to 1, falling (N × M); NaN where there is none.
+    pub heat: Option<Vec<f64>>,
 }
 
 impl Predictions {
-    /// The kept components in the layout of a truth (N × K × 3): the first `count` slots, sorted by mean, then NaN.
+    /// The kept components in the layout of a truth (N × K × 3): the first `count` candidates, sorted by mean, then NaN.
     pub fn components(&self) -> Vec<f64> {
-        let mut result = vec![f64::NAN; self.parameters.len()];
-        let rows = self.parameters.chunks_exact(3 * self.slots);
-        for ((slots, count), result) in
+        let mut result = vec![f64::NAN; self.counts.len() * self.slots * 3];
+        let rows = self.parameters.chunks_exact(3 * self.candidates);
+        for ((candidates, count), result) in
             rows.zip(&self.counts).zip(result.chunks_exact_mut(3 * self.slots))
         {
-            let mut kept: Vec<&[f64]> = slots.chunks_exact(3).take(usize::from(*count)).collect();
+            let mut kept: Vec<&[f64]> =
+                candidates.chunks_exact(3).take(usize::from(*count)).collect();
             kept.sort_by(|a, b| a[1].total_cmp(&b[1]));
             for (result, component) in result.chunks_exact_mut(3).zip(kept) {
                 result.copy_from_slice(component);
@@ -48,122 +52,84 @@ impl Predictions {
 
 /// A trained network, ready to predict.
 #[derive(Debug, Clone)]
-pub struct Predictor {
-    model: Model,
-    weights: Vec<f32>,
-    settled: Vec<Normalization>,
-    transform: TargetTransform,
-    grid: Grid,
-    input_scale: f32,
+pub struct Predictor(Network);
+
+#[derive(Debug, Clone)]
+enum Network {
+    Slots(Box<SlotsPredictor>),
+    Detector(DetectorPredictor),
 }
 
 impl Predictor {
     /// The network of a checkpoint.
     pub fn new(checkpoint: &Checkpoint) -> Self {
-        let document = &checkpoint.document;
-        let model = Model::new(&document.architecture);
-        Self {
-            settled: model.settled(&checkpoint.weights, &checkpoint.statistics),
-            weights: checkpoint.weights.clone(),
-            transform: document.transform,
-            grid: document.grid,
-            input_scale: document.input_scale,
-            model,
+        let values = Values { weights: &checkpoint.weights, statistics: &checkpoint.statistics };
+        Self(match &checkpoint.document.network {
+            Design::Slots(design) => Network::Slots(Box::new(SlotsPredictor::new(design, values))),
+            Design::Detector(design) => Network::Detector(DetectorPredictor::new(design, values)),
+        })
+    }
+
+    /// The candidates that a detector tells of in each spectrum; none from a slot network.
+    pub fn candidates(&self) -> Option<usize> {
+        match &self.0 {
+            Network::Slots(_) => None,
+            Network::Detector(network) => Some(network.candidates()),
         }
     }
 
-    /// Predicts scaled `spectra` (N × C) of the given `noise` rms (N).
+    /// Predicts scaled `spectra` (N × C) of the given `noise` rms (N), whose channels lie on `grid`.
     ///
-    /// Missing channels are 0 or not finite. A spectrum without any channel, or whose noise rms is not positive, has a count of
+    /// A slot network knows one grid only, that of its training; the caller checks that it is the same. Missing channels
+    /// are 0 or not finite. A spectrum without any channel, or whose noise rms is not positive, has a count of
     /// 0 and parameters of NaN. A spectrum's result has the same bits for any number of threads and in any company.
     ///
     /// # Errors
     ///
     /// [`ExamplesError::Length`] if the arrays do not fit together.
-    pub fn predict(&self, spectra: &[f32], noise: &[f32]) -> Result<Predictions, ExamplesError> {
-        let (rows, slots, channels) = (noise.len(), self.model.slots, self.model.channels);
-        length("spectra", spectra.len(), rows.saturating_mul(channels))?;
-        let width = self.model.head.outputs;
-        let mut predictions = Predictions {
-            slots,
-            counts: vec![0; rows],
-            probabilities: vec![0.0; rows * (slots + 1)],
-            parameters: vec![f64::NAN; rows * slots * 3],
-        };
-        predictions
-            .counts
-            .par_chunks_mut(ROWS)
-            .zip(predictions.probabilities.par_chunks_mut(ROWS * (slots + 1)))
-            .zip(predictions.parameters.par_chunks_mut(ROWS * slots * 3))
-            .zip(spectra.par_chunks(ROWS * channels))
-            .zip(noise.par_chunks(ROWS))
-            .for_each_init(
-                || Inference::new(&self.model),
-                |inference, ((((counts, probabilities), parameters), spectra), noise)| {
-                    let outputs = inference.run(
-                        &self.weights,
-                        &self.settled,
-                        self.input_scale,
-                        spectra.chunks_exact(channels),
-                    );
-                    let rows = outputs
-                        .chunks_exact(width)
-                        .zip(spectra.chunks_exact(channels))
-                        .zip(noise)
-                        .zip(counts)
-                        .zip(probabilities.chunks_exact_mut(slots + 1))
-                        .zip(parameters.chunks_exact_mut(slots * 3));
-                    for (((((outputs, spectrum), noise), count), probabilities), parameters) in rows
-                    {
-                        let blank = spectrum.iter().all(|x| *x == 0.0 || !x.is_finite());
-                        if blank || !(noise.is_finite() && *noise > 0.0) {
-                            probabilities[0] = 1.0;
-                            continue;
-                        }
-                        let (heads, logits) = outputs.split_at(3 * slots);
-                        *count = most_likely(logits) as u8;
-                        softmax(logits, probabilities);
-                        for (head, physical) in
-                            heads.chunks_exact(3).zip(parameters.chunks_exact_mut(3))
-                        {
-                            physical.copy_from_slice(&self.transform.physical(
-                                [head[0], head[1], head[2]],
-                                f64::from(*noise),
-                                &self.grid,
-                            ));
-                        }
-                    }
-                },
-            );
-        Ok(predictions)
+    pub fn predict(
+        &self,
+        spectra: &[f32],
+        noise: &[f32],
+        grid: &Grid,
+    ) -> Result<Predictions, ExamplesError> {
+        match &self.0 {
+            Network::Slots(network) => network.predict(spectra, noise),
+            Network::Detector(network) => network.predict(spectra, noise, grid),
+        }
     }
 }
 
-/// The index of the greatest logit; the first of equals.
-pub(super) fn most_likely(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = index;
-        }
-    }
-    best
+/// Whether nothing can be said of a spectrum.
+pub(super) fn is_blank(spectrum: &[f32], noise: f32) -> bool {
+    spectrum.iter().all(|x| *x == 0.0 || !x.is_finite()) || !(noise.is_finite() && noise > 0.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::fixture::{Spectra, brief, started, train};
+    use crate::network::examples::Examples;
+    use crate::network::fixture::{Spectra, brief, started, started_detector, train};
+    use crate::network::hyperparameters::Hyperparameters;
+    use crate::network::training::Training;
 
     fn predictor(spectra: &Spectra) -> Predictor {
+        trained(spectra, started)
+    }
+
+    fn trained(spectra: &Spectra, start: fn(&Examples, Hyperparameters) -> Training) -> Predictor {
         let examples = spectra.examples();
-        let mut training = started(&examples, brief());
+        let mut training = start(&examples, brief());
         train(&mut training, &examples, 2);
         Predictor::new(&training.checkpoint(serde_json::Value::Null, "test"))
     }
 
+    fn grid(channels: usize) -> Grid {
+        Grid { start: 100.0, step: 2.0, channels }
+    }
+
     fn predict(predictor: &Predictor, spectra: &[f32], noise: &[f32]) -> Predictions {
-        match predictor.predict(spectra, noise) {
+        match predictor.predict(spectra, noise, &grid(45)) {
             Ok(predictions) => predictions,
             Err(error) => panic!("{error}"),
         }
@@ -172,22 +138,28 @@ mod tests {
     #[test]
     fn bits_depend_neither_on_company_nor_on_threads() {
         let spectra = Spectra::new(100, 45, 3);
-        let predictor = predictor(&spectra);
-        let all = predict(&predictor, &spectra.values, &spectra.noise);
+        for start in [started, started_detector] {
+            same_bits(&spectra, &trained(&spectra, start));
+        }
+    }
+
+    fn same_bits(spectra: &Spectra, predictor: &Predictor) {
+        let all = predict(predictor, &spectra.values, &spectra.noise);
+        let width = all.candidates * 3;
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<u64>>();
         for (first, last) in [(0, 1), (1, 34), (37, 100), (99, 100)] {
             let some = predict(
-                &predictor,
+                predictor,
                 &spectra.values[first * 45..last * 45],
                 &spectra.noise[first..last],
             );
-            assert_eq!(bits(&some.parameters), bits(&all.parameters[first * 9..last * 9]));
+            assert_eq!(bits(&some.parameters), bits(&all.parameters[first * width..last * width]));
             assert_eq!(bits(&some.probabilities), bits(&all.probabilities[first * 4..last * 4]));
         }
         for threads in [1, 7] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let Ok(pool) = pool else { panic!("no threads") };
-            let again = pool.install(|| predict(&predictor, &spectra.values, &spectra.noise));
+            let again = pool.install(|| predict(predictor, &spectra.values, &spectra.noise));
             assert_eq!(bits(&again.parameters), bits(&all.parameters));
         }
     }
@@ -226,8 +198,33 @@ mod tests {
         assert_eq!(result.parameters[18..27], result.parameters[27..36]);
         assert!(result.parameters[18].is_finite());
         assert_eq!(
-            predictor.predict(&values, &[0.5]),
+            predictor.predict(&values, &[0.5], &grid(45)),
             Err(ExamplesError::Length { array: "spectra", found: 180, expected: 45 })
         );
+    }
+
+    /// The same sky on other channels, and one that the network never saw at all.
+    #[test]
+    fn a_detector_reads_spectra_of_any_channels() {
+        let predictor = trained(&Spectra::new(100, 45, 3), started_detector);
+        for channels in [1, 2, 3, 6, 45, 47, 300] {
+            let spectra = Spectra::new(20, channels, 3);
+            let axis = Grid { start: -7.0, step: -0.25, channels };
+            let Ok(result) = predictor.predict(&spectra.values, &spectra.noise, &axis) else {
+                panic!("refused")
+            };
+            assert_eq!(result.counts.len(), 20);
+            let Some(heat) = &result.heat else { panic!("no heat") };
+            for (heat, parameters) in heat
+                .chunks_exact(result.candidates)
+                .zip(result.parameters.chunks_exact(3 * result.candidates))
+            {
+                let told = heat.iter().take_while(|heat| heat.is_finite()).count();
+                assert!(heat[..told].is_sorted_by(|a, b| a >= b));
+                assert!(heat[told..].iter().all(|heat| heat.is_nan()));
+                assert!(parameters[..3 * told].iter().all(|value| value.is_finite()));
+                assert!(parameters[3 * told..].iter().all(|value| value.is_nan()));
+            }
+        }
     }
 }

@@ -6,14 +6,11 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::adam::Adam;
-use super::architecture::Architecture;
 use super::checkpoint::{FORMAT_VERSION, bytes_of, read, read_statistics, views};
+use super::design::Design;
 use super::error::{CheckpointError, TrainingError};
-use super::grid::Grid;
 use super::history::EpochRecord;
 use super::hyperparameters::Hyperparameters;
-use super::layout::Layout;
-use super::target::TargetTransform;
 use super::training::{Best, Training};
 
 /// Where the state that is not tensors stands in the file's metadata.
@@ -24,11 +21,8 @@ const KEY: &str = "training";
 #[serde(deny_unknown_fields)]
 struct State {
     format_version: u32,
-    architecture: Architecture,
+    network: Design,
     hyperparameters: Hyperparameters,
-    grid: Grid,
-    transform: TargetTransform,
-    input_scale: f32,
     training_rows: usize,
     steps: u64,
     best_epoch: usize,
@@ -47,11 +41,8 @@ impl Training {
     pub fn to_bytes(&self) -> Result<Vec<u8>, TrainingError> {
         let state = State {
             format_version: FORMAT_VERSION,
-            architecture: self.architecture.clone(),
+            network: self.design.clone(),
             hyperparameters: self.hyperparameters,
-            grid: self.grid,
-            transform: self.transform,
-            input_scale: self.input_scale,
             training_rows: self.learned_rows,
             steps: self.adam.steps,
             best_epoch: self.best.epoch,
@@ -61,7 +52,7 @@ impl Training {
             history: self.history.clone(),
         };
         let state = serde_json::to_string(&state).map_err(CheckpointError::Document)?;
-        let layout = Layout::new(&self.architecture);
+        let layout = self.design.layout();
         let arrays = [
             ("now.", &layout.weights, &self.weights),
             ("now.", &layout.statistics, &self.statistics),
@@ -101,18 +92,10 @@ impl Training {
             }
             .into());
         }
-        state.architecture.check()?;
+        state.network.check()?;
         state.hyperparameters.check()?;
-        let usable = state.transform.is_usable()
-            && state.input_scale.is_finite()
-            && state.input_scale > 0.0
-            && state.grid.check().is_ok()
-            && state.grid.channels == state.architecture.channels;
-        if !usable {
-            return Err(CheckpointError::Value { name: KEY.to_owned() }.into());
-        }
         let tensors = SafeTensors::deserialize(bytes).map_err(CheckpointError::Tensors)?;
-        let layout = Layout::new(&state.architecture);
+        let layout = state.network.layout();
         let weights = |prefix| read(&tensors, &layout.weights, prefix);
         let statistics = |prefix| read_statistics(&tensors, &layout.statistics, prefix);
         Ok(Self {
@@ -129,11 +112,8 @@ impl Training {
                 epoch: state.best_epoch,
                 loss: state.best_loss,
             },
-            architecture: state.architecture,
+            design: state.network,
             hyperparameters: state.hyperparameters,
-            grid: state.grid,
-            transform: state.transform,
-            input_scale: state.input_scale,
             learned_rows: state.training_rows,
             reference: state.reference,
             idle: state.idle,

@@ -3,21 +3,14 @@
 use std::ops::ControlFlow;
 
 use super::adam::Adam;
-use super::architecture::Architecture;
 use super::checkpoint::{Checkpoint, Document, FORMAT_VERSION, Provenance};
-use super::dropout::Dropout;
-use super::encoding;
+use super::design::{Architecture, Design, Values};
 use super::error::{ExamplesError, TrainingError};
 use super::examples::Examples;
-use super::grid::Grid;
 use super::history::{EpochRecord, LossParts};
 use super::hyperparameters::Hyperparameters;
-use super::initialization::initial_weights;
-use super::model::Model;
-use super::pass::Pass;
+use super::learner::{Batch, Learner};
 use super::random::shuffled;
-use super::target::TargetTransform;
-use super::validation::validate;
 
 /// How far an epoch is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,11 +41,8 @@ pub(super) struct Best {
 /// [`from_bytes`](Self::from_bytes) store it. Going on from a stored state gives the same bits as never having stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training {
-    pub(super) architecture: Architecture,
+    pub(super) design: Design,
     pub(super) hyperparameters: Hyperparameters,
-    pub(super) grid: Grid,
-    pub(super) transform: TargetTransform,
-    pub(super) input_scale: f32,
     /// How many rows it learns from.
     pub(super) learned_rows: usize,
     pub(super) weights: Vec<f32>,
@@ -66,7 +56,7 @@ pub struct Training {
 }
 
 impl Training {
-    /// A training before its first epoch: weights drawn, input scale and target transform fitted to the training rows.
+    /// A training before its first epoch: weights drawn, and what the network takes from the training rows fitted to them.
     ///
     /// # Errors
     ///
@@ -79,23 +69,13 @@ impl Training {
     ) -> Result<Self, TrainingError> {
         architecture.check()?;
         hyperparameters.check()?;
-        matching(&architecture, examples)?;
         examples.check(training_rows)?;
         enough("training", training_rows, 2)?;
-        let model = Model::new(&architecture);
-        let weights = initial_weights(&model, hyperparameters.seed);
-        let mut statistics = vec![0.0; model.layout.statistic_count()];
-        for place in model.normalizations() {
-            statistics[place.variance.clone()].fill(1.0);
-        }
+        let design = Design::fit(architecture, &hyperparameters, examples, training_rows);
+        matching(&design, examples)?;
+        let weights = design.initial_weights(hyperparameters.seed);
+        let statistics = design.layout().initial_statistics();
         Ok(Self {
-            transform: TargetTransform::fit(
-                hyperparameters.amplitude_space,
-                hyperparameters.sigma_space,
-                examples,
-                training_rows,
-            ),
-            input_scale: encoding::scale(examples.spectra, examples.grid.channels, training_rows),
             learned_rows: training_rows.len(),
             adam: Adam::new(weights.len()),
             best: Best {
@@ -107,8 +87,7 @@ impl Training {
             reference: None,
             idle: 0,
             history: Vec::new(),
-            grid: examples.grid,
-            architecture,
+            design,
             hyperparameters,
             weights,
             statistics,
@@ -131,7 +110,7 @@ impl Training {
         validation: &[usize],
         watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<EpochRecord, TrainingError> {
-        matching(&self.architecture, examples)?;
+        matching(&self.design, examples)?;
         examples.check(training)?;
         examples.check(validation)?;
         enough("training", training, 2)?;
@@ -158,12 +137,39 @@ impl Training {
         watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<EpochRecord, TrainingError> {
         let epoch = self.epochs_done() + 1;
-        let keys = self.hyperparameters;
-        let model = Model::new(&self.architecture);
+        let (keys, design) = (self.hyperparameters, self.design.clone());
         let order = shuffled(training, keys.seed, epoch);
         let batches = order.len().div_ceil(keys.batch_size).min(order.len() / 2);
-        let mut pass = Pass::new(&model, order.len().div_ceil(batches));
+        let largest = order.len().div_ceil(batches);
+        let (total, rate) = design.with_learner(&keys, examples, largest, |learner| {
+            self.learn(learner, &order, batches, watch)
+        })?;
+        let values = Values { weights: &self.weights, statistics: &self.statistics };
+        let (validated, right) = design.judge(&keys, values, examples, validation);
+        if !validated.total.is_finite() {
+            return Err(TrainingError::Diverged { epoch });
+        }
+        Ok(EpochRecord {
+            epoch,
+            learning_rate: rate,
+            training: total.divided(order.len() as f64),
+            validation: validated.divided(validation.len() as f64),
+            validation_count_accuracy: right as f64 / validation.len() as f64,
+        })
+    }
+
+    /// Takes a step for each of `batches` equal parts of `order`; gives the sum of the losses and the last learning rate.
+    fn learn(
+        &mut self,
+        learner: &mut dyn Learner,
+        order: &[usize],
+        batches: usize,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(LossParts, f64), TrainingError> {
+        let epoch = self.epochs_done() + 1;
+        let keys = self.hyperparameters;
         let mut gradient = vec![0.0; self.weights.len()];
+        let mut moments = vec![0.0; self.statistics.len()];
         let mut total = LossParts::default();
         let (mut seen, mut rate) = (0, 0.0);
         for batch in 0..batches {
@@ -173,11 +179,8 @@ impl Training {
                 return Err(TrainingError::Interrupted { epoch });
             }
             let rows = &order[batch * order.len() / batches..(batch + 1) * order.len() / batches];
-            let dropout =
-                Dropout { share: self.architecture.dropout, seed: keys.seed, epoch, rows };
-            pass.forward(&self.weights, examples, self.input_scale, &dropout);
-            total.add(&pass.loss(keys.loss, self.transform, examples, rows));
-            pass.backward(&self.weights, &mut gradient, &dropout);
+            let batch = Batch { epoch, rows };
+            total.add(&learner.learn(&self.weights, batch, &mut gradient, &mut moments));
             rate = keys.learning_rate
                 * keys.schedule.factor(
                     self.adam.steps,
@@ -185,36 +188,21 @@ impl Training {
                     keys.warmup_batches as u64,
                 );
             self.adam.step(&mut self.weights, &gradient, rate);
-            self.settle(&model, &pass);
+            self.settle(&moments);
             seen += rows.len();
             if !total.total.is_finite() {
                 return Err(TrainingError::Diverged { epoch });
             }
         }
-        let (validated, right) = validate(self, &model, examples, validation);
-        if !validated.total.is_finite() {
-            return Err(TrainingError::Diverged { epoch });
-        }
-        Ok(EpochRecord {
-            epoch,
-            learning_rate: rate,
-            training: total.divided(seen as f64),
-            validation: validated.divided(validation.len() as f64),
-            validation_count_accuracy: right as f64 / validation.len() as f64,
-        })
+        Ok((total, rate))
     }
 
     /// Moves the running statistics towards those of the last batch: at first their plain mean, later a decaying one.
-    fn settle(&mut self, model: &Model, pass: &Pass) {
+    fn settle(&mut self, moments: &[f32]) {
         const SHARE: f32 = 0.01;
         let share = (1.0 / self.adam.steps as f32).max(SHARE);
-        for (place, batch) in model.normalizations().zip(&pass.normalizations) {
-            for (range, values) in [(&place.mean, &batch.mean), (&place.variance, &batch.variance)]
-            {
-                for (running, value) in self.statistics[range.clone()].iter_mut().zip(values) {
-                    *running += share * (value - *running);
-                }
-            }
+        for (running, value) in self.statistics.iter_mut().zip(moments) {
+            *running += share * (value - *running);
         }
     }
 
@@ -262,9 +250,9 @@ impl Training {
         &self.history
     }
 
-    /// The network's shape.
-    pub fn architecture(&self) -> &Architecture {
-        &self.architecture
+    /// The network.
+    pub fn design(&self) -> &Design {
+        &self.design
     }
 
     /// How it is trained.
@@ -278,10 +266,7 @@ impl Training {
         Checkpoint {
             document: Document {
                 format_version: FORMAT_VERSION,
-                architecture: self.architecture.clone(),
-                grid: self.grid,
-                transform: self.transform,
-                input_scale: self.input_scale,
+                network: self.design.clone(),
                 scaler,
                 hyperparameters: self.hyperparameters,
                 provenance: Provenance {
@@ -297,11 +282,11 @@ impl Training {
     }
 }
 
-fn matching(architecture: &Architecture, examples: &Examples) -> Result<(), ExamplesError> {
-    for (what, found, expected) in [
-        ("channels", examples.grid.channels, architecture.channels),
-        ("slots", examples.slots, architecture.slots),
-    ] {
+fn matching(design: &Design, examples: &Examples) -> Result<(), ExamplesError> {
+    let channels = design.channels().map(|expected| ("channels", examples.grid.channels, expected));
+    for (what, found, expected) in
+        channels.into_iter().chain([("slots", examples.slots, design.slots())])
+    {
         if found != expected {
             return Err(ExamplesError::Mismatch { what, found, expected });
         }
@@ -319,7 +304,10 @@ fn enough(purpose: &'static str, rows: &[usize], least: usize) -> Result<(), Exa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::fixture::{Spectra, brief, on, rows, small, started, train};
+    use crate::network::fixture::{
+        Spectra, brief, on, rows, small, started, started_detector, train,
+    };
+    use crate::network::slots;
 
     fn bits(values: &[f32]) -> Vec<u32> {
         values.iter().map(|value| value.to_bits()).collect()
@@ -329,12 +317,18 @@ mod tests {
     fn same_bits_for_any_number_of_threads() {
         let spectra = Spectra::new(240, 45, 2);
         let examples = spectra.examples();
+        for start in [started, started_detector] {
+            same_bits(&examples, start);
+        }
+    }
+
+    fn same_bits(examples: &Examples, start: fn(&Examples, Hyperparameters) -> Training) {
         let trained = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let Ok(pool) = pool else { panic!("no threads") };
             pool.install(|| {
-                let mut training = started(&examples, brief());
-                train(&mut training, &examples, 2);
+                let mut training = start(examples, brief());
+                train(&mut training, examples, 2);
                 training
             })
         };
@@ -350,18 +344,20 @@ mod tests {
     fn continuing_a_stored_state_equals_never_having_stopped() {
         let spectra = Spectra::new(120, 40, 2);
         let examples = spectra.examples();
-        let mut whole = started(&examples, brief());
-        let mut parts = whole.clone();
-        train(&mut whole, &examples, 4);
-        for _ in 0..2 {
-            train(&mut parts, &examples, 2);
-            let stored = parts.to_bytes().and_then(|bytes| Training::from_bytes(&bytes));
-            let Ok(stored) = stored else { panic!("{stored:?}") };
-            assert_eq!(stored, parts);
-            parts = stored;
+        for start in [started, started_detector] {
+            let mut whole = start(&examples, brief());
+            let mut parts = whole.clone();
+            train(&mut whole, &examples, 4);
+            for _ in 0..2 {
+                train(&mut parts, &examples, 2);
+                let stored = parts.to_bytes().and_then(|bytes| Training::from_bytes(&bytes));
+                let Ok(stored) = stored else { panic!("{stored:?}") };
+                assert_eq!(stored, parts);
+                parts = stored;
+            }
+            assert_eq!(parts, whole);
+            assert_eq!(parts.to_bytes().ok(), whole.to_bytes().ok());
         }
-        assert_eq!(parts, whole);
-        assert_eq!(parts.to_bytes().ok(), whole.to_bytes().ok());
     }
 
     #[test]
@@ -398,8 +394,12 @@ mod tests {
         let spectra = Spectra::new(1200, 40, 1);
         let examples = spectra.examples();
         let keys = Hyperparameters { epochs: 12, patience: 0, ..brief() };
-        let architecture =
-            Architecture { filters: 6, dropout: 0.0, dense: vec![32], ..small(40, 1) };
+        let architecture = Architecture::Slots(slots::Architecture {
+            filters: 6,
+            dropout: 0.0,
+            dense: vec![32],
+            ..small(40, 1)
+        });
         let (train, validate) = rows(&examples);
         let training = Training::start(architecture, keys, &examples, &train);
         let Ok(mut training) = training else { panic!("{training:?}") };

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::signal::{Matrix, Reused, Signal};
-use crate::network::convolution::Convolution;
+use crate::network::slots::convolution::Convolution;
 
 /// Spectra × positions × features.
 type Cube<D, T> = Tensor<(usize, usize, usize), f32, D, T>;

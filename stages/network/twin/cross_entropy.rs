@@ -23,8 +23,8 @@ pub(super) fn cross_entropy<D: Device<f32>, T: Tape<f32, D>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::count;
     use crate::network::difference::noise;
-    use crate::network::loss;
     use crate::network::twin::comparison::{assert_near, gradients, rows};
 
     #[test]
@@ -39,7 +39,7 @@ mod tests {
             let class = row % classes;
             chosen[row * classes + class] = 1.0;
             let of = row * classes..(row + 1) * classes;
-            y[row] = loss::cross_entropy(&x[of.clone()], class, 1.0, &mut dx[of]) as f32;
+            y[row] = count::cross_entropy(&x[of.clone()], class, 1.0, &mut dx[of]) as f32;
         }
         let logits = rows(&x, count);
         let result = cross_entropy(rows(&chosen, count), logits.leaky_trace());

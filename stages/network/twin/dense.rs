@@ -26,8 +26,8 @@ pub(super) fn add_bias<D: Device<f32>, T: Tape<f32, D>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::dense::{self, Dense};
     use crate::network::difference::noise;
+    use crate::network::slots::dense::{self, Dense};
     use crate::network::twin::comparison::{assert_near, column, gradients, rows};
 
     #[test]

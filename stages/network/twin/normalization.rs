@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::network::difference::noise;
     use crate::network::normalization::{Normalization, Sums};
-    use crate::network::rectification;
+    use crate::network::slots::rectification;
     use crate::network::twin::comparison::{assert_near, column, gradients, rows, signal, traced};
 
     const FEATURES: usize = 5;

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
     use crate::network::difference::noise;
     use crate::network::normalization::{Normalization, Sums};
-    use crate::network::pooling::Pooling;
+    use crate::network::slots::pooling::Pooling;
     use crate::network::twin::comparison::{assert_near, column, gradients, rows, signal, traced};
     use crate::network::twin::normalization::normalize_batch;
 

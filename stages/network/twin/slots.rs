@@ -10,13 +10,13 @@ use super::normalization::{normalize_batch, normalize_by};
 use super::pooling::halve;
 use super::signal::{Matrix, Reused, Signal};
 use super::slots_loss;
-use crate::network::dropout::Dropout;
 use crate::network::encoding::{PLANES, encode};
 use crate::network::examples::Examples;
 use crate::network::history::LossParts;
-use crate::network::loss::LossWeights;
-use crate::network::model::{Model, NormalizationPlace};
-use crate::network::target::TargetTransform;
+use crate::network::hyperparameters::LossWeights;
+use crate::network::slots::dropout::Dropout;
+use crate::network::slots::model::{Model, NormalizationPlace};
+use crate::network::slots::target::TargetTransform;
 
 /// A slot network on a device; it holds no values.
 pub(super) struct Slots<'a, D: Device<f32>> {
@@ -162,12 +162,13 @@ type Drop<'f, D, T> =
 mod tests {
     use super::*;
     use crate::network::adam::Adam;
-    use crate::network::dense::ROWS as DENSE_ROWS;
+    use crate::network::design::Design;
     use crate::network::fixture::{Spectra, brief, started, train};
     use crate::network::hyperparameters::Hyperparameters;
-    use crate::network::model::Inference;
-    use crate::network::pass::Pass;
-    use crate::network::target::Space;
+    use crate::network::slots::dense::ROWS as DENSE_ROWS;
+    use crate::network::slots::model::Inference;
+    use crate::network::slots::pass::Pass;
+    use crate::network::slots::target::Space;
     use crate::network::twin::comparison::assert_near;
 
     /// Not a multiple of anything.
@@ -179,18 +180,19 @@ mod tests {
         let examples = spectra.examples();
         let mut training = started(&examples, brief());
         train(&mut training, &examples, 2);
-        let model = Model::new(&training.architecture);
+        let Design::Slots(design) = &training.design else { panic!("another network") };
+        let model = Model::new(&design.architecture);
         let twin = Slots {
             device: Cpu::default(),
             model: &model,
-            transform: training.transform,
-            input_scale: training.input_scale,
+            transform: design.transform,
+            input_scale: design.input_scale,
         };
         let settled = model.settled(&training.weights, &training.statistics);
         let mut core = Inference::new(&model);
         for rows in 1..=DENSE_ROWS {
             let spectra = || spectra.values.chunks_exact(45).take(rows);
-            let expected = core.run(&training.weights, &settled, training.input_scale, spectra());
+            let expected = core.run(&training.weights, &settled, design.input_scale, spectra());
             let found = twin.predict(&training.weights, &training.statistics, spectra());
             let Ok(found) = found else { panic!("{found:?}") };
             assert_near(&found, expected, 200);
@@ -206,12 +208,13 @@ mod tests {
             let examples = spectra.examples();
             let keys = Hyperparameters { amplitude_space: space, sigma_space: space, ..brief() };
             let training = started(&examples, keys);
-            let model = Model::new(&training.architecture);
+            let Design::Slots(design) = &training.design else { panic!("another network") };
+            let model = Model::new(&design.architecture);
             let twin = Slots {
                 device: Cpu::default(),
                 model: &model,
-                transform: training.transform,
-                input_scale: training.input_scale,
+                transform: design.transform,
+                input_scale: design.input_scale,
             };
             let mut pass = Pass::new(&model, ROWS);
             let mut core = (training.weights.clone(), Adam::new(training.weights.len()));
@@ -221,8 +224,8 @@ mod tests {
             for step in 0..5 {
                 let rows: Vec<usize> = (step * ROWS..(step + 1) * ROWS).collect();
                 let dropout = Dropout { share: 0.1, seed: 1, epoch: 1, rows: &rows };
-                pass.forward(&core.0, &examples, training.input_scale, &dropout);
-                let parts = pass.loss(keys.loss, training.transform, &examples, &rows);
+                pass.forward(&core.0, &examples, design.input_scale, &dropout);
+                let parts = pass.loss(keys.loss, design.transform, &examples, &rows);
                 pass.backward(&core.0, &mut gradient, &dropout);
                 core.1.step(&mut core.0, &gradient, 1e-3);
                 let found = twin.learn(

@@ -6,8 +6,8 @@ use super::cross_entropy::cross_entropy;
 use super::signal::{Matrix, Reused, column_copies, column_sums, row_copies, row_sums};
 use crate::network::examples::Examples;
 use crate::network::history::LossParts;
-use crate::network::loss::LossWeights;
-use crate::network::target::{LARGEST_LOGARITHM, Link, Space, TargetTransform};
+use crate::network::hyperparameters::LossWeights;
+use crate::network::slots::target::{LARGEST_LOGARITHM, Link, Space, TargetTransform};
 
 /// The four parts of a batch's loss, each a sum over its rows (1 × 1).
 pub(super) struct Parts<D: Device<f32>, T> {
@@ -90,6 +90,7 @@ impl<D: Device<f32>, T: Tape<f32, D>> Parts<D, T> {
             sparsity,
             reconstruction,
             count,
+            detection: 0.0,
         };
         Ok((total, parts))
     }

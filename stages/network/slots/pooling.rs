@@ -2,25 +2,30 @@
 //!
 //! An odd last position is dropped; it still counts in the batch's moments.
 
-use super::normalization::{Normalization, NormalizationGradient, Sums};
+use crate::network::normalization::{Normalization, NormalizationGradient, Sums};
 
 /// The sizes of one pooling of `length` positions with `features` values each.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pooling {
+pub(in crate::network) struct Pooling {
     /// Positions before pooling.
-    pub(super) length: usize,
+    pub(in crate::network) length: usize,
     /// Values at each position.
-    pub(super) features: usize,
+    pub(in crate::network) features: usize,
 }
 
 impl Pooling {
     /// Values of one result.
-    pub(super) fn output_size(self) -> usize {
+    pub(in crate::network) fn output_size(self) -> usize {
         self.length / 2 * self.features
     }
 
     /// Pools one spectrum: `values` (length × features) to `pooled` (length / 2 × features).
-    pub(super) fn forward(self, by: &Normalization, values: &[f32], pooled: &mut [f32]) {
+    pub(in crate::network) fn forward(
+        self,
+        by: &Normalization,
+        values: &[f32],
+        pooled: &mut [f32],
+    ) {
         let n = self.features;
         let (scale, shift) = (&by.scale[..n], &by.shift[..n]);
         for (pair, pooled) in values.chunks_exact(2 * n).zip(pooled.chunks_exact_mut(n)) {
@@ -36,7 +41,7 @@ impl Pooling {
     }
 
     /// Adds one spectrum to the sums that the normalisation's backward pass needs.
-    pub(super) fn add_gradient(
+    pub(in crate::network) fn add_gradient(
         self,
         by: &Normalization,
         values: &[f32],
@@ -66,7 +71,7 @@ impl Pooling {
 
     /// Writes the gradient of one spectrum's values in as many equal parts of the features as there are `starts`, each part to
     /// its own place: position `p` of part `i`, of `w` features, to `result[starts[i] + p * w..]`.
-    pub(super) fn backward(
+    pub(in crate::network) fn backward(
         self,
         by: &Normalization,
         through: &NormalizationGradient,

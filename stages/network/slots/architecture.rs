@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::ArchitectureError;
+use crate::network::error::ArchitectureError;
 
 /// The shape of a slot network.
 ///
@@ -106,22 +106,22 @@ impl Architecture {
     }
 
     /// Filters of all kernels of a block together.
-    pub(super) fn block_width(&self) -> usize {
+    pub(in crate::network) fn block_width(&self) -> usize {
         self.kernels.len() * self.filters
     }
 
     /// The length of a spectrum after `blocks` blocks.
-    pub(super) fn length(&self, blocks: usize) -> usize {
+    pub(in crate::network) fn length(&self, blocks: usize) -> usize {
         self.channels >> blocks
     }
 
     /// Values that the last block hands to the dense layers.
-    pub(super) fn features(&self) -> usize {
+    pub(in crate::network) fn features(&self) -> usize {
         self.length(self.blocks) * self.block_width()
     }
 
     /// Values that the heads yield: three a slot, then one a count.
-    pub(super) fn outputs(&self) -> usize {
+    pub(in crate::network) fn outputs(&self) -> usize {
         4 * self.slots + 1
     }
 }

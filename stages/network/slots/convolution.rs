@@ -7,57 +7,57 @@ use super::matrix::{Matrix, MatrixMut, Store, multiply};
 
 /// The sizes of one multi-scale convolution.
 #[derive(Debug, Clone)]
-pub(super) struct Convolution {
+pub(in crate::network) struct Convolution {
     /// Input channels.
-    pub(super) inputs: usize,
+    pub(in crate::network) inputs: usize,
     /// Output channels of each kernel.
-    pub(super) filters: usize,
+    pub(in crate::network) filters: usize,
     /// Odd, ascending widths.
-    pub(super) kernels: Vec<usize>,
+    pub(in crate::network) kernels: Vec<usize>,
     /// Positions.
-    pub(super) length: usize,
+    pub(in crate::network) length: usize,
 }
 
 impl Convolution {
     /// Output channels of all kernels.
-    pub(super) fn outputs(&self) -> usize {
+    pub(in crate::network) fn outputs(&self) -> usize {
         self.filters * self.kernels.len()
     }
 
     /// Positions of zeros before and after an input.
-    pub(super) fn margin(&self) -> usize {
+    pub(in crate::network) fn margin(&self) -> usize {
         self.kernels.last().map_or(0, |widest| widest / 2)
     }
 
     /// Values of one input, margins included.
-    pub(super) fn input_size(&self) -> usize {
+    pub(in crate::network) fn input_size(&self) -> usize {
         (self.length + 2 * self.margin()) * self.inputs
     }
 
     /// The values of one input without its margins.
-    pub(super) fn interior(&self) -> std::ops::Range<usize> {
+    pub(in crate::network) fn interior(&self) -> std::ops::Range<usize> {
         let start = self.margin() * self.inputs;
         start..start + self.length * self.inputs
     }
 
     /// Values of one output (length × outputs).
-    pub(super) fn output_size(&self) -> usize {
+    pub(in crate::network) fn output_size(&self) -> usize {
         self.length * self.outputs()
     }
 
     /// Learned values: for each kernel (tap, input, filter).
-    pub(super) fn weight_size(&self) -> usize {
+    pub(in crate::network) fn weight_size(&self) -> usize {
         self.kernels.iter().map(|kernel| kernel * self.inputs * self.filters).sum()
     }
 
     /// Values of one output gradient as [`backward`](Self::backward) reads it: for each kernel its own
     /// (length + kernel - 1) × filters, with margins of zeros of half that kernel.
-    pub(super) fn gradient_size(&self) -> usize {
+    pub(in crate::network) fn gradient_size(&self) -> usize {
         self.kernels.iter().map(|kernel| (self.length + kernel - 1) * self.filters).sum()
     }
 
     /// For each kernel, where its first position's gradient lies among the [`gradient_size`](Self::gradient_size) values.
-    pub(super) fn gradient_starts(&self) -> Vec<usize> {
+    pub(in crate::network) fn gradient_starts(&self) -> Vec<usize> {
         let mut start = 0;
         self.kernels
             .iter()
@@ -70,7 +70,7 @@ impl Convolution {
     }
 
     /// Convolves each spectrum in `inputs` and writes `outputs`.
-    pub(super) fn forward(&self, weights: &[f32], inputs: &[f32], outputs: &mut [f32]) {
+    pub(in crate::network) fn forward(&self, weights: &[f32], inputs: &[f32], outputs: &mut [f32]) {
         let spectra = inputs.chunks_exact(self.input_size());
         for (input, output) in spectra.zip(outputs.chunks_exact_mut(self.output_size())) {
             let mut weights = weights;
@@ -94,7 +94,12 @@ impl Convolution {
     }
 
     /// Adds one spectrum's share to the gradient of the weights.
-    pub(super) fn backward(&self, input: &[f32], gradient: &[f32], weight_gradient: &mut [f32]) {
+    pub(in crate::network) fn backward(
+        &self,
+        input: &[f32],
+        gradient: &[f32],
+        weight_gradient: &mut [f32],
+    ) {
         let mut weight_gradient = weight_gradient;
         for (start, kernel) in self.gradient_starts().into_iter().zip(&self.kernels) {
             let window = kernel * self.inputs;
@@ -112,7 +117,7 @@ impl Convolution {
     /// Writes the gradient of one input without margins (length × inputs).
     ///
     /// `mirrored` is what [`mirror`](Self::mirror) made of the weights.
-    pub(super) fn backward_input(
+    pub(in crate::network) fn backward_input(
         &self,
         mirrored: &[f32],
         gradient: &[f32],
@@ -135,7 +140,7 @@ impl Convolution {
 
     /// Reverses the taps and exchanges input and filter: (tap, input, filter) to (tap from the end, filter, input), with
     /// which the gradient of the input is itself a "same" convolution of the gradient of the output.
-    pub(super) fn mirror(&self, weights: &[f32], mirrored: &mut [f32]) {
+    pub(in crate::network) fn mirror(&self, weights: &[f32], mirrored: &mut [f32]) {
         let (mut weights, mut mirrored) = (weights, mirrored);
         let tap = self.inputs * self.filters;
         for kernel in &self.kernels {

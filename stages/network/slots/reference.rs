@@ -4,13 +4,13 @@ use super::model::{Model, NormalizationPlace};
 
 /// What the heads say of a batch of `planes` (spectra × C × 2), normalised over the batch; `masks` multiply the features and
 /// the result of each dense layer, as dropout does.
-pub(super) fn outputs(
+pub(in crate::network) fn outputs(
     model: &Model,
     weights: &[f64],
     planes: &[f64],
     masks: &[Vec<f64>],
 ) -> Vec<f64> {
-    let spectra = planes.len() / (model.channels * super::encoding::PLANES);
+    let spectra = planes.len() / (model.channels * crate::network::encoding::PLANES);
     let mut signal = planes.to_vec();
     for block in &model.blocks {
         let (layer, outputs) = (&block.convolution, block.convolution.outputs());

@@ -5,7 +5,7 @@ const REACH: f64 = 6.0;
 
 /// Room for one spectrum's Gaussians, reused from row to row.
 #[derive(Debug)]
-pub(super) struct Reconstruction {
+pub(in crate::network) struct Reconstruction {
     channels: usize,
     /// The sum of the components.
     model: Vec<f32>,
@@ -15,7 +15,7 @@ pub(super) struct Reconstruction {
 
 impl Reconstruction {
     /// Room for spectra of `channels` channels with up to `slots` components.
-    pub(super) fn new(channels: usize, slots: usize) -> Self {
+    pub(in crate::network) fn new(channels: usize, slots: usize) -> Self {
         Self { channels, model: vec![0.0; channels], profiles: vec![0.0; slots * channels] }
     }
 
@@ -24,7 +24,7 @@ impl Reconstruction {
     /// A component is amplitude over noise rms, mean and sigma as fractions of the axis. With r the residual in noise units
     /// the error is the mean over the observed channels of √(1 + r²) − 1: half r² near the noise, |r| far above it, so that
     /// a strong component still out of place does not drown all others.
-    pub(super) fn evaluate(
+    pub(in crate::network) fn evaluate(
         &mut self,
         components: &[[f64; 3]],
         observed: &[f32],

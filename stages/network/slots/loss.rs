@@ -7,33 +7,15 @@
 //! - reconstruction: see [`Reconstruction`]; all K slots take part, through their physical parameters;
 //! - count: −log softmax(logits)ₙ.
 
-use serde::{Deserialize, Serialize};
+use crate::network::examples::Examples;
+use crate::network::history::LossParts;
+use crate::network::{count::cross_entropy, hyperparameters::LossWeights};
 
-use super::examples::Examples;
-use super::history::LossParts;
 use super::reconstruction::Reconstruction;
 use super::target::TargetTransform;
 
-/// What each part of the loss counts beside the parameter error, which counts once.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LossWeights {
-    /// Of the amplitudes in inactive slots.
-    pub sparsity_weight: f64,
-    /// Of the reconstruction of the spectrum.
-    pub reconstruction_weight: f64,
-    /// Of the cross-entropy of the count.
-    pub count_weight: f64,
-}
-
-impl Default for LossWeights {
-    fn default() -> Self {
-        Self { sparsity_weight: 0.01, reconstruction_weight: 0.01, count_weight: 0.5 }
-    }
-}
-
 /// Computes losses row by row, reusing its room.
-pub(super) struct Loss<'a> {
+pub(in crate::network) struct Loss<'a> {
     weights: LossWeights,
     transform: TargetTransform,
     examples: &'a Examples<'a>,
@@ -45,7 +27,7 @@ pub(super) struct Loss<'a> {
 }
 
 impl<'a> Loss<'a> {
-    pub(super) fn new(
+    pub(in crate::network) fn new(
         weights: LossWeights,
         transform: TargetTransform,
         examples: &'a Examples<'a>,
@@ -64,7 +46,7 @@ impl<'a> Loss<'a> {
     }
 
     /// The loss of `row`, for which the heads said `outputs` (3K parameters, then K + 1 logits); writes its gradient.
-    pub(super) fn evaluate(
+    pub(in crate::network) fn evaluate(
         &mut self,
         row: usize,
         outputs: &[f32],
@@ -125,37 +107,8 @@ impl<'a> Loss<'a> {
             sparsity,
             reconstruction,
             count,
+            detection: 0.0,
         }
-    }
-}
-
-/// −log softmax(logits) at `class`; writes `weight` times its gradient.
-pub(super) fn cross_entropy(
-    logits: &[f32],
-    class: usize,
-    weight: f64,
-    gradient: &mut [f32],
-) -> f64 {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponential = |logit: f32| libm::exp(f64::from(logit) - f64::from(greatest));
-    let total: f64 = logits.iter().map(|&logit| exponential(logit)).sum();
-    for (index, (gradient, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
-        let truth = if index == class { 1.0 } else { 0.0 };
-        *gradient = (weight * (exponential(logit) / total - truth)) as f32;
-    }
-    libm::log(total) + f64::from(greatest) - f64::from(logits[class])
-}
-
-/// Writes softmax(logits).
-pub(super) fn softmax(logits: &[f32], probabilities: &mut [f64]) {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for (probability, &logit) in probabilities.iter_mut().zip(logits) {
-        *probability = libm::exp(f64::from(logit) - f64::from(greatest));
-        total += *probability;
-    }
-    for probability in probabilities {
-        *probability /= total;
     }
 }
 
@@ -165,11 +118,15 @@ mod tests {
     use crate::network::difference::{check_gradient, noise};
     use crate::network::examples::Unscaling;
     use crate::network::grid::Grid;
-    use crate::network::target::Space;
+    use crate::network::slots::Space;
 
     const CHANNELS: usize = 50;
-    const OFF: LossWeights =
-        LossWeights { sparsity_weight: 0.0, reconstruction_weight: 0.0, count_weight: 0.0 };
+    const OFF: LossWeights = LossWeights {
+        sparsity_weight: 0.0,
+        reconstruction_weight: 0.0,
+        count_weight: 0.0,
+        detection_weight: 0.0,
+    };
 
     /// Three rows with 0, 1 and 2 components in 3 slots, on a falling axis.
     fn with_examples(unscaling: Unscaling, test: impl Fn(&Examples)) {

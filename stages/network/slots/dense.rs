@@ -5,22 +5,22 @@ use rayon::prelude::*;
 use super::matrix::{Matrix, MatrixMut, Store, multiply};
 
 /// Rows that one task multiplies. Prediction always multiplies this many, so that a row's bits cannot depend on its company.
-pub(super) const ROWS: usize = 32;
+pub(in crate::network) const ROWS: usize = 32;
 /// Input features whose weights' gradient one task computes.
 const TILE: usize = 128;
 
 /// The sizes of one dense layer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dense {
+pub(in crate::network) struct Dense {
     /// Values of an input row.
-    pub(super) inputs: usize,
+    pub(in crate::network) inputs: usize,
     /// Values of an output row.
-    pub(super) outputs: usize,
+    pub(in crate::network) outputs: usize,
 }
 
 impl Dense {
     /// Writes `outputs` (rows × outputs) for `inputs` (rows × inputs), without bias.
-    pub(super) fn forward(self, weights: &[f32], inputs: &[f32], outputs: &mut [f32]) {
+    pub(in crate::network) fn forward(self, weights: &[f32], inputs: &[f32], outputs: &mut [f32]) {
         let rows = inputs.len() / self.inputs;
         multiply(
             Matrix::new(inputs, rows, self.inputs),
@@ -31,7 +31,12 @@ impl Dense {
     }
 
     /// [`forward`](Self::forward) over fixed parts of the rows in parallel.
-    pub(super) fn forward_parallel(self, weights: &[f32], inputs: &[f32], outputs: &mut [f32]) {
+    pub(in crate::network) fn forward_parallel(
+        self,
+        weights: &[f32],
+        inputs: &[f32],
+        outputs: &mut [f32],
+    ) {
         outputs
             .par_chunks_mut(ROWS * self.outputs)
             .zip(inputs.par_chunks(ROWS * self.inputs))
@@ -39,7 +44,12 @@ impl Dense {
     }
 
     /// Writes the gradient of the weights.
-    pub(super) fn backward(self, inputs: &[f32], gradient: &[f32], weight_gradient: &mut [f32]) {
+    pub(in crate::network) fn backward(
+        self,
+        inputs: &[f32],
+        gradient: &[f32],
+        weight_gradient: &mut [f32],
+    ) {
         let rows = gradient.len() / self.outputs;
         weight_gradient.par_chunks_mut(TILE * self.outputs).enumerate().for_each(
             |(tile, result)| {
@@ -56,7 +66,7 @@ impl Dense {
     }
 
     /// Writes the gradient of the inputs.
-    pub(super) fn backward_input(
+    pub(in crate::network) fn backward_input(
         self,
         weights: &[f32],
         gradient: &[f32],
@@ -78,7 +88,7 @@ impl Dense {
 }
 
 /// Adds `bias` to every row.
-pub(super) fn add_bias(bias: &[f32], rows: &mut [f32]) {
+pub(in crate::network) fn add_bias(bias: &[f32], rows: &mut [f32]) {
     for row in rows.chunks_exact_mut(bias.len()) {
         for (value, bias) in row.iter_mut().zip(bias) {
             *value += bias;
@@ -87,7 +97,7 @@ pub(super) fn add_bias(bias: &[f32], rows: &mut [f32]) {
 }
 
 /// Writes the gradient of the bias: the sum over rows, in their order.
-pub(super) fn backward_bias(gradient: &[f32], bias_gradient: &mut [f32]) {
+pub(in crate::network) fn backward_bias(gradient: &[f32], bias_gradient: &mut [f32]) {
     bias_gradient.fill(0.0);
     for row in gradient.chunks_exact(bias_gradient.len()) {
         for (total, value) in bias_gradient.iter_mut().zip(row) {

@@ -4,20 +4,21 @@ use rayon::prelude::*;
 
 use super::dense::{add_bias, backward_bias};
 use super::dropout::Dropout;
-use super::encoding::encode;
-use super::examples::Examples;
-use super::history::LossParts;
-use super::loss::{Loss, LossWeights};
+use super::loss::Loss;
 use super::model::Model;
-use super::normalization::{Normalization, Sums};
 use super::rectification;
 use super::target::TargetTransform;
+use crate::network::encoding::encode;
+use crate::network::examples::Examples;
+use crate::network::history::LossParts;
+use crate::network::hyperparameters::LossWeights;
+use crate::network::normalization::{Normalization, Sums};
 
 /// Spectra that one task takes; sums over a batch are sums over these parts, in their order.
 const PART: usize = 8;
 
 /// Room for batches of up to a given size, and the results of the last one.
-pub(super) struct Pass<'m> {
+pub(in crate::network) struct Pass<'m> {
     model: &'m Model,
     /// Each block's input, with margins.
     inputs: Vec<Vec<f32>>,
@@ -38,12 +39,12 @@ pub(super) struct Pass<'m> {
     outputs: Vec<f32>,
     output_gradient: Vec<f32>,
     /// Of the last batch, blocks first.
-    pub(super) normalizations: Vec<Normalization>,
+    pub(in crate::network) normalizations: Vec<Normalization>,
 }
 
 impl<'m> Pass<'m> {
     /// Room for batches of up to `capacity` spectra.
-    pub(super) fn new(model: &'m Model, capacity: usize) -> Self {
+    pub(in crate::network) fn new(model: &'m Model, capacity: usize) -> Self {
         let per_block = |size: fn(&super::model::Block) -> usize| -> Vec<Vec<f32>> {
             model.blocks.iter().map(|block| vec![0.0; capacity * size(block)]).collect()
         };
@@ -75,7 +76,7 @@ impl<'m> Pass<'m> {
     }
 
     /// Computes the heads for the given rows of `examples`, normalised over this batch.
-    pub(super) fn forward(
+    pub(in crate::network) fn forward(
         &mut self,
         weights: &[f32],
         examples: &Examples,
@@ -166,7 +167,7 @@ impl<'m> Pass<'m> {
     }
 
     /// The sum of the losses of the batch that went [`forward`](Self::forward); keeps the gradient of their mean.
-    pub(super) fn loss(
+    pub(in crate::network) fn loss(
         &mut self,
         weights: LossWeights,
         transform: TargetTransform,
@@ -204,7 +205,12 @@ impl<'m> Pass<'m> {
     }
 
     /// Writes the gradient of the weights for the batch whose [`loss`](Self::loss) was computed.
-    pub(super) fn backward(&mut self, weights: &[f32], gradient: &mut [f32], dropout: &Dropout) {
+    pub(in crate::network) fn backward(
+        &mut self,
+        weights: &[f32],
+        gradient: &mut [f32],
+        dropout: &Dropout,
+    ) {
         self.backward_dense(weights, gradient, dropout);
         for index in (0..self.model.blocks.len()).rev() {
             self.backward_block(index, weights, gradient, dropout.rows.len());
@@ -349,9 +355,10 @@ fn store(values: &[f64], to: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::design::Design;
     use crate::network::difference::{dot, noise};
     use crate::network::fixture::{Spectra, brief, started};
-    use crate::network::reference;
+    use crate::network::slots::reference;
 
     /// Not a multiple of any part.
     const ROWS: usize = 19;
@@ -371,13 +378,14 @@ mod tests {
         let examples = spectra.examples();
         let keys = brief();
         let training = started(&examples, keys);
-        let model = Model::new(&training.architecture);
+        let Design::Slots(design) = &training.design else { panic!("another network") };
+        let model = Model::new(&design.architecture);
         let rows: Vec<usize> = (0..ROWS).collect();
         let dropout = Dropout { share: 0.1, seed: 1, epoch: 1, rows: &rows };
         let mut pass = Pass::new(&model, ROWS + 5);
         let mut gradient = vec![0.0; training.weights.len()];
         pass.forward(&training.weights, &examples, SCALE, &dropout);
-        pass.loss(keys.loss, training.transform, &examples, &rows);
+        pass.loss(keys.loss, design.transform, &examples, &rows);
         pass.backward(&training.weights, &mut gradient, &dropout);
 
         let mut planes = vec![0.0; ROWS * 33 * 2];

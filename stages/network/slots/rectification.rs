@@ -1,9 +1,9 @@
 //! Normalise and rectify (`ReLU`) the rows of a dense layer.
 
-use super::normalization::{Normalization, Sums};
+use crate::network::normalization::{Normalization, Sums};
 
 /// Writes the normalised, rectified `values` (rows × features) to `result`.
-pub(super) fn forward(by: &Normalization, values: &[f32], result: &mut [f32]) {
+pub(in crate::network) fn forward(by: &Normalization, values: &[f32], result: &mut [f32]) {
     let n = by.scale.len();
     for (values, result) in values.chunks_exact(n).zip(result.chunks_exact_mut(n)) {
         for f in 0..n {
@@ -15,7 +15,11 @@ pub(super) fn forward(by: &Normalization, values: &[f32], result: &mut [f32]) {
 
 /// Turns `gradient` from that of the result into that of the values, and returns the sums that are the gradients of the
 /// normalisation's bias and weight.
-pub(super) fn backward(by: &Normalization, values: &[f32], gradient: &mut [f32]) -> Sums {
+pub(in crate::network) fn backward(
+    by: &Normalization,
+    values: &[f32],
+    gradient: &mut [f32],
+) -> Sums {
     let n = by.scale.len();
     let rows = values.len() / n;
     let mut sums = Sums::new(n);

@@ -3,19 +3,19 @@
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
-use super::random::{Purpose, generator};
+use crate::network::random::{Purpose, generator};
 
 /// What the masks of one batch depend on besides layer and row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dropout<'a> {
+pub(in crate::network) struct Dropout<'a> {
     /// The share of values that is dropped.
-    pub(super) share: f64,
+    pub(in crate::network) share: f64,
     /// The seed of the training.
-    pub(super) seed: u64,
+    pub(in crate::network) seed: u64,
     /// The epoch.
-    pub(super) epoch: usize,
+    pub(in crate::network) epoch: usize,
     /// The example in each row of the batch.
-    pub(super) rows: &'a [usize],
+    pub(in crate::network) rows: &'a [usize],
 }
 
 impl Dropout<'_> {
@@ -23,7 +23,7 @@ impl Dropout<'_> {
     ///
     /// The mask depends on nothing but seed, epoch, layer and example, so the backward pass applies the same call to the
     /// gradient.
-    pub(super) fn apply(&self, layer: usize, features: usize, values: &mut [f32]) {
+    pub(in crate::network) fn apply(&self, layer: usize, features: usize, values: &mut [f32]) {
         if self.share <= 0.0 {
             return;
         }

@@ -5,60 +5,61 @@ use std::ops::Range;
 use super::architecture::Architecture;
 use super::convolution::Convolution;
 use super::dense::{Dense, ROWS, add_bias};
-use super::encoding::{PLANES, encode};
-use super::layout::Layout;
-use super::normalization::Normalization;
+use super::layout::layout;
 use super::pooling::Pooling;
 use super::rectification;
+use crate::network::encoding::{PLANES, encode};
+use crate::network::layout::Layout;
+use crate::network::normalization::Normalization;
 
 /// Where a batch normalisation's values lie.
 #[derive(Debug, Clone)]
-pub(super) struct NormalizationPlace {
+pub(in crate::network) struct NormalizationPlace {
     /// Among the weights: the factor.
-    pub(super) weight: Range<usize>,
+    pub(in crate::network) weight: Range<usize>,
     /// Among the weights: the summand.
-    pub(super) bias: Range<usize>,
+    pub(in crate::network) bias: Range<usize>,
     /// Among the statistics: running means.
-    pub(super) mean: Range<usize>,
+    pub(in crate::network) mean: Range<usize>,
     /// Among the statistics: running variances.
-    pub(super) variance: Range<usize>,
+    pub(in crate::network) variance: Range<usize>,
 }
 
 /// Convolutions, normalisation, `ReLU` and pooling.
 #[derive(Debug, Clone)]
-pub(super) struct Block {
-    pub(super) convolution: Convolution,
-    pub(super) pooling: Pooling,
+pub(in crate::network) struct Block {
+    pub(in crate::network) convolution: Convolution,
+    pub(in crate::network) pooling: Pooling,
     /// Of all kernels together.
-    pub(super) weights: Range<usize>,
-    pub(super) normalization: NormalizationPlace,
+    pub(in crate::network) weights: Range<usize>,
+    pub(in crate::network) normalization: NormalizationPlace,
 }
 
 /// A dense layer, normalisation and `ReLU`.
 #[derive(Debug, Clone)]
-pub(super) struct Hidden {
-    pub(super) dense: Dense,
-    pub(super) weights: Range<usize>,
-    pub(super) normalization: NormalizationPlace,
+pub(in crate::network) struct Hidden {
+    pub(in crate::network) dense: Dense,
+    pub(in crate::network) weights: Range<usize>,
+    pub(in crate::network) normalization: NormalizationPlace,
 }
 
 /// A network's layers, without their values.
 #[derive(Debug, Clone)]
-pub(super) struct Model {
-    pub(super) blocks: Vec<Block>,
-    pub(super) hidden: Vec<Hidden>,
-    pub(super) head: Dense,
-    pub(super) head_weights: Range<usize>,
-    pub(super) head_bias: Range<usize>,
-    pub(super) layout: Layout,
-    pub(super) slots: usize,
-    pub(super) channels: usize,
+pub(in crate::network) struct Model {
+    pub(in crate::network) blocks: Vec<Block>,
+    pub(in crate::network) hidden: Vec<Hidden>,
+    pub(in crate::network) head: Dense,
+    pub(in crate::network) head_weights: Range<usize>,
+    pub(in crate::network) head_bias: Range<usize>,
+    pub(in crate::network) layout: Layout,
+    pub(in crate::network) slots: usize,
+    pub(in crate::network) channels: usize,
 }
 
 impl Model {
     /// The layers of an architecture that has passed its check.
-    pub(super) fn new(architecture: &Architecture) -> Self {
-        let layout = Layout::new(architecture);
+    pub(in crate::network) fn new(architecture: &Architecture) -> Self {
+        let layout = layout(architecture);
         let mut weights = layout.weights.iter().map(|place| place.range.clone());
         let mut statistics = layout.statistics.iter().map(|place| place.range.clone());
         let mut next = move || weights.next().unwrap_or_default();
@@ -111,12 +112,12 @@ impl Model {
     }
 
     /// Values that the last block hands on.
-    pub(super) fn features(&self) -> usize {
+    pub(in crate::network) fn features(&self) -> usize {
         self.blocks.last().map_or(0, |block| block.pooling.output_size())
     }
 
     /// The normalisations in order, blocks first.
-    pub(super) fn normalizations(&self) -> impl Iterator<Item = &NormalizationPlace> {
+    pub(in crate::network) fn normalizations(&self) -> impl Iterator<Item = &NormalizationPlace> {
         self.blocks
             .iter()
             .map(|block| &block.normalization)
@@ -124,7 +125,11 @@ impl Model {
     }
 
     /// The normalisations of prediction, from running statistics.
-    pub(super) fn settled(&self, weights: &[f32], statistics: &[f32]) -> Vec<Normalization> {
+    pub(in crate::network) fn settled(
+        &self,
+        weights: &[f32],
+        statistics: &[f32],
+    ) -> Vec<Normalization> {
         self.normalizations()
             .map(|place| {
                 Normalization::new(
@@ -143,7 +148,7 @@ impl Model {
 /// Each spectrum's convolutions are products of their own, and the dense layers always multiply [`ROWS`] rows, the missing
 /// ones being zero: so a spectrum's bits do not depend on which others it is predicted with.
 #[derive(Debug)]
-pub(super) struct Inference<'m> {
+pub(in crate::network) struct Inference<'m> {
     model: &'m Model,
     inputs: Vec<Vec<f32>>,
     convolved: Vec<f32>,
@@ -152,7 +157,7 @@ pub(super) struct Inference<'m> {
 }
 
 impl<'m> Inference<'m> {
-    pub(super) fn new(model: &'m Model) -> Self {
+    pub(in crate::network) fn new(model: &'m Model) -> Self {
         let widest = model.hidden.iter().map(|hidden| hidden.dense.outputs);
         let longest = model.blocks.iter().map(|block| block.convolution.output_size());
         let rows = [model.features()]
@@ -175,7 +180,7 @@ impl<'m> Inference<'m> {
     }
 
     /// What the heads say of at most [`ROWS`] scaled spectra: rows × (3K + K + 1).
-    pub(super) fn run<'s>(
+    pub(in crate::network) fn run<'s>(
         &mut self,
         weights: &[f32],
         settled: &[Normalization],

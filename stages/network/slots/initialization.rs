@@ -1,13 +1,11 @@
 //! The weights before the first step.
 
-use super::{
-    model::Model,
-    random::{Purpose, generator, symmetric},
-};
+use super::model::Model;
+use crate::network::random::{Purpose, generator, symmetric};
 
 /// Uniform weights of variance 2 / inputs before a `ReLU` (He et al. 2015) and 1 / 3 of 1 / inputs before the heads;
 /// normalisations begin as the identity.
-pub(super) fn initial_weights(model: &Model, seed: u64) -> Vec<f32> {
+pub(in crate::network) fn initial_weights(model: &Model, seed: u64) -> Vec<f32> {
     let mut weights = vec![0.0; model.layout.weight_count()];
     for (index, place) in model.layout.weights.iter().enumerate() {
         let values = &mut weights[place.range.clone()];
@@ -31,7 +29,7 @@ pub(super) fn initial_weights(model: &Model, seed: u64) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::architecture::Architecture;
+    use crate::network::slots::Architecture;
 
     #[test]
     fn weights_have_the_promised_variance_and_depend_on_the_seed() {

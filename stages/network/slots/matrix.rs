@@ -7,7 +7,7 @@ use gemm::Parallelism;
 /// Overlapping rows are what makes a convolution a plain product: with a row stride of one position and rows as long as
 /// the kernel, the view *is* the unfolded signal, and nothing is copied.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(in crate::network) struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
     columns: usize,
@@ -17,7 +17,7 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// A dense row-major matrix.
-    pub(super) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(in crate::network) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::strided(values, rows, columns, columns)
     }
 
@@ -26,7 +26,7 @@ impl<'a> Matrix<'a> {
     /// # Panics
     ///
     /// If the slice is too short.
-    pub(super) fn strided(
+    pub(in crate::network) fn strided(
         values: &'a [f32],
         rows: usize,
         columns: usize,
@@ -37,7 +37,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The same elements with rows and columns exchanged.
-    pub(super) fn transposed(self) -> Self {
+    pub(in crate::network) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -49,7 +49,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// A writable row-major matrix, whose rows do not overlap.
-pub(super) struct MatrixMut<'a> {
+pub(in crate::network) struct MatrixMut<'a> {
     values: &'a mut [f32],
     rows: usize,
     columns: usize,
@@ -58,7 +58,7 @@ pub(super) struct MatrixMut<'a> {
 
 impl<'a> MatrixMut<'a> {
     /// A dense row-major matrix.
-    pub(super) fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
+    pub(in crate::network) fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
         Self::strided(values, rows, columns, columns)
     }
 
@@ -67,7 +67,7 @@ impl<'a> MatrixMut<'a> {
     /// # Panics
     ///
     /// If the slice is too short or the rows would overlap.
-    pub(super) fn strided(
+    pub(in crate::network) fn strided(
         values: &'a mut [f32],
         rows: usize,
         columns: usize,
@@ -81,7 +81,7 @@ impl<'a> MatrixMut<'a> {
 
 /// What becomes of the values that the result already holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Store {
+pub(in crate::network) enum Store {
     /// They are overwritten.
     Replace,
     /// The product is added to them.
@@ -94,7 +94,7 @@ pub(super) enum Store {
 ///
 /// If the shapes do not fit together.
 #[expect(clippy::needless_pass_by_value, reason = "a view is made for one product")]
-pub(super) fn multiply(a: Matrix, b: Matrix, store: Store, result: MatrixMut) {
+pub(in crate::network) fn multiply(a: Matrix, b: Matrix, store: Store, result: MatrixMut) {
     assert_eq!(a.columns, b.rows);
     assert_eq!(a.rows, result.rows);
     assert_eq!(b.columns, result.columns);

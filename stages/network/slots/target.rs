@@ -6,8 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::examples::Examples;
-use super::grid::Grid;
+use crate::network::examples::Examples;
+use crate::network::grid::Grid;
 
 /// Whether a quantity is standardised itself or in its logarithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ pub struct Link {
 }
 
 /// Logarithms of natural values stay within ± this, so that nothing overflows.
-pub(super) const LARGEST_LOGARITHM: f64 = 30.0;
+pub(in crate::network) const LARGEST_LOGARITHM: f64 = 30.0;
 
 impl Link {
     /// Fits offset and scale to mean and standard deviation of `values`, in their order.
@@ -103,7 +103,12 @@ const LEAST_SIGMA: f64 = 0.1;
 
 impl TargetTransform {
     /// Fits the links to the components of the given rows.
-    pub(super) fn fit(amplitude: Space, sigma: Space, examples: &Examples, rows: &[usize]) -> Self {
+    pub(in crate::network) fn fit(
+        amplitude: Space,
+        sigma: Space,
+        examples: &Examples,
+        rows: &[usize],
+    ) -> Self {
         let components = || rows.iter().flat_map(|&row| examples.natural(row));
         Self {
             amplitude: Link::fit(amplitude, 0.0, components().map(|c| c[0])),
@@ -117,7 +122,7 @@ impl TargetTransform {
     }
 
     /// The three links.
-    pub(super) fn links(&self) -> [&Link; 3] {
+    pub(in crate::network) fn links(&self) -> [&Link; 3] {
         [&self.amplitude, &self.mean, &self.sigma]
     }
 
@@ -129,7 +134,7 @@ impl TargetTransform {
     }
 
     /// Whether all constants are numbers that can be worked with.
-    pub(super) fn is_usable(&self) -> bool {
+    pub(in crate::network) fn is_usable(&self) -> bool {
         self.links().iter().all(|link| link.is_usable())
     }
 }

@@ -3,36 +3,37 @@
 use rayon::prelude::*;
 
 use super::{
+    SlotsDesign,
     dense::ROWS,
-    examples::Examples,
-    history::LossParts,
     loss::Loss,
     model::{Inference, Model},
-    predictor::most_likely,
-    training::Training,
+};
+use crate::network::{
+    count::most_likely, design::Values, examples::Examples, history::LossParts,
+    hyperparameters::Hyperparameters,
 };
 
 /// The sum of the losses of `rows` as in prediction, and how many counts are right.
-pub(super) fn validate(
-    training: &Training,
-    model: &Model,
+pub(in crate::network) fn validate(
+    design: &SlotsDesign,
+    keys: &Hyperparameters,
+    values: Values,
     examples: &Examples,
     rows: &[usize],
 ) -> (LossParts, usize) {
-    let settled = model.settled(&training.weights, &training.statistics);
-    let keys = training.hyperparameters;
+    let model = Model::new(&design.architecture);
+    let settled = model.settled(values.weights, values.statistics);
     let width = model.head.outputs;
     let parts: Vec<(LossParts, usize)> = rows
         .par_chunks(ROWS)
         .map_init(
             || {
-                let loss = Loss::new(keys.loss, training.transform, examples);
-                (Inference::new(model), loss, vec![0.0; width])
+                let loss = Loss::new(keys.loss, design.transform, examples);
+                (Inference::new(&model), loss, vec![0.0; width])
             },
             |(inference, loss, unused), rows| {
                 let spectra = rows.iter().map(|&row| examples.spectrum(row));
-                let outputs =
-                    inference.run(&training.weights, &settled, training.input_scale, spectra);
+                let outputs = inference.run(values.weights, &settled, design.input_scale, spectra);
                 let (mut total, mut right) = (LossParts::default(), 0);
                 for (outputs, &row) in outputs.chunks_exact(width).zip(rows) {
                     total.add(&loss.evaluate(row, outputs, unused));

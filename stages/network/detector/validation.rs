@@ -1,0 +1,62 @@
+//! The loss on rows that are not learned from.
+
+use rayon::prelude::*;
+
+use super::{
+    DetectorDesign,
+    inference::{Inference, Settled},
+    lanes::{Instructions, LANES},
+    loss::Loss,
+    model::Model,
+};
+use crate::network::{
+    count::most_likely, design::Values, examples::Examples, history::LossParts,
+    hyperparameters::Hyperparameters,
+};
+
+/// The sum of the losses of `rows` as in prediction, and how many counts are right.
+pub(super) fn validate(
+    design: &DetectorDesign,
+    keys: &Hyperparameters,
+    values: Values,
+    examples: &Examples,
+    rows: &[usize],
+) -> (LossParts, usize) {
+    let channels = examples.grid.channels;
+    let model = Model::new(&design.architecture, channels);
+    let settled = Settled::new(&model, values);
+    let with = Instructions::best();
+    let parts: Vec<(LossParts, usize)> = rows
+        .par_chunks(LANES)
+        .map_init(
+            || {
+                let inference = Inference::new(&model, &settled, channels, with);
+                let unused = (inference.told.clone(), inference.counts.clone());
+                let loss = Loss::new(design, keys.loss, examples, with);
+                (inference, loss, unused, vec![0.0; channels])
+            },
+            |(inference, loss, unused, observed), rows| {
+                for (lane, &row) in rows.iter().enumerate() {
+                    examples.observed(row, observed);
+                    inference.read(lane, observed);
+                }
+                inference.run();
+                let (told, counts) = (&inference.told, &inference.counts);
+                let parts = loss.evaluate(rows, told, counts, 1.0, &mut unused.0, &mut unused.1);
+                let mut right = 0;
+                for (lane, &row) in rows.iter().enumerate() {
+                    let logits: Vec<f32> =
+                        counts.chunks_exact(LANES).map(|lanes| lanes[lane]).collect();
+                    right += usize::from(most_likely(&logits) == usize::from(examples.counts[row]));
+                }
+                (parts, right)
+            },
+        )
+        .collect();
+    let (mut total, mut right) = (LossParts::default(), 0);
+    for (part, count) in &parts {
+        total.add(part);
+        right += count;
+    }
+    (total, right)
+}

@@ -1,0 +1,28 @@
+//! What a training advances, whatever the network and wherever its arithmetic runs.
+
+use super::history::LossParts;
+
+/// Rows that are learned from together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    /// The epoch, from 1.
+    pub(super) epoch: usize,
+    /// The rows, among the examples.
+    pub(super) rows: &'a [usize],
+}
+
+/// A network's forward and backward pass over batches of given examples. It holds room, and no values.
+pub(super) trait Learner {
+    /// Takes a batch forward and backward.
+    ///
+    /// `weights` and `gradient` lie as in [`Layout::weights`](super::Layout::weights), `moments` as in
+    /// [`Layout::statistics`](super::Layout::statistics). Writes the gradient of the mean loss of the batch, and the mean
+    /// and the variance that each normalisation found; returns the sum of the losses.
+    fn learn(
+        &mut self,
+        weights: &[f32],
+        batch: Batch,
+        gradient: &mut [f32],
+        moments: &mut [f32],
+    ) -> LossParts;
+}
