@@ -10,16 +10,8 @@ use std::{
 use serde_json::Value;
 
 /// What makes the shipped pipelines run in a second.
-pub(crate) const SMALL: [&str; 8] = [
-    "--set",
-    "generate.count=2000",
-    "--set",
-    "train.epochs=1",
-    "--set",
-    "train.filters=4",
-    "--set",
-    "train.dense=[16]",
-];
+pub(crate) const SMALL: [&str; 6] =
+    ["--set", "generate.count=2000", "--set", "train.epochs=1", "--set", "train.width=4"];
 
 /// A folder with a pipeline in it.
 pub(crate) struct Folder(tempfile::TempDir);
