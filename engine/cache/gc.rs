@@ -1,13 +1,13 @@
 //! Collects what nobody needs any more.
 //!
 //! What is kept: everything that is reached from the kept runs of every workspace, from pins, and from the leases and
-//! runs that are live; and whatever is younger than a period of grace. Records go first, then trees, then blobs, and
-//! before each step the cache is looked at again, so that at any instant what is still named is still there, and a
+//! runs that are live; and whatever is younger than a period of grace. The files of runs that aren't kept go first, then
+//! records, then trees, then blobs, and before each step the cache is looked at again, so that at any instant what is still named is still there, and a
 //! result that a run has just looked up (which makes its record young) stays. If a run nevertheless comes to read
 //! what was collected a moment before, it finds it missing and has it made again.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashMap,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::{
     Cache, CacheError, Staging,
     reach::{Found, Listing, Named, Reached, is_young, list, names},
+    roots::{Root, Roots},
 };
 use crate::{
     digest::{Digest, Fingerprint},
@@ -37,6 +38,8 @@ pub struct Policy {
     pub max_size: Option<u64>,
     /// What is younger than this is kept.
     pub grace: Duration,
+    /// Whether runs that bear a name are forgotten as others are.
+    pub forget_named: bool,
 }
 
 /// Quarantined files are kept so long, to be looked at.
@@ -70,6 +73,8 @@ pub struct Workspace {
     pub kept: u64,
     /// How many are pinned.
     pub pinned: u64,
+    /// How many of those that aren't kept are forgotten: their files go.
+    pub forgotten: u64,
 }
 
 /// What a collection removes and keeps.
@@ -87,17 +92,6 @@ pub struct Collection {
     pub done: bool,
 }
 
-/// A run in the cache.
-struct Run {
-    workspace: usize,
-    roots: Vec<[u8; 32]>,
-    pinned: bool,
-    /// By the clock of the file system.
-    ended: SystemTime,
-    /// Whether it is the newest of its workspace.
-    newest: bool,
-}
-
 /// What is in the cache at one moment.
 struct Snapshot {
     /// By the clock of the file system.
@@ -107,7 +101,7 @@ struct Snapshot {
     trees: HashMap<Digest, Tree>,
     /// Size, and whether it is young, of each blob, tree and record.
     files: HashMap<PathBuf, (u64, bool)>,
-    runs: Vec<Run>,
+    runs: Vec<Root>,
     workspaces: Vec<Workspace>,
     /// What leases name.
     live: Vec<[u8; 32]>,
@@ -123,7 +117,11 @@ impl Cache {
         let now = Staging::new(self).and_then(|staging| staging.clock());
         let snapshot = self.snapshot(policy, now.unwrap_or_else(|_| SystemTime::now()))?;
         let (reached, kept_runs) = snapshot.mark(policy);
-        Ok(snapshot.tell(policy, &reached, &kept_runs))
+        let mut forgotten = vec![0; snapshot.workspaces.len()];
+        for (run, _) in snapshot.forgettable(&kept_runs, policy) {
+            forgotten[run.workspace] += 1;
+        }
+        Ok(snapshot.tell(policy, &reached, &kept_runs, &forgotten))
     }
 
     /// Collects: removes what isn't kept.
@@ -136,7 +134,8 @@ impl Cache {
         let now = staging.clock()?;
         let first = self.snapshot(policy, now)?;
         let (reached, kept_runs) = first.mark(policy);
-        let mut told = first.tell(policy, &reached, &kept_runs);
+        let forgotten = Self::forget_runs(&first, &kept_runs, policy)?;
+        let mut told = first.tell(policy, &reached, &kept_runs, &forgotten);
         told.removed = Amount::default();
         let mut bytes = 0;
         for record in &first.listing.records {
@@ -178,7 +177,7 @@ impl Cache {
         // The live are looked at first: what they come to use after that is young.
         let live = self.live_leases(now, policy.grace)?;
         let live = live.iter().flat_map(|text| names(text)).collect();
-        let (workspaces, runs) = self.all_runs()?;
+        let Roots { workspaces, runs } = self.roots()?;
         let listing = self.listing()?;
         let look = |path: &Path| {
             let meta = fs::metadata(path).ok()?;
@@ -198,59 +197,26 @@ impl Cache {
                 runs: runs.iter().filter(|run| run.workspace == number).count() as u64,
                 kept: 0,
                 pinned: 0,
+                forgotten: 0,
             })
             .collect();
-        let mut runs = runs;
-        runs.sort_by_key(|run| run.ended);
-        let mut seen = HashSet::new();
-        for run in runs.iter_mut().rev() {
-            run.newest = seen.insert(run.workspace);
-        }
         Ok(Snapshot { now, listing, named, trees, files, runs, workspaces, live })
     }
 
-    /// The workspaces, and all their runs.
-    #[expect(clippy::type_complexity, reason = "two lists, used once")]
-    fn all_runs(&self) -> Result<(Vec<(String, Option<PathBuf>)>, Vec<Run>), CacheError> {
-        let (mut workspaces, mut runs) = (Vec::new(), Vec::new());
-        for folder in list(&self.root.join("runs"))? {
-            if !folder.is_dir() {
-                continue;
+    /// Forgets runs that aren't kept; says how many of each workspace.
+    fn forget_runs(
+        snapshot: &Snapshot,
+        kept: &[bool],
+        policy: &Policy,
+    ) -> Result<Vec<u64>, CacheError> {
+        let mut forgotten = vec![0; snapshot.workspaces.len()];
+        for (run, file) in snapshot.forgettable(kept, policy) {
+            // It may have been pinned since we looked.
+            if !file.with_extension("pin").exists() && remove(file, snapshot.now, policy, &mut 0)? {
+                forgotten[run.workspace] += 1;
             }
-            let mut files: BTreeMap<String, (Vec<PathBuf>, bool)> = BTreeMap::new();
-            for path in list(&folder)? {
-                let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                let (paths, pinned) = files.entry(id).or_default();
-                match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("json") => paths.push(path),
-                    Some("pin") => {
-                        *pinned = true;
-                        paths.push(path);
-                    }
-                    _ => {}
-                }
-            }
-            let number = workspaces.len();
-            let mut pipeline = None;
-            for (paths, pinned) in files.into_values() {
-                let (mut roots, mut ended) = (Vec::new(), None);
-                for path in paths {
-                    let text = fs::read_to_string(&path).map_err(CacheError::io("read", &path))?;
-                    roots.extend(names(&text));
-                    let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-                    let told =
-                        value.and_then(|value| value["pipeline"].as_str().map(PathBuf::from));
-                    pipeline = told.or(pipeline);
-                    ended = ended.max(fs::metadata(&path).and_then(|meta| meta.modified()).ok());
-                }
-                if let Some(ended) = ended {
-                    runs.push(Run { workspace: number, roots, pinned, ended, newest: false });
-                }
-            }
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            workspaces.push((name, pipeline));
         }
-        Ok((workspaces, runs))
+        Ok(forgotten)
     }
 }
 
@@ -288,11 +254,25 @@ impl Snapshot {
         without(low)
     }
 
+    /// The runs that are to be forgotten, each with its file.
+    fn forgettable(&self, kept: &[bool], policy: &Policy) -> impl Iterator<Item = (&Root, &Path)> {
+        let old = |path: &Path| {
+            let meta = fs::metadata(path);
+            meta.is_ok_and(|meta| !is_young(&meta, self.now, policy.grace))
+        };
+        let runs = self.runs.iter().zip(kept).filter(|(_, kept)| !**kept);
+        let runs = runs.filter(|(run, _)| policy.forget_named || !run.named);
+        runs.filter_map(move |(run, _)| {
+            let file = run.file.as_deref().filter(|file| old(file))?;
+            Some((run, file))
+        })
+    }
+
     /// What is reached from these runs, from what is live, and from what is young.
     fn reach(&self, kept: &[bool]) -> Reached {
         let mut reached = Reached::default();
         let roots = self.runs.iter().zip(kept).filter(|(_, kept)| **kept);
-        let roots = roots.flat_map(|(run, _)| run.roots.iter().copied());
+        let roots = roots.flat_map(|(run, _)| run.names.iter().copied());
         reached.add(roots.chain(self.live.iter().copied()), &self.named, &self.trees);
         let young = |path: &Path| self.files.get(path).is_none_or(|(_, young)| *young);
         let records = self.listing.records.iter().filter(|found| young(&found.path));
@@ -319,7 +299,13 @@ impl Snapshot {
         Amount { records, trees, blobs, bytes: a + b + c }
     }
 
-    fn tell(&self, policy: &Policy, reached: &Reached, kept_runs: &[bool]) -> Collection {
+    fn tell(
+        &self,
+        policy: &Policy,
+        reached: &Reached,
+        kept_runs: &[bool],
+        forgotten: &[u64],
+    ) -> Collection {
         let kept = self.amount(reached);
         let all = Amount {
             records: self.listing.records.len() as u64,
@@ -338,6 +324,11 @@ impl Snapshot {
             workspaces[run.workspace].kept += u64::from(*kept);
             workspaces[run.workspace].pinned += u64::from(run.pinned);
         }
+        for (workspace, forgotten) in workspaces.iter_mut().zip(forgotten) {
+            workspace.forgotten = *forgotten;
+        }
+        // A workspace whose last run was forgotten isn't spoken of.
+        workspaces.retain(|workspace| workspace.runs > 0);
         let over = policy.max_size.and_then(|most| kept.bytes.checked_sub(most)).filter(|o| *o > 0);
         Collection { kept, removed, workspaces, over, done: false }
     }

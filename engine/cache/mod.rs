@@ -23,6 +23,8 @@ mod advice;
 mod blob;
 #[cfg(test)]
 mod format_tests;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gc;
 mod heart;
 mod lease;
@@ -36,6 +38,7 @@ mod prepared;
 mod publisher;
 mod reach;
 mod record;
+mod roots;
 mod run;
 pub mod size;
 mod staging;

@@ -156,6 +156,53 @@ fn gc_keeps_pins_and_days_and_gives_up_the_oldest_for_a_size() {
 }
 
 #[test]
+fn gc_forgets_the_runs_that_are_not_kept_and_neither_pins_nor_names() {
+    let folder = Folder::new(YAML);
+    for (n, name) in [(1, ""), (2, "base"), (3, ""), (4, ""), (5, ""), (6, "")] {
+        let setting = set(n);
+        let name = if name.is_empty() { vec![] } else { vec!["--name", name] };
+        folder.run(&[&["--set", &setting][..], &name].concat());
+        if n == 3 {
+            assert_eq!(folder.pipe(&["cache", "pin", "last"]).code, Some(0));
+        }
+    }
+    let mut runs = folder.cached("runs");
+    runs.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    runs.sort();
+    let left = || {
+        let log = folder.pipe(&["log", "--json"]).json();
+        log["remembered"].as_u64().unwrap()
+    };
+    // What is young isn't forgotten, and nothing before one says so.
+    folder.pipe(&["cache", "gc", "--yes", "--keep-runs", "1"]);
+    let dry = folder.pipe(&["cache", "gc", "--keep-runs", "1", "--grace", "0s"]);
+    assert!(dry.stdout.contains("6 runs, 2 kept, 1 pinned, 3 to be forgotten"), "{}", dry.stdout);
+    assert_eq!(left(), 6);
+    let told = gc(&folder, &["--keep-runs", "1"]);
+    assert_eq!(told["workspaces"][0]["forgotten"], 3);
+    assert_eq!(left(), 3, "the newest, the pinned, and the named one");
+    assert!(runs[1].exists() && runs[5].exists());
+    assert!(folder.executed(&["--set", &set(3)]).is_empty(), "the pinned run is whole");
+    assert_eq!(folder.pipe(&["log", "-n", "9"]).stdout.matches("base").count(), 1);
+    let told = gc(&folder, &["--keep-days", "0", "--forget-named"]);
+    assert_eq!((&told["workspaces"][0]["kept"], left()), (&1.into(), 1), "the pin is left");
+    let told = folder.pipe(&["cache", "gc", "--grace", "0s"]);
+    assert!(!told.stderr.contains("to remove it"), "{}{}", told.stdout, told.stderr);
+}
+
+#[test]
+fn gc_is_not_stopped_by_a_run_that_holds_no_text() {
+    let folder = Folder::new(YAML);
+    folder.run(&["--set", &set(1)]);
+    folder.run(&["--set", &set(2)]);
+    let runs = folder.cached("runs");
+    let whole = fs::read(&runs[0]).unwrap();
+    Folder::damage(&runs[0], |path| fs::write(path, [&whole[..], b"\xff\xfe"].concat()).unwrap());
+    gc(&folder, &["--keep-runs", "2"]);
+    assert!(folder.executed(&["--set", &set(1)]).is_empty(), "what it names is kept");
+}
+
+#[test]
 fn gc_keeps_the_parts_that_a_kept_result_was_made_of() {
     let folder =
         Folder::new("stages:\n  generate: { config: { count: 12, channels: 16, seed: 1 } }\n");

@@ -14,7 +14,8 @@ use crate::cli::{arguments::PipelineArguments, error::CommandError, exit_code, p
 /// Removes what no kept run, no pin and no live run needs. Without `--yes` it only tells.
 ///
 /// The runs of all workspaces that share the cache count. Kept are the runs that `--keep-runs` or `--keep-days` keeps
-/// (by default the 10 newest of each workspace), and whatever is younger than `--grace`.
+/// (by default the 10 newest of each workspace), and whatever is younger than `--grace`. A run that isn't kept is
+/// forgotten, and `pipe log` tells of it no more, unless it bears a name.
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
     /// Does it.
@@ -36,6 +37,10 @@ pub(crate) struct GcArguments {
     /// Keeps whatever is younger than this, such as `30m` or `2d`.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1h")]
     grace: Duration,
+
+    /// Forgets runs that bear a name as well.
+    #[arg(long)]
+    forget_named: bool,
 
     /// Prints one JSON object on stdout instead of lines for people.
     #[arg(long)]
@@ -59,8 +64,13 @@ pub(crate) fn run(
         (None, None) => (Some(KEEP_RUNS), None),
         given => given,
     };
-    let policy =
-        Policy { keep_runs, keep_days, max_size: arguments.max_size, grace: arguments.grace };
+    let policy = Policy {
+        keep_runs,
+        keep_days,
+        max_size: arguments.max_size,
+        grace: arguments.grace,
+        forget_named: arguments.forget_named,
+    };
     let told =
         if arguments.yes { cache.collect(&policy)? } else { cache.plan_collection(&policy)? };
     if arguments.json {
@@ -80,7 +90,13 @@ fn show(told: &Collection, printer: Printer) -> Result<(), CommandError> {
             pinned => format!(", {pinned} pinned"),
         };
         let runs = count(workspace.runs, "run");
-        printer.result(format_args!("{pipeline}: {runs}, {} kept{pinned}", workspace.kept))?;
+        let forgotten = match (workspace.forgotten, told.done) {
+            (0, _) => String::new(),
+            (forgotten, false) => format!(", {forgotten} to be forgotten"),
+            (forgotten, true) => format!(", {forgotten} forgotten"),
+        };
+        let kept = workspace.kept;
+        printer.result(format_args!("{pipeline}: {runs}, {kept} kept{pinned}{forgotten}"))?;
     }
     printer.result(format_args!("keeps {}", amount(&told.kept)))?;
     let removes = if told.done { "removed" } else { "would remove" };
@@ -91,7 +107,8 @@ fn show(told: &Collection, printer: Printer) -> Result<(), CommandError> {
             size_of(over)
         ));
     }
-    if !told.done && told.removed != Amount::default() {
+    let forgets = told.workspaces.iter().any(|workspace| workspace.forgotten > 0);
+    if !told.done && (forgets || told.removed != Amount::default()) {
         printer.help("to remove it: `pipe cache gc --yes`, with the same options");
     }
     Ok(())
