@@ -240,9 +240,13 @@ fn run_kind(
     };
     let mut work = attempt.work(attempt.staging, kind, inputs, attempt.progress);
     work.states = states.as_ref().map(|states| states as &dyn StateStore);
-    attempt
+    let ran = attempt
         .threads
-        .install(|| kind.run(config, &work).and_then(|()| kind.finish(config, &work)))?;
+        .install(|| kind.run(config, &work).and_then(|()| kind.finish(config, &work)));
+    // What is superfluous goes also when it was stopped; why it was stopped matters more than whether that went well.
+    let thinned = states.as_ref().map_or(Ok(()), States::thin);
+    ran?;
+    thinned?;
     let mut made = finish(work)?;
     made.parts = states.map(States::into_parts).unwrap_or_default();
     Ok(made)

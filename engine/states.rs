@@ -2,7 +2,7 @@
 //!
 //! The state after a step is named by the kind, its revision, the config without its extent, the inputs and the step. So
 //! a computation that was stopped, or is to go further, finds the last one. Older states are removed as newer ones come,
-//! ever more sparsely the older they are: of `n` steps about `2 log₂ n` states stay.
+//! ever more sparsely the older they are: of `n` steps about `2 log₂ n` states stay, and a few more meanwhile.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +22,9 @@ use crate::{
 /// The name under which a state is the output of its record.
 const STATE: &str = "state";
 
+/// So many superfluous states are removed at once: who else names what they hold is looked for in the whole cache.
+const AT_ONCE: usize = 8;
+
 /// The states of one computation.
 pub(crate) struct States<'a, 'p> {
     attempt: &'a Attempt<'a, 'p>,
@@ -36,6 +39,8 @@ struct Seen {
     start: u64,
     /// The state that was read or kept last, and its step.
     newest: Option<(u64, Fingerprint)>,
+    /// The states that have become superfluous and are still there.
+    superfluous: Vec<Fingerprint>,
 }
 
 impl<'a, 'p> States<'a, 'p> {
@@ -50,6 +55,15 @@ impl<'a, 'p> States<'a, 'p> {
             config.remove(key);
         }
         Self { attempt, recipe, started, seen: Mutex::default() }
+    }
+
+    /// Removes what has become superfluous.
+    ///
+    /// # Errors
+    /// When it can't be.
+    pub(crate) fn thin(&self) -> Result<(), CacheError> {
+        let superfluous = std::mem::take(&mut self.lock().superfluous);
+        self.attempt.cache.remove_parts(&superfluous)
     }
 
     fn recipe(&self, step: u64) -> Recipe {
@@ -74,7 +88,7 @@ impl<'a, 'p> States<'a, 'p> {
 pub(crate) trait StateStore: Sync {
     /// The newest state at or before `most` that is there unharmed.
     fn last(&self, most: u64) -> Result<Option<Vec<u8>>, CacheError>;
-    /// Keeps the state after `step` steps, and removes the one that has become superfluous.
+    /// Keeps the state after `step` steps, and now and then removes those that have become superfluous.
     fn keep(&self, step: u64, state: &[u8]) -> Result<(), CacheError>;
 }
 
@@ -92,7 +106,8 @@ impl StateStore for States<'_, '_> {
                 Err(CacheError::Damaged(_)) => continue,
                 Err(error) => return Err(error),
             };
-            *self.lock() = Seen { start: step, newest: Some((step, fingerprint)) };
+            *self.lock() =
+                Seen { start: step, newest: Some((step, fingerprint)), superfluous: Vec::new() };
             return Ok(Some(bytes));
         }
         Ok(None)
@@ -110,11 +125,13 @@ impl StateStore for States<'_, '_> {
         self.attempt
             .publisher
             .publish(self.attempt.bundle(&staging, made, recipe, provenance, None))?;
-        self.lock().newest = Some((step, fingerprint));
-        for old in superfluous(step) {
-            self.attempt.cache.remove_part(self.recipe(old).fingerprint())?;
-        }
-        Ok(())
+        let old = superfluous(step).map(|old| self.recipe(old).fingerprint());
+        let mut seen = self.lock();
+        seen.newest = Some((step, fingerprint));
+        seen.superfluous.extend(old);
+        let many = seen.superfluous.len() >= AT_ONCE;
+        drop(seen);
+        if many { self.thin() } else { Ok(()) }
     }
 }
 

@@ -296,6 +296,35 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_removed_leaves_what_others_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let publish = |name: &str, path: &str| {
+            let staging = Arc::new(Staging::new(&cache).unwrap());
+            let staged = staging.write(b"what all have").unwrap();
+            let path = path.parse().unwrap();
+            let entry = crate::tree::Entry { path, blob: staged.blob, size: staged.size };
+            let bundle = bundle(staging, vec![staged], vec![Tree::new(vec![entry]).unwrap()], name);
+            let fingerprint = bundle.record.recipe.fingerprint();
+            Publisher::new(&cache).publish(bundle).unwrap();
+            fingerprint
+        };
+        let count = || {
+            let listing = cache.listing().unwrap();
+            (listing.records.len(), listing.trees.len(), listing.blobs.len())
+        };
+        let [a, b, c, d] = [("a", "."), ("b", "."), ("c", "x"), ("d", "x")]
+            .map(|(name, path)| publish(name, path));
+        assert_eq!(count(), (4, 2, 1));
+        cache.remove_parts(&[a, a]).unwrap();
+        assert_eq!(count(), (3, 2, 1), "`b` names the tree");
+        cache.remove_parts(&[b]).unwrap();
+        assert_eq!(count(), (2, 1, 1), "another tree names the blob");
+        cache.remove_parts(&[a, c, d]).unwrap();
+        assert_eq!(count(), (0, 0, 0), "what only those name that go goes with them");
+    }
+
+    #[test]
     fn a_result_is_readable_before_it_is_published_and_after() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();

@@ -93,12 +93,27 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = [u8; 32]> + '_ {
         .map(|digest| *digest.as_bytes())
 }
 
+/// What the texts of these files name. One that went meanwhile names nothing.
+pub(super) fn named_by<T: Sync>(files: &[Found<T>]) -> HashSet<[u8; 32]> {
+    let read = |found: &Found<T>| {
+        let bytes = fs::read(&found.path).ok()?;
+        Some(names(&String::from_utf8_lossy(&bytes)).collect::<Vec<_>>())
+    };
+    files.par_iter().filter_map(read).flatten_iter().collect()
+}
+
 impl Cache {
     /// Lists everything that is published: records first and blobs last, so that whatever a listed record names, and
     /// nobody removed meanwhile, is listed too.
     pub(super) fn listing(&self) -> Result<Listing, CacheError> {
+        self.list_kinds(&["records", "trees", "blobs"])
+    }
+
+    /// Lists what is published in these folders.
+    pub(super) fn list_kinds(&self, kinds: &[&str]) -> Result<Listing, CacheError> {
         let mut listing = Listing::default();
-        for (kind, suffix) in [("records", ".json"), ("trees", ".json"), ("blobs", "")] {
+        for &kind in kinds {
+            let suffix = if kind == "blobs" { "" } else { ".json" };
             for bucket in list(&self.root.join(kind))? {
                 let files = if bucket.is_dir() { list(&bucket)? } else { vec![bucket.clone()] };
                 let start = bucket.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,7 +1,7 @@
 //! Records: what the cache holds under a fingerprint.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -9,7 +9,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cache, CacheError, Conflict, Flaw, staging::link_once};
+use super::{
+    Cache, CacheError, Conflict, Flaw,
+    reach::{Listing, named_by},
+    staging::link_once,
+};
 use crate::{
     digest::{Digest, Fingerprint},
     disk,
@@ -191,22 +195,37 @@ impl Cache {
         self.quarantine(&self.record_path(fingerprint))
     }
 
-    /// Removes the record of a part that is no more needed, with its outputs.
+    /// Removes the records of parts that are no more needed, and of their outputs what no other record and no other tree
+    /// names. Every record and tree is read for that: better for many parts at once.
     ///
     /// # Errors
-    /// When something is there and can't be removed.
-    pub(crate) fn remove_part(&self, fingerprint: Fingerprint) -> Result<(), CacheError> {
-        let Some(Ok(record)) = self.record(fingerprint)? else { return Ok(()) };
-        Self::remove(&self.record_path(fingerprint))?;
-        for digest in record.outputs.values() {
-            if let Ok(tree) = self.tree(*digest)? {
-                self.remove_tree(*digest)?;
-                for entry in tree.files() {
-                    self.remove_blob(entry.blob)?;
-                }
+    /// When something can't be read, or is there and can't be removed.
+    pub(crate) fn remove_parts(&self, parts: &[Fingerprint]) -> Result<(), CacheError> {
+        let mut trees = HashSet::new();
+        for &part in parts {
+            if let Some(Ok(record)) = self.record(part)? {
+                Self::remove(&self.record_path(part))?;
+                trees.extend(record.outputs.into_values());
             }
         }
-        Ok(())
+        if trees.is_empty() {
+            return Ok(());
+        }
+        let Listing { records, trees: others, .. } = self.list_kinds(&["records", "trees"])?;
+        let named = named_by(&records);
+        let mut blobs = HashSet::new();
+        for digest in trees.into_iter().filter(|digest| !named.contains(digest.as_bytes())) {
+            if let Ok(tree) = self.tree(digest)? {
+                blobs.extend(tree.files().iter().map(|entry| entry.blob));
+            }
+            self.remove_tree(digest)?;
+        }
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let named = [named, named_by(&others)];
+        let free = |blob: &&Digest| !named.iter().any(|named| named.contains(blob.as_bytes()));
+        blobs.iter().filter(free).try_for_each(|blob| self.remove_blob(*blob))
     }
 
     /// Gives a record, staged at `file`, its place, which is the last act of a computation. A record that is there
