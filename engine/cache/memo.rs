@@ -81,7 +81,7 @@ struct WholeOutput {
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Content {
+pub(super) struct Content {
     files: HashMap<Signature, Digest>,
     results: HashMap<Fingerprint, Whole>,
 }
@@ -215,7 +215,7 @@ impl Memo {
 }
 
 impl Content {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.files.len() * 96 + self.results.len() * 256 + 64);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&(self.files.len() as u64).to_le_bytes());
@@ -245,7 +245,7 @@ impl Content {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (bytes, sum) = bytes.split_last_chunk::<32>()?;
         if checksum(bytes) != *sum {
             return None;
@@ -282,6 +282,14 @@ impl Content {
 
 fn checksum(bytes: &[u8]) -> [u8; 32] {
     blake3::derive_key(CONTEXT, bytes)
+}
+
+/// `bytes` as what a memo holds, with a checksum that is right, so that what comes after it is tried too.
+#[cfg(any(test, fuzzing))]
+pub(super) fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], bytes].concat();
+    bytes.extend(checksum(&bytes));
+    bytes
 }
 
 fn put_signature(out: &mut Vec<u8>, signature: &Signature) {
@@ -378,10 +386,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_reading_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            // With a checksum that is right, so that what comes after it is tried too.
-            let mut bytes = [&MAGIC[..], &bytes].concat();
-            bytes.extend(checksum(&bytes));
-            let _ = Content::decode(&bytes);
+            let _ = Content::decode(&sealed(&bytes));
         }
     }
 

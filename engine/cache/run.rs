@@ -130,28 +130,36 @@ impl RunEntry {
 
     /// The fingerprints of the stages of the run and how each ended, by name. One that can't be read has none: it
     /// may have been collected meanwhile.
-    pub(crate) fn fingerprints(&self) -> BTreeMap<String, (Fingerprint, Outcome)> {
-        #[derive(Deserialize)]
-        struct Slim<'a> {
-            format: u32,
-            #[serde(borrow)]
-            stages: Vec<SlimStage<'a>>,
-        }
-        #[derive(Deserialize)]
-        struct SlimStage<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-            outcome: Outcome,
-            fingerprint: Option<Fingerprint>,
-        }
-        let Ok(json) = fs::read(&self.file) else { return BTreeMap::new() };
-        let read = serde_json::from_slice::<Slim<'_>>(&json).ok();
-        let stages = read.filter(|run| run.format == FORMAT).map(|run| run.stages);
-        let known = stages.into_iter().flatten().filter_map(|stage| {
-            Some((stage.name.into_owned(), (stage.fingerprint?, stage.outcome)))
-        });
-        known.collect()
+    pub(crate) fn fingerprints(&self) -> Stages {
+        fs::read(&self.file).map(|json| fingerprints_in(&json)).unwrap_or_default()
     }
+}
+
+/// The fingerprints of the stages of a run and how each ended, by name.
+pub(super) type Stages = BTreeMap<String, (Fingerprint, Outcome)>;
+
+/// The stages of the run that `json` tells of; none if it tells of none.
+pub(super) fn fingerprints_in(json: &[u8]) -> Stages {
+    #[derive(Deserialize)]
+    struct Slim<'a> {
+        format: u32,
+        #[serde(borrow)]
+        stages: Vec<SlimStage<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct SlimStage<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        outcome: Outcome,
+        fingerprint: Option<Fingerprint>,
+    }
+    let read = serde_json::from_slice::<Slim<'_>>(json).ok();
+    let stages = read.filter(|run| run.format == FORMAT).map(|run| run.stages);
+    let known = stages
+        .into_iter()
+        .flatten()
+        .filter_map(|stage| Some((stage.name.into_owned(), (stage.fingerprint?, stage.outcome))));
+    known.collect()
 }
 
 /// The runs of one workspace: a pipeline's file at its place.

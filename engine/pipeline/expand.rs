@@ -18,6 +18,9 @@ use super::{
     stages::{self, Context, Declaration, Schemas},
 };
 
+/// After so many combinations of a stage that are wrong the rest aren't looked at.
+const WRONG: usize = 1000;
+
 /// What was declared, checked as far as it can be without combinations.
 pub(super) struct Declared<'d, 'a> {
     pub(super) stages: &'d [Declaration<'a>],
@@ -306,11 +309,17 @@ impl<'d, 'a> Tasks<'d, 'a> {
         }
         let mut space = Space::default();
         space.own(axes, report);
-        // One past the most stages is enough to know that there are too many.
+        // One past the most stages is enough to know that there are too many, and so many that are wrong are enough to
+        // know what is: each looks for what was meant at every word that it can't place.
+        let mut wrong = 0;
         for k in 0..space.count().min(STAGES + 1) {
             let combination = space.combination(k);
             let digits = tasks.digits(combination.as_ref());
-            tasks.make(digits, Vec::new(), declared, schemas, report);
+            let task = tasks.make(digits, Vec::new(), declared, schemas, report);
+            wrong += usize::from(task.is_none());
+            if wrong == WRONG {
+                break;
+            }
         }
         tasks
     }

@@ -38,6 +38,30 @@ pub fn load(
 ) -> Result<Pipeline, Complaints> {
     let mut report = Report::default();
     let text = read(source, &mut report);
+    check(source, text, overrides, registry, report)
+}
+
+/// The same of a text that is in no file yet: `source` says where it would be.
+///
+/// # Errors
+/// All complaints about the text and the overrides.
+pub fn load_text(
+    source: &Path,
+    text: String,
+    overrides: &[String],
+    registry: &Registry,
+) -> Result<Pipeline, Complaints> {
+    check(source, text, overrides, registry, Report::default())
+}
+
+/// Reads `text`, unless there is something in the `report` of its file already.
+fn check(
+    source: &Path,
+    text: String,
+    overrides: &[String],
+    registry: &Registry,
+    mut report: Report,
+) -> Result<Pipeline, Complaints> {
     let mut sources = vec![Source { name: source.display().to_string(), text }];
     let (text, ranges) = overrides::join(overrides);
     if !overrides.is_empty() {

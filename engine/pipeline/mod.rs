@@ -41,7 +41,7 @@ pub use self::{
     combination::Combination,
     complaint::{Complaint, Complaints, Label, Source, Span},
     keys::{ConfigKey, config_keys},
-    load::load,
+    load::{load, load_text},
     named::NotFound,
     select::{CANDIDATES, CHOICE, Goal, METRICS, Select},
     suggestion::closest,
