@@ -2,11 +2,11 @@
 //!
 //! Whatever publishes goes through here, so that tests can try what happens when the process dies or the disk fails at
 //! each single step. `PIPE_FAULT=kill@7` ends the process at the seventh step, `ENOSPC@7` fails that step alone, and
-//! `EROFS@1+:cache` fails every step from the first on paths that hold `cache`. Without the variable a step costs one
-//! look at a static.
+//! `EROFS@1+:cache` fails every step from the first on paths that hold `cache`. `ENOLCK@1+` fails no step but every lock, as a
+//! file system without locks does. Without the variable a step costs one look at a static.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions, Permissions},
+    fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
     io::{self, Write},
     os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -27,6 +27,8 @@ use rustix::{
 struct Fault {
     /// The error, or the end of the process.
     error: Option<Errno>,
+    /// Whether it is locks that fail, and not steps.
+    locks: bool,
     /// The number of the step.
     at: u64,
     /// Whether all steps after it fail too.
@@ -45,11 +47,14 @@ impl Fault {
             "ENOSPC" => Some(Errno::NOSPC),
             "EIO" => Some(Errno::IO),
             "EROFS" => Some(Errno::ROFS),
+            "ENOLCK" => Some(Errno::NOLCK),
             _ => return None,
         };
+        let locks = how == "ENOLCK";
         let ever_after = at.ends_with('+');
         let at = at.trim_end_matches('+').parse().ok()?;
-        Some(Self { error, at, ever_after, part: part.to_owned(), steps: AtomicU64::new(0) })
+        let part = part.to_owned();
+        Some(Self { error, locks, at, ever_after, part, steps: AtomicU64::new(0) })
     }
 
     fn hits(&self, path: &Path) -> bool {
@@ -73,12 +78,60 @@ fn fault() -> Option<&'static Fault> {
 /// Comes before every step; alone, before one that isn't done here.
 pub(crate) fn step(path: &Path) -> io::Result<()> {
     match fault() {
-        Some(fault) if fault.hits(path) => match fault.error {
+        Some(fault) if !fault.locks && fault.hits(path) => match fault.error {
             Some(error) => Err(error.into()),
             None => std::process::abort(),
         },
         _ => Ok(()),
     }
+}
+
+/// What came of trying to lock a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// It is ours now.
+    Taken,
+    /// Another holds it.
+    Held,
+    /// The file system has no locks: nothing is known, and nothing is held.
+    Unsupported,
+}
+
+/// Locks a file, without waiting, until it is closed.
+///
+/// # Errors
+/// When it can't be locked for another reason than that it is held, or that there are no locks.
+pub(crate) fn try_lock(file: &File, path: &Path) -> io::Result<Lock> {
+    came_of(path, || file.try_lock())
+}
+
+/// Locks a file against who would have it alone, without waiting, to see whether somebody has. On NFS a file that is only
+/// read can be locked in no other way.
+///
+/// # Errors
+/// As for [`try_lock`].
+pub(crate) fn try_lock_shared(file: &File, path: &Path) -> io::Result<Lock> {
+    came_of(path, || file.try_lock_shared())
+}
+
+fn came_of(path: &Path, lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<Lock> {
+    if fault().is_some_and(|fault| fault.locks && fault.hits(path)) {
+        return Ok(Lock::Unsupported);
+    }
+    match lock() {
+        Ok(()) => Ok(Lock::Taken),
+        Err(TryLockError::WouldBlock) => Ok(Lock::Held),
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => Ok(Lock::Unsupported),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether this is how a file system, or the server behind it, says that it has no locks.
+fn has_no_locks(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    error.kind() == io::ErrorKind::Unsupported
+        || number
+            .is_some_and(|number| [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP].contains(&number))
 }
 
 /// Creates a file that must not be there.
@@ -90,6 +143,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// Writes all of `bytes`. A fault leaves half of them written.
 pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(fault) = fault()
+        && !fault.locks
         && fault.hits(path)
     {
         file.write_all(&bytes[..bytes.len() / 2])?;
@@ -104,6 +158,7 @@ pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Resul
 /// Writes all of `bytes` at `offset`. A fault leaves half of them written.
 pub(crate) fn write_all_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
     if let Some(fault) = fault()
+        && !fault.locks
         && fault.hits(path)
     {
         file.write_all_at(&bytes[..bytes.len() / 2], offset)?;

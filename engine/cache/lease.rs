@@ -4,14 +4,15 @@
 //! for all leases of a process, which has a name for each. On
 //! one machine the operating system's lock on the file decides, so that a lease ends with its owner, however that ends.
 //! Another machine may not see that lock. It watches the first line instead, by its own monotonic clock: an owner
-//! whose line stays the same for ten beats is taken for dead. No wall clock is ever compared.
+//! whose line stays the same for ten beats is taken for dead. No wall clock is ever compared. Where the file system has no
+//! locks, an owner names no machine, and everybody watches its line.
 //!
 //! A lease saves work and guards nothing: an owner that was taken for dead and wakes up publishes write-once records
 //! like anyone.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -24,7 +25,10 @@ use super::{
     owner::{LINE, Line, MISSED, Owned, unique},
     staging::{is_abandoned, is_fatal},
 };
-use crate::{digest::Fingerprint, disk};
+use crate::{
+    digest::Fingerprint,
+    disk::{self, Lock},
+};
 
 /// What leases that aren't taken yet are called: `FINGERPRINT.new-…`.
 const NEW: &str = ".new-";
@@ -98,8 +102,11 @@ impl Cache {
         let fresh = path.with_file_name(format!("{name}{NEW}{}", unique()));
         let file = disk::create(&fresh).map_err(CacheError::io("create", &fresh))?;
         let begin = || {
-            file.try_lock().map_err(io::Error::from)?;
-            Owned::begin(file, &fresh, self.mode(0o664))
+            let lock = disk::try_lock(&file, &fresh)?;
+            if lock == Lock::Held {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Owned::begin(file, lock, &fresh, self.mode(0o664))
         };
         let taken = begin().map_err(CacheError::io("write", &fresh)).and_then(|owned| {
             match disk::link(&fresh, path) {
@@ -126,17 +133,13 @@ impl Cache {
             Err(error) if missing(&error) => return Ok(None),
             Err(error) => return Err(CacheError::io("open", path)(error)),
         };
-        let locked = match file.try_lock() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(error)) => return Err(CacheError::io("lock", path)(error)),
-        };
+        let lock = disk::try_lock_shared(&file, path).map_err(CacheError::io("lock", path))?;
         let seen = first_line(&file).map_err(CacheError::io("read", path))?;
         let line = Line::parse(&seen);
         let owner =
             line.as_ref().map_or_else(|| "another process".to_owned(), |line| line.owner.clone());
-        if line.as_ref().is_some_and(Line::is_of_this_machine) {
-            if !locked {
+        if lock != Lock::Unsupported && line.as_ref().is_some_and(Line::is_of_this_machine) {
+            if lock == Lock::Held {
                 return Ok(Some(owner));
             }
         } else {
@@ -178,12 +181,13 @@ impl Cache {
         for entry in entries.flatten() {
             let path = entry.path();
             let Ok(file) = File::open(&path) else { continue };
-            if file.try_lock().is_err() {
-                continue;
-            }
+            let locked = match disk::try_lock_shared(&file, &path) {
+                Ok(Lock::Held) | Err(_) => continue,
+                Ok(lock) => lock == Lock::Taken,
+            };
             let line = first_line(&file).ok().and_then(|seen| Line::parse(&seen));
             let unpublished = path.to_string_lossy().contains(NEW);
-            let dead = line.map_or(unpublished, |line| line.is_of_this_machine())
+            let dead = locked && line.map_or(unpublished, |line| line.is_of_this_machine())
                 || file.metadata().is_ok_and(|meta| is_abandoned(&meta));
             if dead && same_file(&file, &path) {
                 let _ = fs::remove_file(&path);
@@ -238,7 +242,7 @@ mod tests {
             machine: "elsewhere".into(),
             interval_ms,
             beat,
-            ..Line::new()
+            ..Line::new(Lock::Taken)
         };
         fs::write(cache.root.join("leases").join(ONE.hex()), line.bytes()).unwrap();
     }
@@ -261,12 +265,25 @@ mod tests {
         let (_folder, cache) = cache();
         let path = cache.root.join("leases").join(ONE.hex());
         // What a killed process leaves: its line, and no lock.
-        fs::write(&path, Line::new().bytes()).unwrap();
+        fs::write(&path, Line::new(Lock::Taken).bytes()).unwrap();
         fs::write(path.with_extension("new-1"), "").unwrap();
         drop(cache.lease(ONE).unwrap());
-        fs::write(&path, Line::new().bytes()).unwrap();
+        fs::write(&path, Line::new(Lock::Taken).bytes()).unwrap();
         cache.sweep_leases();
         assert_eq!(fs::read_dir(cache.root.join("leases")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_owner_without_locks_is_judged_by_its_beats() {
+        let (_folder, cache) = cache();
+        let path = cache.root.join("leases").join(ONE.hex());
+        let mut line = Line::new(Lock::Unsupported);
+        line.interval_ms = 10;
+        fs::write(&path, line.bytes()).unwrap();
+        cache.sweep_leases();
+        assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))), "it may live");
+        std::thread::sleep(Duration::from_millis(110));
+        drop(cache.lease(ONE).unwrap());
     }
 
     #[test]

@@ -15,7 +15,10 @@ use super::{
     owner::{LINE, Line},
     reach::{is_young, list},
 };
-use crate::{digest::Fingerprint, disk};
+use crate::{
+    digest::Fingerprint,
+    disk::{self, Lock},
+};
 
 /// What the files of live runs are called: `run-…`.
 const RUN: &str = "run-";
@@ -50,7 +53,7 @@ struct LiveRunState {
 impl Cache {
     /// Begins a run.
     pub(crate) fn live_run(&self) -> LiveRun {
-        let line = Line::new();
+        let line = Line::new(Lock::Taken);
         let path = self.root.join("leases").join(format!("{RUN}{}", line.id));
         let state = LiveRunState {
             line,
@@ -81,7 +84,11 @@ impl Cache {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(CacheError::io("read", &path))?;
             let ours = Line::parse(&bytes).is_some_and(|line| line.is_of_this_machine());
-            let lives = if ours { file.try_lock().is_err() } else { is_young(&meta, now, grace) };
+            let lives = match disk::try_lock_shared(&file, &path) {
+                Ok(Lock::Taken) if ours => false,
+                Ok(Lock::Held) | Err(_) if ours => true,
+                _ => is_young(&meta, now, grace),
+            };
             if lives {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 live.push(format!("{name}\n{}", String::from_utf8_lossy(&bytes)));
@@ -106,7 +113,11 @@ impl LiveRunInner {
         if state.file.is_none() {
             let file = fs::OpenOptions::new().write(true).create_new(true).open(&self.path)?;
             disk::protect(&file, &self.path, self.mode)?;
-            file.try_lock().map_err(io::Error::from)?;
+            match disk::try_lock(&file, &self.path)? {
+                Lock::Taken => {}
+                Lock::Held => return Err(io::ErrorKind::WouldBlock.into()),
+                Lock::Unsupported => state.line.machine.clear(),
+            }
             state.file = Some(file);
         }
         let Some(file) = &state.file else { return Ok(()) };

@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::heart;
-use crate::{disk, host};
+use crate::{
+    disk::{self, Lock},
+    host,
+};
 
 /// The length of the line, with its newline.
 pub(super) const LINE: usize = 512;
@@ -29,7 +32,7 @@ pub(super) struct Line {
     pub(super) format: u32,
     /// Who, for people.
     pub(super) owner: String,
-    /// The identity of the running system.
+    /// The identity of the running system; empty where there are no locks, so that its beats alone tell that it lives.
     pub(super) machine: String,
     /// Unlike that of any other lease.
     pub(super) id: String,
@@ -40,11 +43,13 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new() -> Self {
+    /// The line of this process, for a file that was locked as `lock` says.
+    pub(super) fn new(lock: Lock) -> Self {
+        let locked = lock != Lock::Unsupported;
         Self {
             format: super::FORMAT,
             owner: format!("process {} on {}", std::process::id(), host::name()),
-            machine: host::identity().to_owned(),
+            machine: if locked { host::identity().to_owned() } else { String::new() },
             id: unique(),
             interval_ms: heart::interval().as_millis() as u64,
             beat: 0,
@@ -85,14 +90,14 @@ pub(super) struct Owned {
 }
 
 impl Owned {
-    /// Writes the first line of `file`, which stands at `path`, is empty, and is locked already; and again at every
-    /// beat, for as long as what this gives is held.
+    /// Writes the first line of `file`, which stands at `path`, is empty, and is locked already where there are locks; and
+    /// again at every beat, for as long as what this gives is held.
     ///
     /// # Errors
     /// When it can't be written.
-    pub(super) fn begin(file: File, path: &Path, mode: u32) -> io::Result<Arc<Self>> {
+    pub(super) fn begin(file: File, lock: Lock, path: &Path, mode: u32) -> io::Result<Arc<Self>> {
         disk::protect(&file, path, mode)?;
-        let line = Line::new();
+        let line = Line::new(lock);
         disk::write_all(&file, path, &line.bytes())?;
         let meta = file.metadata()?;
         let owned = Self { file, device: meta.dev(), inode: meta.ino(), line: Mutex::new(line) };

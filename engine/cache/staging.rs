@@ -15,7 +15,7 @@ use std::{
 use super::{Cache, CacheError, create_folder, owner::Owned, sync_folder};
 use crate::{
     digest::Digest,
-    disk::{self, Pieces},
+    disk::{self, Lock, Pieces},
     host,
 };
 
@@ -70,12 +70,12 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(CacheError::io("create", &path)(error)),
             };
-            file.lock().map_err(CacheError::io("lock", &path))?;
-            if !path.exists() {
-                // Another process swept it before it was locked.
+            let lock = disk::try_lock(&file, &path).map_err(CacheError::io("lock", &path))?;
+            if lock == Lock::Held || !path.exists() {
+                // Another process sweeps it, or did before it was locked.
                 continue;
             }
-            let lock = Owned::begin(file, &path, cache.mode(0o664))
+            let lock = Owned::begin(file, lock, &path, cache.mode(0o664))
                 .map_err(CacheError::io("write", &path))?;
             let folder = parent.join(&name);
             disk::create_new_folder(&folder).map_err(CacheError::io("make the folder", &folder))?;
@@ -147,11 +147,13 @@ impl Staging {
             }
             // It is held until all is removed, so that its maker sees whether it was swept.
             let Ok(lock) = File::open(&path) else { continue };
-            if lock.try_lock().is_err() {
-                continue;
-            }
             let ours = entry.file_name().to_string_lossy().starts_with(host::identity());
-            if ours || lock.metadata().is_ok_and(|meta| is_abandoned(&meta)) {
+            let dead = match disk::try_lock_shared(&lock, &path) {
+                Ok(Lock::Taken) => ours,
+                Ok(Lock::Unsupported) => false,
+                Ok(Lock::Held) | Err(_) => continue,
+            };
+            if dead || lock.metadata().is_ok_and(|meta| is_abandoned(&meta)) {
                 // Another process may be sweeping too: whoever comes second finds nothing.
                 let _ = fs::remove_dir_all(path.with_extension(""));
                 let _ = fs::remove_file(&path);

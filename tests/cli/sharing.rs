@@ -48,11 +48,13 @@ fn slow(folder: &Folder, stages: usize) -> String {
 }
 
 fn start(folder: &Folder, file: &str, machine: Option<&str>) -> Child {
+    start_with(folder, file, machine.map(|machine| ("PIPE_MACHINE", machine)))
+}
+
+fn start_with(folder: &Folder, file: &str, variable: Option<(&str, &str)>) -> Child {
     let cache = format!("cache={}", folder.path("cache").display());
     let mut command = folder.command(&["run", "--json", "-f", file, "-j", "8", "--set", &cache]);
-    if let Some(machine) = machine {
-        command.env("PIPE_MACHINE", machine);
-    }
+    command.envs(variable);
     command.env("PIPE_HEARTBEAT_MS", "100");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -211,6 +213,34 @@ fn a_sleeping_owner_of_this_machine_keeps_its_lease() {
     let second = folder.ended(second.wait_with_output().unwrap());
     assert_eq!(outcomes(&first.json())["s0"], "executed", "{}", first.stderr);
     assert_eq!(outcomes(&second.json())["s0"], "reused", "{}", second.stderr);
+}
+
+#[test]
+fn where_there_are_no_locks_runs_share_by_their_beats() {
+    let folder = Folder::empty();
+    folder.write("pipeline.yaml", slow(&folder, 1));
+    let start = || start_with(&folder, "pipeline.yaml", Some(("PIPE_FAULT", "ENOLCK@1+")));
+    let killed = start();
+    wait_until("the stage", || folder.path("runs").exists());
+    signal(&killed, "-KILL");
+    killed.wait_with_output().unwrap();
+    // It is followed when it was silent for long enough, and who follows is waited for as long as it beats.
+    let second = start();
+    wait_until("the second owner", || {
+        fs::read_to_string(folder.path("runs")).unwrap().lines().count() == 2
+    });
+    let third = start();
+    thread::sleep(Duration::from_secs(3));
+    let collected = folder.command(&["cache", "gc", "--yes"]);
+    let collected = { collected }.env("PIPE_FAULT", "ENOLCK@1+").output().unwrap();
+    assert!(collected.status.success(), "{}", String::from_utf8_lossy(&collected.stderr));
+    folder.write("go", "");
+    let second = folder.ended(second.wait_with_output().unwrap());
+    let third = folder.ended(third.wait_with_output().unwrap());
+    assert_eq!(outcomes(&second.json())["s0"], "executed", "{}", second.stderr);
+    assert_eq!(outcomes(&third.json())["s0"], "reused", "{}", third.stderr);
+    assert_eq!(fs::read_to_string(folder.path("runs")).unwrap().lines().count(), 2);
+    assert_eq!(folder.pipe(&["cache", "verify"]).code, Some(0));
 }
 
 const TWO: &str = "\
