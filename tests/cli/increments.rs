@@ -68,6 +68,37 @@ fn more_rows_compute_the_new_chunks_only() {
     assert!(told.stdout.contains("3 of 5 chunks known"), "{}", told.stdout);
 }
 
+/// The most memory that a run had resident, in KiB.
+#[cfg(target_os = "linux")]
+fn peak(folder: &Folder, arguments: &[&str]) -> u64 {
+    let mut all = vec!["run", "-q", "-j", "2"];
+    all.extend(arguments);
+    let mut child = folder.command(&all).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    // The kernel keeps the maximum: the last look before the end is as good as all.
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let told = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = told.unwrap_or(peak).max(peak);
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(peak > 0);
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_rows() {
+    let folder = Folder::new(SPECTRA);
+    let few = peak(&folder, &["--set", "generate.count=20000", "--set", "generate.channels=140"]);
+    let many = peak(&folder, &["--set", "generate.count=120000", "--set", "generate.channels=140"]);
+    // The spectra alone are 56 MB more, and as many again scaled.
+    assert!(many < few + 16 * 1024, "{few} KiB became {many} KiB");
+}
+
 #[test]
 fn a_damaged_chunk_is_made_again_alone() {
     let folder = Folder::new(SPECTRA);
