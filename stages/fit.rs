@@ -20,7 +20,7 @@ pub struct Fit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoiseFrom {
-    /// `residual` for the spectra of a cube, `given` for others.
+    /// `residual` for the spectra of a cube whose noise was measured among its lines, `given` for others.
     #[default]
     Auto,
     /// As it comes with the spectra.
@@ -67,8 +67,8 @@ pub struct Config {
     /// noise and a baseline that are what they are said to be: it expects more of whatever it takes for a component.
     pub prior: PriorFrom,
     /// Where the noise rms is taken from: `given` (as it comes with the spectra), `residual` (measured on what a first
-    /// fit leaves, on which a second one rests), or `auto` (`residual` for the spectra of a cube, where it was
-    /// measured among the lines, `given` for others).
+    /// fit leaves, on which a second one rests), or `auto` (`residual` for the spectra of a cube where it was
+    /// measured among the lines, `given` where it was given and for others).
     pub noise: NoiseFrom,
     /// The correlation of the noise of neighbouring channels; `null` for what was measured on the spectra of a cube, the
     /// median of each 2,048 of them, and 0 for others.
@@ -150,7 +150,7 @@ impl Stage for Fit {
         Shape::Rows(RowMap {
             rows: RowsFrom::Arrays(&[(
                 "spectra",
-                &["axis", "spectra", "noise_rms", "noise_correlation", "x", "y"],
+                &["axis", "spectra", "noise_rms", "noise_correlation", "noise_given", "x", "y"],
             )]),
             broadcast: &[],
             chunk_rows: CHUNK_ROWS,

@@ -40,7 +40,7 @@ pub(crate) fn fit_rows<T: Send + Sync>(
     let noise = spectra.noise(rows.clone())?;
     let measured = spectra.noise_correlation(rows.clone())?;
     let remeasure = match config.noise {
-        NoiseFrom::Auto => measured.is_some(),
+        NoiseFrom::Auto => measured.is_some() && !spectra.noise_is_given(),
         NoiseFrom::Given => false,
         NoiseFrom::Residual => true,
     };

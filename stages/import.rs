@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     artifacts::{CHUNK_ROWS, SPECTRA, Sky, SpectraHead, SpectraWriter},
     row_chunks::for_each_chunk_with,
-    spectra::{Axis, CubeHeader, CubeReader, Noise},
+    spectra::{Axis, CubeHeader, CubeReader, Noise, NoiseMap, NoiseMapError},
 };
 
 /// The spectra of a FITS cube.
@@ -64,7 +64,7 @@ pub struct Config {
 /// What keeps a cube from being imported.
 #[derive(Debug, thiserror::Error)]
 enum ImportError {
-    #[error("failed to read the cube `{}`", path.display())]
+    #[error("failed to read `{}`", path.display())]
     Open { path: std::path::PathBuf, source: std::io::Error },
     #[error("the axis of the cube is in `{found}`, which can't be turned into `{wanted}`")]
     Unit { found: String, wanted: &'static str },
@@ -72,6 +72,10 @@ enum ImportError {
         "no channel of the cube lies in the stretches of `line_free` (the axis runs from {from} to {to} {unit})"
     )]
     NoLineFree { from: f64, to: f64, unit: String },
+    #[error("failed to read the noise map `{}`", path.display())]
+    NoiseMap { path: std::path::PathBuf, source: NoiseMapError },
+    #[error("the noise is that of the input `noise`: leave out the input or the key `{key}`")]
+    NoiseTwice { key: &'static str },
     #[error("the cube has {found} pixels along an axis, more than {} can be numbered", u32::MAX)]
     Pixels { found: usize },
 }
@@ -81,13 +85,20 @@ impl Stage for Import {
 
     const KIND: &'static str = "import";
     const ABOUT: &'static str = "Reads the spectra of a FITS cube and measures the noise of each.";
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
     const EXACTNESS: Exactness = Exactness::Exact;
-    const INPUTS: &'static [InputPort] = &[InputPort::required(
-        "cube",
-        ArtifactType::FILE,
-        "a FITS file with an image of three or more axes, one of them a velocity, frequency or wavelength",
-    )];
+    const INPUTS: &'static [InputPort] = &[
+        InputPort::required(
+            "cube",
+            ArtifactType::FILE,
+            "a FITS file with an image of three or more axes, one of them a velocity, frequency or wavelength",
+        ),
+        InputPort::optional(
+            "noise",
+            ArtifactType::FILE,
+            "a FITS map of the noise rms of the same pixels, in the cube's unit, in place of measuring it; NaN where it isn't known",
+        ),
+    ];
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("spectra", SPECTRA, "a spectrum for each pixel, x running fastest")];
 
@@ -111,19 +122,22 @@ impl Stage for Import {
 
     fn shape(_: &Config) -> Shape {
         Shape::Rows(RowMap {
-            rows: RowsFrom::Inputs(&["cube"]),
+            rows: RowsFrom::Inputs(&["cube", "noise"]),
             broadcast: &[],
             chunk_rows: CHUNK_ROWS,
             unit: "spectra",
         })
     }
 
-    fn count_rows(_: &Config, work: &Work<'_>) -> Result<u64, StageError> {
-        Ok(open(work)?.header().rows() as u64)
+    fn count_rows(config: &Config, work: &Work<'_>) -> Result<u64, StageError> {
+        let cube = open(work)?;
+        // What is wrong with the map as a whole is said before any row is looked up.
+        open_noise(config, work, cube.header())?;
+        Ok(cube.header().rows() as u64)
     }
 
     fn hash_rows(
-        _: &Config,
+        config: &Config,
         work: &Work<'_>,
         rows: std::ops::Range<u64>,
         into: &mut dyn Write,
@@ -132,8 +146,14 @@ impl Stage for Import {
         // Of the header, this and no more is seen in a spectrum.
         let CubeHeader { axis, unit, nx, .. } = cube.header();
         serde_json::to_writer(&mut *into, &(axis, unit, nx))?;
-        for value in cube.rows(rows.start as usize..rows.end as usize)? {
+        let rows = rows.start as usize..rows.end as usize;
+        for value in cube.rows(rows.clone())? {
             into.write_all(&value.to_le_bytes())?;
+        }
+        if let Some(noise) = &mut open_noise(config, work, cube.header())? {
+            for value in noise.rows(rows)? {
+                into.write_all(&value.to_le_bytes())?;
+            }
         }
         Ok(())
     }
@@ -153,16 +173,23 @@ impl Stage for Import {
 
         let made = work.rows().unwrap_or(0..header.rows() as u64);
         let count = made.end - made.start;
-        let writer = SpectraWriter::of_cube(work.output("spectra")?, count, &head)?;
-        let open = || open(work);
-        for_each_chunk_with(work, count, open, |cube, chunk, rows| {
+        let is_given = config.noise_rms.is_some() || work.optional("noise").is_some();
+        let writer = SpectraWriter::of_cube(work.output("spectra")?, count, &head, is_given)?;
+        let open = || Ok((open(work)?, open_noise(config, work, &header)?));
+        for_each_chunk_with(work, count, open, |(cube, noise_map), chunk, rows| {
             let rows = (made.start + rows.start) as usize..(made.start + rows.end) as usize;
             let spectra = cube.rows(rows.clone())?;
+            let given = match noise_map {
+                Some(map) => Some(map.rows(rows.clone())?),
+                None => None,
+            };
             let (noise, correlation): (Vec<f64>, Vec<f64>) = spectra
                 .chunks_exact(head.axis.channels)
-                .map(|spectrum| {
+                .enumerate()
+                .map(|(row, spectrum)| {
                     let measured = Noise::measure(spectrum);
-                    let rms = match (config.noise_rms, line_free.as_deref()) {
+                    let given = given.as_ref().map(|given| f64::from(given[row]));
+                    let rms = match (given.or(config.noise_rms), line_free.as_deref()) {
                         (Some(rms), _) => rms,
                         (None, Some(channels)) => rms(spectrum, channels),
                         (None, None) => measured.map_or(f64::NAN, |noise| noise.rms),
@@ -189,6 +216,26 @@ fn open(work: &Work<'_>) -> Result<CubeReader<BufReader<File>>, StageError> {
     let file =
         File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
     Ok(CubeReader::open(BufReader::new(file))?)
+}
+
+/// The noise map, where there is one.
+fn open_noise(
+    config: &Config,
+    work: &Work<'_>,
+    cube: &CubeHeader,
+) -> Result<Option<NoiseMap<BufReader<File>>>, StageError> {
+    let Some(map) = work.optional("noise") else { return Ok(None) };
+    let said_otherwise =
+        [("noise_rms", config.noise_rms.is_some()), ("line_free", !config.line_free.is_empty())];
+    if let Some((key, _)) = said_otherwise.into_iter().find(|(_, is_said)| *is_said) {
+        return Err(ImportError::NoiseTwice { key }.into());
+    }
+    let path = map.file()?;
+    let file =
+        File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
+    let map = NoiseMap::open(BufReader::new(file), cube)
+        .map_err(|source| ImportError::NoiseMap { path, source })?;
+    Ok(Some(map))
 }
 
 /// The noise rms of these channels of a spectrum, NaN where there is nothing to measure it on.

@@ -49,7 +49,10 @@ impl Stage for Refine {
     fn shape(_: &Config) -> Shape {
         Shape::Rows(RowMap {
             rows: RowsFrom::Arrays(&[
-                ("spectra", &["axis", "spectra", "noise_rms", "noise_correlation", "x", "y"]),
+                (
+                    "spectra",
+                    &["axis", "spectra", "noise_rms", "noise_correlation", "noise_given", "x", "y"],
+                ),
                 ("catalogue", &["parameters", "counts"]),
             ]),
             broadcast: &[],

@@ -26,6 +26,9 @@ pub struct Sky {
 /// The name of the group whose attributes are the sky. It depends on how many spectra there are, so it stands apart from
 /// what describes each.
 const SKY: &str = "sky";
+/// The array that is there where the noise was given with a cube. An array rather than an attribute, because that is what
+/// a block of rows sees.
+const NOISE_GIVEN: &str = "noise_given";
 
 impl Sky {
     /// Adds the sky to a `spectra` artifact.
@@ -90,6 +93,7 @@ pub struct SpectraWriter {
     noise: ArrayWriter<f64>,
     pixels: Option<[ArrayWriter<u32>; 2]>,
     correlation: Option<ArrayWriter<f64>>,
+    given: Option<ArrayWriter<u32>>,
 }
 
 impl SpectraWriter {
@@ -102,10 +106,11 @@ impl SpectraWriter {
         rows: u64,
         head: &SpectraHead,
     ) -> Result<Self, LayoutError> {
-        Self::start(output, rows, head, false)
+        Self::start(output, rows, head, None)
     }
 
-    /// Starts an artifact of `rows` spectra of a cube. Its sky is written by [`Sky::write`].
+    /// Starts an artifact of `rows` spectra of a cube, whose noise rms was given or measured. Its sky is written by
+    /// [`Sky::write`].
     ///
     /// # Errors
     /// When its metadata can't be written.
@@ -113,15 +118,16 @@ impl SpectraWriter {
         output: &Arc<Output>,
         rows: u64,
         head: &SpectraHead,
+        noise_is_given: bool,
     ) -> Result<Self, LayoutError> {
-        Self::start(output, rows, head, true)
+        Self::start(output, rows, head, Some(noise_is_given))
     }
 
     fn start(
         output: &Arc<Output>,
         rows: u64,
         head: &SpectraHead,
-        of_cube: bool,
+        of_cube: Option<bool>,
     ) -> Result<Self, LayoutError> {
         let mut attributes = Map::new();
         attributes.insert(
@@ -156,7 +162,8 @@ impl SpectraWriter {
         let noise = ArraySpec { unit: &head.unit, ..per_row("rms of the noise") };
         let mut pixels = None;
         let mut correlation = None;
-        if of_cube {
+        let mut given = None;
+        if let Some(noise_is_given) = of_cube {
             pixels = Some([
                 group.array("x", &per_row("pixel along FITS axis 1, from 0"))?,
                 group.array("y", &per_row("pixel along FITS axis 2, from 0"))?,
@@ -164,12 +171,17 @@ impl SpectraWriter {
             let about = "correlation of the noise of neighbouring channels; NaN where unknown";
             correlation =
                 Some(group.array("noise_correlation", &ArraySpec { unit: "1", ..per_row(about) })?);
+            if noise_is_given {
+                let about = "1: the rms of the noise was given, not measured among the lines";
+                given = Some(group.array(NOISE_GIVEN, &per_row(about))?);
+            }
         }
         Ok(Self {
             spectra: group.array("spectra", &spectra)?,
             noise: group.array("noise_rms", &noise)?,
             pixels,
             correlation,
+            given,
         })
     }
 
@@ -210,6 +222,9 @@ impl SpectraWriter {
         }
         if let Some(array) = &self.correlation {
             array.write(chunk, correlation)?;
+        }
+        if let Some(given) = &self.given {
+            given.write(chunk, &vec![1; x.len()])?;
         }
         Ok(())
     }
@@ -292,6 +307,11 @@ impl SpectraReader {
     /// When they can't be read.
     pub fn noise(&self, rows: Range<u64>) -> Result<Vec<f64>, LayoutError> {
         Ok(self.noise.read(rows)?)
+    }
+
+    /// Whether the rms of the noise was given with the cube, rather than measured among its lines.
+    pub fn noise_is_given(&self) -> bool {
+        self.group.has(NOISE_GIVEN)
     }
 
     /// The correlation of the noise of neighbouring channels in some rows, NaN where unknown; `None` for spectra on

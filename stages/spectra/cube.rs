@@ -1,11 +1,12 @@
 //! Reading a cube of spectra from a FITS file.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::fits::CubeUnit;
+use super::fits::ImageUnit;
+use super::pixels::Pixels;
 use super::wcs::{Roles, SkyGrid, axis_type, spectral_axis};
 use super::{Axis, CubeError, SpectralGrid};
 
@@ -96,8 +97,8 @@ impl<R: Read + Seek> CubeReader<R> {
     /// Where this isn't a FITS file, is truncated or damaged, holds no cube, or has axes that aren't understood. The
     /// error says what to do.
     pub fn open(mut file: R) -> Result<Self, CubeError> {
-        let unit = CubeUnit::find(&mut file)?;
-        let CubeUnit { header, shape, .. } = &unit;
+        let unit = ImageUnit::find(&mut file, 3)?;
+        let ImageUnit { header, shape, .. } = &unit;
         let roles = Roles::find(header, shape)?;
         let stride = |axis: usize| shape[..axis].iter().product();
         let text = |keyword: &str| header.text(keyword).unwrap_or("").to_owned();
@@ -113,12 +114,7 @@ impl<R: Read + Seek> CubeReader<R> {
                 sky: SkyGrid::of(header, roles.x, roles.y),
                 spectral: SpectralGrid::of(header, roles.spectral),
             },
-            pixels: Pixels {
-                bitpix: unit.bitpix,
-                scale: header.real("BSCALE")?.unwrap_or(1.0),
-                zero: header.real("BZERO")?.unwrap_or(0.0),
-                blank: if unit.bitpix > 0 { header.integer("BLANK")? } else { None },
-            },
+            pixels: Pixels::of(&unit)?,
             data_start: unit.data_start,
             strides: Strides {
                 channel: stride(roles.spectral),
@@ -206,51 +202,8 @@ impl<R: Read + Seek> CubeReader<R> {
         count: usize,
         run: &mut Vec<f32>,
     ) -> Result<(), CubeError> {
-        let width = self.pixels.bytes();
-        let mut bytes = vec![0; ((count - 1) * stride + 1) * width];
-        let offset = self.data_start + (first * width) as u64;
-        self.file.seek(SeekFrom::Start(offset))?;
-        self.file.read_exact(&mut bytes)?;
-        run.clear();
-        run.extend(bytes.chunks_exact(width).step_by(stride).map(|pixel| self.pixels.value(pixel)));
-        Ok(())
-    }
-}
-
-/// How the bytes of a pixel stand for its value.
-#[derive(Debug, Clone, Copy)]
-struct Pixels {
-    bitpix: i64,
-    scale: f64,
-    zero: f64,
-    blank: Option<i64>,
-}
-
-impl Pixels {
-    fn bytes(self) -> usize {
-        self.bitpix.unsigned_abs() as usize / 8
-    }
-
-    /// The value of a pixel, whose `bytes` are big-endian; NaN if it is missing.
-    fn value(self, bytes: &[u8]) -> f32 {
-        let integer = match (self.bitpix, bytes) {
-            (8, &[a]) => i64::from(a),
-            (16, &[a, b]) => i64::from(i16::from_be_bytes([a, b])),
-            (32, &[a, b, c, d]) => i64::from(i32::from_be_bytes([a, b, c, d])),
-            (64, &[a, b, c, d, e, f, g, h]) => i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            (-32, &[a, b, c, d]) => return self.scaled(f32::from_be_bytes([a, b, c, d]).into()),
-            (-64, &[a, b, c, d, e, f, g, h]) => {
-                return self.scaled(f64::from_be_bytes([a, b, c, d, e, f, g, h]));
-            }
-            _ => return f32::NAN,
-        };
-        if self.blank == Some(integer) { f32::NAN } else { self.scaled(integer as f64) }
-    }
-
-    fn scaled(self, stored: f64) -> f32 {
-        let value = (self.zero + self.scale * stored) as f32;
-        // One kind of NaN only, so that equal cubes are equal bytes.
-        if value.is_finite() { value } else { f32::NAN }
+        let offset = self.data_start + (first * self.pixels.bytes()) as u64;
+        self.pixels.read(&mut self.file, offset, stride, count, run)
     }
 }
 

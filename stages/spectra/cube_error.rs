@@ -12,8 +12,8 @@ pub enum CubeError {
     /// The file is compressed as a whole.
     #[error("the file is compressed by gzip: uncompress it first (`gunzip`)")]
     Gzip,
-    /// The only cube is stored as a tile-compressed image.
-    #[error("the cube in HDU {hdu} is tile-compressed: uncompress it first (`funpack`)")]
+    /// The only image of enough axes is tile-compressed.
+    #[error("the image in HDU {hdu} is tile-compressed: uncompress it first (`funpack`)")]
     TileCompressed {
         /// The number of the header and data unit, from 0.
         hdu: usize,
@@ -69,14 +69,16 @@ pub enum CubeError {
         /// The bytes that are there.
         found: u64,
     },
-    /// No image in the file has three axes.
-    #[error("the file holds no image with three or more axes, only {found}")]
-    NoCube {
+    /// No image in the file has enough axes.
+    #[error("the file holds no image with {} or more axes, only {found}", if *axes == 2 { "two" } else { "three" })]
+    NoImage {
+        /// How many it should have: 3 for a cube, 2 for a map.
+        axes: usize,
         /// What it holds.
         found: String,
     },
-    /// An axis of the cube has length zero.
-    #[error("axis {axis} of the cube has no elements (NAXIS{axis} = 0)")]
+    /// An axis of the image has length zero.
+    #[error("axis {axis} of the image has no elements (NAXIS{axis} = 0)")]
     EmptyAxis {
         /// The number of the axis, from 1.
         axis: usize,

@@ -1,4 +1,4 @@
-//! The outline of a FITS file: its headers, and where the data of its first cube lie.
+//! The outline of a FITS file: its headers, and where the data of an image lie.
 //!
 //! Cards are parsed by `fitsio-pure`. Sizes are computed here, checked against the length of the file before
 //! anything is allocated, because a header is not to be trusted.
@@ -22,9 +22,9 @@ pub(super) struct Header {
     pub(super) cards: Vec<Card>,
 }
 
-/// The first image of a file that has three or more axes.
+/// The first image of a file that has as many axes as are wanted, or more.
 #[derive(Debug, Clone)]
-pub(super) struct CubeUnit {
+pub(super) struct ImageUnit {
     pub(super) header: Header,
     /// Bits of a pixel: 8, 16, 32, 64 for integers, −32 and −64 for reals.
     pub(super) bitpix: i64,
@@ -45,7 +45,10 @@ struct Outline {
 #[derive(PartialEq)]
 enum Kind {
     Image,
-    TileCompressed,
+    /// An image of so many axes, stored as a table.
+    TileCompressed {
+        axes: u64,
+    },
     Other,
 }
 
@@ -140,8 +143,8 @@ impl Header {
             Kind::Other
         } else if is_primary || self.text("XTENSION") == Some("IMAGE") {
             Kind::Image
-        } else if is_true("ZIMAGE") && self.integer("ZNAXIS")?.is_some_and(|n| n >= 3) {
-            Kind::TileCompressed
+        } else if is_true("ZIMAGE") {
+            Kind::TileCompressed { axes: self.size("ZNAXIS")?.unwrap_or(0) }
         } else {
             Kind::Other
         };
@@ -154,9 +157,9 @@ impl Header {
     }
 }
 
-impl CubeUnit {
-    /// Finds the first image with three or more axes, and makes sure that all of it is there.
-    pub(super) fn find<R: Read + Seek>(file: &mut R) -> Result<Self, CubeError> {
+impl ImageUnit {
+    /// Finds the first image with `axes` axes or more, and makes sure that all of it is there.
+    pub(super) fn find<R: Read + Seek>(file: &mut R, axes: usize) -> Result<Self, CubeError> {
         let length = file.seek(SeekFrom::End(0))?;
         check_magic(file)?;
         let mut start = 0;
@@ -177,7 +180,7 @@ impl CubeUnit {
                     found: present,
                 });
             }
-            if outline.kind == Kind::Image && outline.shape.len() >= 3 {
+            if outline.kind == Kind::Image && outline.shape.len() >= axes {
                 if let Some(axis) = outline.shape.iter().position(|&n| n == 0) {
                     return Err(CubeError::EmptyAxis { axis: axis + 1 });
                 }
@@ -189,7 +192,9 @@ impl CubeUnit {
                     data_start,
                 });
             }
-            if outline.kind == Kind::TileCompressed {
+            if let Kind::TileCompressed { axes: stored } = outline.kind
+                && stored >= axes as u64
+            {
                 compressed.get_or_insert(hdu);
             }
             if found.len() < 8 {
@@ -200,7 +205,7 @@ impl CubeUnit {
         }
         Err(match compressed {
             Some(hdu) => CubeError::TileCompressed { hdu },
-            None => CubeError::NoCube { found: found.join(", ") },
+            None => CubeError::NoImage { axes, found: found.join(", ") },
         })
     }
 }
@@ -275,6 +280,6 @@ fn describe(outline: &Outline) -> String {
             let lengths: Vec<String> = outline.shape.iter().map(u64::to_string).collect();
             format!("an image of {}", lengths.join(" × "))
         }
-        Kind::TileCompressed | Kind::Other => "a table or groups".to_owned(),
+        Kind::TileCompressed { .. } | Kind::Other => "a table or groups".to_owned(),
     }
 }

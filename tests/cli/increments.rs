@@ -139,39 +139,47 @@ fn a_killed_run_keeps_the_chunks_that_it_finished() {
     assert_eq!(again.outputs, from_scratch(&folder, &few));
 }
 
-/// A FITS cube of `nx` by `ny` pixels and 8 channels, whose values are those of the pixels, wherever the cube ends.
-fn cube(nx: usize, ny: usize) -> Vec<u8> {
+/// A FITS image of 32-bit reals.
+fn fits(axes: &[usize], more: &[(String, String)], values: impl Iterator<Item = f32>) -> Vec<u8> {
     let mut header = String::new();
     let mut card = |key: &str, value: &str| {
         let _ = write!(header, "{key:8}= {value:>20}{:50}", "");
     };
     card("SIMPLE", "T");
     card("BITPIX", "-32");
-    card("NAXIS", "3");
-    card("NAXIS1", &nx.to_string());
-    card("NAXIS2", &ny.to_string());
-    card("NAXIS3", "8");
-    for (axis, kind, unit, step) in
-        [(1, "GLON-CAR", "deg", 0.01), (2, "GLAT-CAR", "deg", 0.01), (3, "VRAD", "m/s", 200.0)]
-    {
-        card(&format!("CTYPE{axis}"), &format!("'{kind}'"));
-        card(&format!("CUNIT{axis}"), &format!("'{unit:8}'"));
-        card(&format!("CRPIX{axis}"), "1.0");
-        card(&format!("CRVAL{axis}"), "1.0");
-        card(&format!("CDELT{axis}"), &step.to_string());
+    card("NAXIS", &axes.len().to_string());
+    for (axis, length) in (1..).zip(axes) {
+        card(&format!("NAXIS{axis}"), &length.to_string());
+    }
+    for (key, value) in more {
+        card(key, value);
     }
     card("BUNIT", "'K       '");
     let _ = write!(header, "{:80}", "END");
     let mut bytes = header.into_bytes();
     bytes.resize(bytes.len().next_multiple_of(2880), b' ');
-    for channel in 0..8 {
-        for pixel in 0..nx * ny {
-            let value = ((pixel * 31 + channel * 17) % 101) as f32 / 50.0 - 1.0;
-            bytes.extend(value.to_be_bytes());
-        }
-    }
+    bytes.extend(values.flat_map(f32::to_be_bytes));
     bytes.resize(bytes.len().next_multiple_of(2880), 0);
     bytes
+}
+
+/// A FITS cube of `nx` by `ny` pixels and 8 channels, whose values are those of the pixels, wherever the cube ends.
+fn cube(nx: usize, ny: usize) -> Vec<u8> {
+    let mut cards = Vec::new();
+    for (axis, kind, unit, step) in
+        [(1, "GLON-CAR", "deg", 0.01), (2, "GLAT-CAR", "deg", 0.01), (3, "VRAD", "m/s", 200.0)]
+    {
+        cards.push((format!("CTYPE{axis}"), format!("'{kind}'")));
+        cards.push((format!("CUNIT{axis}"), format!("'{unit:8}'")));
+        cards.push((format!("CRPIX{axis}"), "1.0".to_owned()));
+        cards.push((format!("CRVAL{axis}"), "1.0".to_owned()));
+        cards.push((format!("CDELT{axis}"), step.to_string()));
+    }
+    let value =
+        |channel: usize, pixel: usize| ((pixel * 31 + channel * 17) % 101) as f32 / 50.0 - 1.0;
+    let pixels = nx * ny;
+    let values = (0..8 * pixels).map(|at| value(at / pixels, at % pixels));
+    fits(&[nx, ny, 8], &cards, values)
 }
 
 #[test]
@@ -193,6 +201,55 @@ fn rows_appended_to_a_cube_are_imported_alone() {
     // A wider cube has other pixels in every row.
     folder.write("cube.fits", cube(129, 60));
     assert_eq!(run(&folder, &[]).parts["import"].1, 0);
+}
+
+#[test]
+fn a_noise_map_is_part_of_what_its_rows_depend_on() {
+    let folder = Folder::new(
+        "stages:\n  import: { inputs: { cube: { file: cube.fits }, noise: { file: noise.fits } } }\n",
+    );
+    let noise = |nx: usize, ny: usize, other: usize| {
+        let values = (0..nx * ny).map(move |at| if at == other { 0.5 } else { 0.25 });
+        fits(&[nx, ny], &[], values)
+    };
+    folder.write("cube.fits", cube(128, 40));
+    folder.write("noise.fits", noise(128, 40, 7));
+    assert_eq!(run(&folder, &[]).parts["import"], (3, 0));
+    // Another value in the last of three blocks.
+    folder.write("noise.fits", noise(128, 40, 5000));
+    let changed = run(&folder, &[]);
+    assert_eq!(changed.parts["import"], (3, 1));
+    let other = Folder::new(&folder.read("pipeline.yaml"));
+    other.write("cube.fits", cube(128, 40));
+    other.write("noise.fits", noise(128, 40, 5000));
+    assert_eq!(changed.outputs, run(&other, &[]).outputs);
+    // Both have grown.
+    folder.write("cube.fits", cube(128, 60));
+    folder.write("noise.fits", noise(128, 60, 5000));
+    assert_eq!(run(&folder, &[]).parts["import"], (4, 2));
+    for (wrong, says) in [
+        (noise(60, 128, 0), "the map has 60 × 128 pixels and the cube 128 × 60"),
+        (
+            fits(&[128, 60], &[], (0..7680).map(|at| at as f32)),
+            "pixel (0, 0) of the map, from 0, is 0",
+        ),
+        (b"no FITS".to_vec(), "this is not a FITS file"),
+    ] {
+        folder.write("noise.fits", wrong);
+        let failed = folder.pipe(&["run"]);
+        assert_ne!(failed.code, Some(0));
+        let said = words(&(failed.stdout + &failed.stderr));
+        assert!(said.contains(says), "{said}");
+    }
+    folder.write("noise.fits", noise(128, 60, 0));
+    let twice = folder.pipe(&["run", "--set", "import.noise_rms=0.3"]);
+    let said = words(&(twice.stdout + &twice.stderr));
+    assert!(said.contains("leave out the input or the key `noise_rms`"), "{said}");
+}
+
+/// A text without its line breaks and rules.
+fn words(text: &str) -> String {
+    text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
 }
 
 const TRAINING: &str = "\
