@@ -27,6 +27,7 @@ mod noise_map;
 mod oracle;
 mod pixels;
 mod random;
+mod residual_noise;
 mod scaling;
 mod score;
 mod spectral_grid;

@@ -20,7 +20,7 @@ const WIDTHS: [usize; 3] = [3, 7, 15];
 const SMOOTHED_CLIP: f64 = 3.5;
 
 /// The fewest line-free channels from which an rms is worth having.
-const FEWEST: usize = 8;
+pub(super) const FEWEST: usize = 8;
 
 /// The noise of one spectrum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,7 +171,7 @@ fn differences(spectrum: &[f32]) -> Option<f64> {
 }
 
 /// The rms of a normal distribution about zero whose moduli these are, from their median.
-fn robust_rms(mut moduli: Vec<f64>) -> Option<f64> {
+pub(super) fn robust_rms(mut moduli: Vec<f64>) -> Option<f64> {
     if moduli.len() < FEWEST {
         return None;
     }

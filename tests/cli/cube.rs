@@ -189,6 +189,12 @@ fn an_observed_field_is_not_over_fitted() {
     folder.run(&["--set", &cube, "--set", "fit.max_components=10"]);
     let components = folder.read("out/fit/table/catalogue.csv").lines().count() - 1;
     assert!((265..=292).contains(&components), "{components} components");
+    // The residuals are as large as the noise, before and after whitening.
+    let found = summary(&folder);
+    for figure in ["residual_over_noise", "reduced_chi_squared"] {
+        let median = found[figure]["median"].as_f64().unwrap();
+        assert!((median - 1.0).abs() < 0.02, "{figure}: {median}");
+    }
     let white = "fit.noise_correlation=0";
     folder.run(&["--set", &cube, "--set", "fit.max_components=10", "--set", white]);
     let as_white = folder.read("out/fit/table/catalogue.csv").lines().count() - 1;

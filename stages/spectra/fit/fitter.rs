@@ -14,7 +14,7 @@ use super::parameters::{to_channels, to_component, to_uncertainty};
 use super::population::Population;
 use super::settings::{FitSettings, Selection};
 use super::starts::{MatchedFilter, halves};
-use crate::spectra::{Axis, ByParameter, Component, Noise};
+use crate::spectra::{Axis, ByParameter, Component, residual_noise::residual_rms};
 
 pub use self::refining::Refined;
 
@@ -195,8 +195,8 @@ impl Fitter {
         Some(self.finish(&best, noise))
     }
 
-    /// The rms of the noise as it is measured in what a fit leaves of its spectrum: on more channels than are free of
-    /// lines before. `None` where nothing can be measured.
+    /// The rms of the noise as it is measured in what a fit leaves of its spectrum, where the fit says that there are no
+    /// lines. `None` where nothing can be measured.
     pub fn measure_noise(&self, spectrum: &[f32], fit: &SpectrumFit) -> Option<f64> {
         let components: Vec<Component> =
             fit.components.iter().map(|found| found.component).collect();
@@ -206,17 +206,17 @@ impl Fitter {
     /// The rms of the noise as it is measured in a spectrum less these components.
     fn noise_without(&self, spectrum: &[f32], components: &[Component]) -> Option<f64> {
         let axis = &self.axis;
-        let mut residual = spectrum.to_vec();
+        let mut model = vec![0.0; spectrum.len()];
         for component in components {
             let reach = 6.0 * component.sigma / axis.width();
             let centre = axis.channel(component.mean);
             let low = (centre - reach).max(0.0) as usize;
-            let high = ((centre + reach).max(0.0) as usize + 1).min(residual.len());
-            for (channel, value) in residual.iter_mut().enumerate().take(high).skip(low) {
-                *value -= component.value(axis.value(channel as f64)) as f32;
+            let high = ((centre + reach).max(0.0) as usize + 1).min(model.len());
+            for (channel, value) in model.iter_mut().enumerate().take(high).skip(low) {
+                *value += component.value(axis.value(channel as f64));
             }
         }
-        Noise::measure(&residual).map(|noise| noise.rms)
+        residual_rms(spectrum, &model, 3 * components.len())
     }
 
     /// Takes in a spectrum, and sets up what depends on it.

@@ -361,7 +361,7 @@ fn noise_is_measured_on_what_a_fit_leaves() {
         let fit = fitter.search(&truth.values, noise(&truth, &recipe)).unwrap();
         mean += fitter.measure_noise(&truth.values, &fit).unwrap() / truth.rms / 300.0;
     }
-    assert!((mean - 1.0).abs() < 0.03, "{mean}");
+    assert!((mean - 1.0).abs() < 0.01, "{mean}");
 }
 
 #[test]
