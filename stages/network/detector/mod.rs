@@ -34,6 +34,7 @@ mod pass;
 mod pools;
 mod predictor;
 mod room;
+mod throughput;
 mod validation;
 
 #[cfg(test)]
@@ -98,7 +99,8 @@ impl DetectorDesign {
 
     /// Multiplications and additions of one spectrum of `channels` channels forward, by layer.
     pub fn operations(&self, channels: usize) -> Vec<(&'static str, usize)> {
-        Model::new(&self.architecture, channels).operations()
+        let model = Model::new(&self.architecture, channels);
+        model.convolutions().map(|(name, convolution)| (name, convolution.operations())).collect()
     }
 
     /// The class of a sigma in channels.

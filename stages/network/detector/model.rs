@@ -137,15 +137,14 @@ impl Model {
         self.layers.get(layer).map_or(&self.head.convolution, |layer| &layer.convolution)
     }
 
-    /// Multiplications and additions of one spectrum forward, by layer.
-    pub(in crate::network) fn operations(&self) -> Vec<(&'static str, usize)> {
+    /// Every layer's convolution, with its name.
+    pub(in crate::network) fn convolutions(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &Convolution)> {
         let layers = self.layers.iter().map(|layer| (layer.name, &layer.convolution));
         let plain =
             [("head", &self.head), ("count.hidden", &self.hidden), ("count.output", &self.count)];
-        layers
-            .chain(plain.map(|(name, plain)| (name, &plain.convolution)))
-            .map(|(name, convolution)| (name, convolution.operations()))
-            .collect()
+        layers.chain(plain.map(|(name, plain)| (name, &plain.convolution)))
     }
 
     /// Uniform weights of variance 2 / inputs before a `ReLU` (He et al. 2015) and 1 / 3 of 1 / inputs before what is told;
