@@ -58,6 +58,19 @@ pub(crate) enum CommandError {
     /// It didn't write an output that it declares.
     #[error("the command exited with code 0, but did not write its output `{0}`")]
     Output(String),
+    /// One of the two above, when no more could be written where it worked.
+    #[error(
+        "{how}; what it said may be lost, since nothing can be written to the cache `{}` now",
+        cache.display()
+    )]
+    NoRoom {
+        /// How it failed.
+        how: Box<CommandError>,
+        /// The cache in which it worked.
+        cache: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// It wrote to an input.
     #[error(
         "the command changed its input `{0}`, which is shared with other stages; let it work on a copy"
@@ -169,7 +182,8 @@ pub(crate) fn run(
     let alone = ended.as_ref().is_ok_and(|alone| *alone);
     let made = ended
         .and_then(|_| check_inputs(inputs, cache, &desk, started))
-        .and_then(|()| collect(command, &desk, cache, staging));
+        .and_then(|()| collect(command, &desk, cache, staging))
+        .map_err(|error| judge_room(error, &desk, cache));
     let printed = || fs::read(&desk.log).ok().map(|log| String::from_utf8_lossy(&log).into_owned());
     let made = made.map_err(|error| (error, printed()));
     // What a process that the command left behind does there is not for the next one to see.
@@ -179,6 +193,20 @@ pub(crate) fn run(
         desk.remove();
     }
     made
+}
+
+/// What a command prints goes to the disk that it works on, so when that is full its own words may be lost: then that is
+/// said.
+fn judge_room(error: CommandError, desk: &Desk, cache: &Cache) -> CommandError {
+    if !matches!(error, CommandError::Exit(_) | CommandError::Output(_)) {
+        return error;
+    }
+    match desk.try_room() {
+        Ok(()) => error,
+        Err(source) => {
+            CommandError::NoRoom { how: Box::new(error), cache: cache.root().to_owned(), source }
+        }
+    }
 }
 
 /// The value of the config to which the keys of a placeholder lead, as a program reads it.

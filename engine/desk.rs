@@ -17,6 +17,7 @@ use crate::{
     artifact::Artifact,
     cache::{Cache, Staging},
     command::{CommandError, Item},
+    disk,
     pipeline::Command,
     place::{Method, place},
     source::Source,
@@ -141,6 +142,19 @@ impl Desk {
             .skip(1)
             .take_while(|above| *above != self.folder)
             .all(|above| fs::symlink_metadata(above).is_ok_and(|meta| meta.is_dir()))
+    }
+
+    /// Sees whether a few KiB can be written here.
+    ///
+    /// # Errors
+    /// When there is no room for them, or the disk takes none for another reason.
+    pub(crate) fn try_room(&self) -> io::Result<()> {
+        // A program that fills a disk may leave a block or two free that no longer were enough for it.
+        const ROOM: [u8; 1 << 14] = [1; 1 << 14];
+        let path = self.folder.join(".room");
+        let file = disk::create(&path)?;
+        let written = disk::write_all(&file, &path, &ROOM).and_then(|()| disk::sync(&file, &path));
+        fs::remove_file(&path).and(written)
     }
 
     /// Makes the desk ready for another command. What can't be removed goes with the writer's folder.

@@ -145,6 +145,7 @@ fn build(
     let document = yaml::parse(text, report)?;
     let mut top = Top::of(document, report)?;
 
+    overrides.retain(|over| over.names_a_value(&top.vars, report));
     for over in overrides.extract_if(.., |over| over.path[0].name == "vars") {
         let name = &over.path[1];
         let declared = top.vars.iter_mut().find(|entry| entry.key.name == name.name);

@@ -19,7 +19,12 @@ pub(super) struct Override<'a> {
     /// The words before `=`, which stood between dots.
     pub(super) path: Vec<Key<'a>>,
     pub(super) value: Node<'a>,
+    /// `=` and the value, as written.
+    assigned: &'a str,
 }
+
+const WHAT_CAN_BE_SET: &str =
+    "what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`";
 
 /// All overrides as one text, one a line, and where each of them lies in it.
 pub(super) fn join(overrides: &[String]) -> (String, Vec<std::ops::Range<usize>>) {
@@ -71,27 +76,46 @@ pub(super) fn parse<'a>(
         report.push(Complaint::new(place, "a word is missing before `=`"));
         return None;
     }
-    let names_a_value = match &path[0].name {
-        name if name == "cache" => path.len() == 1,
-        name if name == "vars" => path.len() == 2,
-        // Of a stage that is called so, the keys can be set nevertheless.
-        name if name == "device" => true,
-        _ => path.len() >= 2,
-    };
-    if !names_a_value {
-        report.push(
-            Complaint::new(whole, format!("`{}` is nothing that can be set", &line[..equals]))
-                .help("what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`"),
-        );
-        return None;
-    }
     let start = range.start + equals + 1;
     let value = Text { source, start, content: &text[start..range.end], flow: true };
     let mut value = yaml::parse(value, report)?;
     if value.span.start == value.span.end {
         value.span = whole;
     }
-    Some(Override { path, value })
+    Some(Override { path, value, assigned: &line[equals..] })
+}
+
+impl Override<'_> {
+    /// Whether its words are such as name a value; complains if they are not. `vars` are the variables that there are.
+    pub(super) fn names_a_value(&self, vars: &[Entry<'_>], report: &mut Report) -> bool {
+        let path = &self.path;
+        let names_a_value = match &path[0].name {
+            name if name == "cache" => path.len() == 1,
+            name if name == "vars" => path.len() == 2,
+            // Of a stage that is called so, the keys can be set nevertheless.
+            name if name == "device" => true,
+            _ => path.len() >= 2,
+        };
+        if !names_a_value {
+            let words: Vec<&str> = path.iter().map(|key| key.name.as_ref()).collect();
+            let words = words.join(".");
+            let known: Vec<(&str, &str)> = vars
+                .iter()
+                .map(|entry| ("vars.", entry.key.name.as_ref()))
+                .chain([("", "cache"), ("", "device")])
+                .collect();
+            let meant = report
+                .meant(&words, known.iter().map(|(_, name)| *name))
+                .and_then(|meant| known.iter().find(|(_, name)| *name == meant))
+                .map(|(within, name)| format!("{within}{name}{}", self.assigned));
+            let place = path.iter().fold(path[0].span, |span, key| span.to(key.span));
+            report.push(
+                Complaint::new(place, format!("`{words}` is nothing that can be set"))
+                    .suggest(meant.as_deref(), || WHAT_CAN_BE_SET.into()),
+            );
+        }
+        names_a_value
+    }
 }
 
 /// An override of some combinations of a stage: `train[filters=8].epochs=3`.

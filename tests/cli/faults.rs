@@ -149,6 +149,24 @@ fn a_cache_that_takes_no_writes_is_still_read() {
 }
 
 #[test]
+fn a_command_that_fails_on_a_full_disk_is_told_so_since_its_own_words_may_be_lost() {
+    let folder = Folder::new(
+        "stages: { a: { kind: command, run: \"sh -c 'echo said; exit 7' {outputs.o}\", outputs: [o] } }",
+    );
+    let (full, _) = faulty(&folder, "ENOSPC@1+:/.room", &["run"]);
+    assert_eq!(full.code, Some(3), "{}", full.stderr);
+    let told = "stage `a`: the command exited with code 7; what it said may be lost, since nothing can be written to the \
+                cache `ROOT/cache` now: No space left on device (os error 28); free some space, for example by `pipe cache gc`";
+    assert!(full.stderr.contains(told), "{}", full.stderr);
+    assert!(full.stderr.contains("said"), "{}", full.stderr);
+    // With room it is its own fault, and nothing of the try is left.
+    let roomy = folder.pipe(&["run"]);
+    assert_eq!(roomy.code, Some(1), "{}", roomy.stderr);
+    assert!(roomy.stderr.contains("exited with code 7\n"), "{}", roomy.stderr);
+    assert_eq!(folder.cached("tmp"), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn kills_at_any_time_leave_nothing_or_the_whole_truth() {
     let undisturbed = undisturbed();
     // Delays that differ from test to test would make a failure hard to repeat: these spread over a run.

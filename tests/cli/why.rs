@@ -121,10 +121,32 @@ fn many_files_are_counted_and_the_first_are_named() {
     let files = &object["why"]["changes"][0]["files"];
     assert_eq!(files["added"].as_array().unwrap().len(), 20);
     assert_eq!((&files["changed"][0], &files["removed"][0]), (&"a.csv".into(), &"c.csv".into()));
-    // The plan says the same.
     let plan = folder.pipe(&["plan"]).stdout;
     let reason = text.lines().next().unwrap().split("sum  ").nth(1).unwrap();
     assert!(plan.contains(reason), "{plan}");
+}
+
+#[test]
+fn the_plan_answers_in_the_words_of_why() {
+    let folder = folder();
+    let same = |arguments: &[&str], expected: &str| {
+        let plan = folder.pipe(&[&["plan"], arguments].concat()).stdout;
+        let lines: Vec<String> = plan
+            .lines()
+            .filter(|line| line.contains(" sum "))
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        let why = why(&folder, arguments);
+        let answer = why.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!((lines.as_slice(), answer.as_str()), (&[expected.to_owned()][..], expected));
+    };
+    same(&[], "unknown sum depends on `number`, which has no result yet");
+    folder.run(&[]);
+    same(&[], "reuse sum nothing changed");
+    same(&["--set", "sum.digits=3"], "execute sum config.digits 2 → 3");
+    folder.write("data/b.csv", "other");
+    folder.write("sum.sh", "cat $2/* $1 > $3");
+    same(&[], "execute sum file sum.sh changed; input table changed: b.csv");
 }
 
 #[test]

@@ -293,6 +293,21 @@ set 3:5+2: `${` begins a variable, but no name and `}` follow (write `$${` for a
 }
 
 #[test]
+fn an_override_without_vars_is_told_where_the_variable_is() {
+    let folder = Folder::new();
+    let yaml = "vars: { n: 3, cube: x }\nstages: { generate: { config: { count: \"${n}\" } } }\n";
+    assert_eq!(
+        folder.complaints(yaml, &["n=4", "cub=a.fits", "cach=there", "count=5", "vars.n.x=1"]),
+        r"set 1:1+1: `n` is nothing that can be set (did you mean `vars.n=4`?)
+set 2:1+3: `cub` is nothing that can be set (did you mean `vars.cube=a.fits`?)
+set 3:1+4: `cach` is nothing that can be set (did you mean `cache=there`?)
+set 4:1+5: `count` is nothing that can be set (what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`)
+set 5:1+8: `vars.n.x` is nothing that can be set (what can be set: `STAGE.KEY=VALUE`, `vars.NAME=VALUE`, `cache=PATH` and `device=DEVICE`)
+"
+    );
+}
+
+#[test]
 fn a_kind_may_take_inputs_under_any_names() {
     let folder = Folder::new();
     let yaml =
