@@ -37,5 +37,10 @@ fn is_safe(path: &str) -> bool {
     let mut parts = Path::new(path).components();
     let ordinary = parts.all(|part| matches!(part, Component::Normal(_)));
     let plain = !path.is_empty() && !path.contains(['\0', '\\']) && path.len() <= 4096;
-    path == "." || ordinary && plain && !path.ends_with('/') && !path.contains("//") && !path.contains("/./")
+    path == "."
+        || ordinary
+            && plain
+            && !path.ends_with('/')
+            && !path.contains("//")
+            && !path.contains("/./")
 }

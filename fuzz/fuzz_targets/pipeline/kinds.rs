@@ -1,8 +1,8 @@
 //! Kinds whose configs have values of every sort.
 
 use pipe_engine::{
-    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Registry, RowMap, RowsFrom, Shape,
-    Stage, StageError, Work,
+    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Registry, RowMap, RowsFrom,
+    Shape, Stage, StageError, Work,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -158,11 +158,8 @@ impl Stage for Score {
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] =
         &[InputPort::required("checkpoint", MODEL, "what to score")];
-    const OUTPUTS: &'static [OutputPort] = &[OutputPort::new(
-        "metrics",
-        ArtifactType::new("metrics", Format::Document),
-        "scores",
-    )];
+    const OUTPUTS: &'static [OutputPort] =
+        &[OutputPort::new("metrics", ArtifactType::new("metrics", Format::Document), "scores")];
 
     fn run(_: &ScoreConfig, _: &Work<'_>) -> Result<(), StageError> {
         Ok(())

@@ -67,7 +67,9 @@ fn check_pipeline(pipeline: &Pipeline) {
     for (number, stage) in pipeline.stages.iter().enumerate() {
         assert!(names.insert(stage.name.as_str()), "two stages are called `{}`", stage.name);
         assert!(!stage.name.contains(['/', '\0', '\n']) && stage.name != "..", "{:?}", stage.name);
-        assert!(pipeline.sources[stage.place.source as usize].text.get(stage.place.range()).is_some());
+        assert!(
+            pipeline.sources[stage.place.source as usize].text.get(stage.place.range()).is_some()
+        );
         assert!(!stage.outputs().is_empty());
         for input in stage.inputs.values() {
             assert!(input.stages().all(|before| place[before] < place[number]), "a loop");
