@@ -88,7 +88,8 @@ impl Roots {
                     pipeline =
                         value.and_then(|value| value["pipeline"].as_str().map(PathBuf::from));
                 }
-                ended = ended.max(fs::metadata(path).and_then(|meta| meta.modified()).ok());
+                // A run doesn't end when it is pinned: the pin's time counts only where nothing else is left.
+                ended = ended.or_else(|| fs::metadata(path).and_then(|meta| meta.modified()).ok());
             }
             let Some(ended) = ended else { continue };
             let name = stem.splitn(3, '-').nth(2);
