@@ -29,6 +29,7 @@ pub mod plot;
 pub mod predict;
 pub mod refine;
 pub mod scale;
+pub mod smooth;
 pub mod split;
 pub mod train;
 
@@ -50,6 +51,7 @@ pub fn builtin() -> Registry {
         .with::<forest::RandomForest>()
         .with::<predict::Predict>()
         .with::<refine::Refine>()
+        .with::<smooth::Smooth>()
         .with::<plot::Plot>()
         .with::<maps::Maps>()
 }

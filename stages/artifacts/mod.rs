@@ -5,7 +5,7 @@
 //! | `spectra` | Zarr: `spectra` (row, channel) f32, `axis` (channel) f64, `noise_rms` (row) f64; of a cube also `x`, `y` (row) u32, `noise_correlation` (row) f64, and where the noise was given with it, `noise_given` (row) u32 |
 //! | `scaled` | Zarr: `spectra` (row, channel) f32, dimensionless, 0 where a channel is missing |
 //! | `truth` | Zarr: `parameters` (row, component, parameter) f64, `counts` (row) u32 |
-//! | `catalogue` | Zarr: as `truth`, and `probability` (row, component) f64, `count_probability` (row, count) f64; of `fit` and `refine`, instead of these, `uncertainty` (row, component, parameter) f64, `component_flags` (row, component) u32, `flags` (row) u32, `chi_squared`, `reduced_chi_squared`, `noise_rms` (row) f64, `log_evidence` (row, count) f64; of `refine` also `searched` (row) u32 |
+//! | `catalogue` | Zarr: as `truth`, and `probability` (row, component) f64, `count_probability` (row, count) f64; of `fit`, `refine` and `smooth`, instead of these, `uncertainty` (row, component, parameter) f64, `component_flags` (row, component) u32, `flags` (row) u32, `chi_squared`, `reduced_chi_squared`, `noise_rms` (row) f64, `log_evidence` (row, count) f64; of `refine` also `searched` (row) u32, of `smooth` `changed` (row) u32 |
 //! | `rows` | Zarr: `training`, `validation`, `test` (row) u64 |
 //! | `scaler` | `scaler.json` |
 //! | `checkpoint` | `weights.safetensors`, `checkpoint.json` |

@@ -9,6 +9,7 @@ mod binary_table;
 mod calibration;
 mod catalogue;
 mod celestial;
+mod coherence;
 mod component;
 mod cube;
 mod cube_error;
@@ -44,6 +45,7 @@ pub use catalogue::{
     CATALOGUE_COLUMNS, CatalogueError, CatalogueRow, CatalogueWriter, read_catalogue,
 };
 pub use celestial::Celestial;
+pub use coherence::{Coherence, Line, Neighbour};
 pub use component::{Component, FWHM_PER_SIGMA};
 pub use cube::{Cube, CubeHeader, CubeReader};
 pub use cube_error::CubeError;

@@ -27,6 +27,7 @@ mod reference;
 mod run;
 mod sharing;
 mod show;
+mod smooth;
 mod support;
 mod trace;
 mod why;

@@ -45,6 +45,11 @@ impl Prior {
         }
         log
     }
+
+    /// The logarithm of the density at a component, where the field isn't known.
+    pub(super) fn log_density(&self) -> f64 {
+        self.density.iter().map(|density| libm::log(*density)).sum()
+    }
 }
 
 /// The posterior about a fit, taken for a normal distribution cut at the bounds.

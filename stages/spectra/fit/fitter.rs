@@ -1,5 +1,6 @@
 //! The decomposition of a spectrum: how many components there are, and which.
 
+mod choosing;
 mod refining;
 
 use std::sync::Arc;

@@ -37,6 +37,11 @@ impl Flags {
         self.0
     }
 
+    /// The set that this number stands for.
+    pub(crate) const fn of_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -1,0 +1,377 @@
+//! How much the components of a spectrum tell of those of its neighbours on the sky.
+
+use super::assignment::assign;
+use super::{Axis, ByParameter, Component};
+
+/// Two components are taken for the same line where their squared distance, in units of its variance, is less than this:
+/// χ² with three degrees of freedom exceeds it once in a thousand.
+const GATE: f64 = 16.0;
+/// The variance that stands for one that isn't known.
+const UNKNOWN: f64 = 1e6;
+/// Rounds of pairing components and measuring how far those of a pair are from each other.
+const ROUNDS: usize = 6;
+/// The least spread that is believed in: logarithm of the amplitude, channels, logarithm of sigma.
+const LEAST_SPREAD: [f64; 3] = [0.03, 0.05, 0.03];
+/// The standard deviation of a normal distribution over its median modulus.
+const DEVIATION_PER_MEDIAN: f64 = 1.482_602_218_505_602;
+
+/// A component of a fit, as it is compared with those of neighbours: by the logarithms of amplitude and sigma, so that
+/// neither noise nor brightness matter, and by its mean in channels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The component.
+    pub component: Component,
+    /// ln |amplitude|, mean in channels, ln(sigma in channels).
+    at: [f64; 3],
+    /// The variances of these.
+    variance: [f64; 3],
+}
+
+impl Line {
+    /// A component with its standard deviations.
+    pub fn new(component: Component, deviation: ByParameter<f64>, axis: &Axis) -> Self {
+        let width = axis.width();
+        let of = |deviation: f64, scale: f64| {
+            let relative = deviation / scale;
+            if relative.is_finite() { relative * relative } else { UNKNOWN }
+        };
+        Self {
+            component,
+            at: [
+                libm::log(component.amplitude.abs()),
+                axis.channel(component.mean),
+                libm::log(component.sigma / width),
+            ],
+            variance: [
+                of(deviation.amplitude, component.amplitude),
+                of(deviation.mean, width),
+                of(deviation.sigma, component.sigma),
+            ],
+        }
+    }
+}
+
+/// The lines of a spectrum next to another, and the squared distance in pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Neighbour<'a> {
+    /// The lines.
+    pub lines: &'a [Line],
+    /// 1 for a pixel beside, 2 for one across the corner.
+    pub squared_distance: f64,
+}
+
+/// How alike neighbouring spectra of a field are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Coherence {
+    /// By how much a line differs from one spectrum to the next, beyond what noise does: the standard deviations of ln |amplitude|,
+    /// mean (channels) and ln(sigma).
+    pub spread: [f64; 3],
+    /// The part of a spectrum's lines that the next one has, too.
+    pub survival: f64,
+    /// How many lines, in the mean, a spectrum has that the next one doesn't have.
+    pub births: f64,
+}
+
+impl Coherence {
+    /// Measures it on pairs of neighbours, one pixel from each other. `None` where they have no lines.
+    ///
+    /// Lines are paired within a gate, and the spread of the pairs' differences is taken, robustly, less what their
+    /// uncertainties explain; the gate follows the spread. It begins at half the typical sigma, and at no time is it wider than
+    /// that: in a field whose spectra have nothing to do with each other, a line then seldom finds another, and
+    /// `survival` is small.
+    pub fn measure(pairs: &[[&[Line]; 2]]) -> Option<Self> {
+        let mut sigmas: Vec<f64> =
+            pairs.iter().flat_map(|[a, _]| a.iter().map(|line| line.at[2])).collect();
+        let typical = libm::exp(median(&mut sigmas)?);
+        let widest = [0.5, 0.5 * typical.max(1.0), 0.4];
+        let mut found = Self { spread: widest, survival: 0.5, births: 0.5 };
+        for _ in 0..ROUNDS {
+            let (mut lines, mut paired, mut unpaired) = (0_u64, 0_u64, 0_u64);
+            let mut differences = [const { Vec::new() }; 3];
+            let mut explained = [const { Vec::new() }; 3];
+            for [a, b] in pairs {
+                lines += (a.len() + b.len()) as u64;
+                for (line, other) in a.iter().zip(found.pairs(a, b, 1.0)) {
+                    let Some(other) = other.map(|other| &b[other]) else {
+                        unpaired += 1;
+                        continue;
+                    };
+                    paired += 1;
+                    for i in 0..3 {
+                        differences[i].push((line.at[i] - other.at[i]).abs());
+                        explained[i].push(line.variance[i] + other.variance[i]);
+                    }
+                }
+            }
+            for i in 0..3 {
+                if let (Some(difference), Some(explained)) =
+                    (median(&mut differences[i]), median(&mut explained[i]))
+                {
+                    let deviation = DEVIATION_PER_MEDIAN * difference;
+                    let own = (deviation * deviation - explained).max(0.0).sqrt();
+                    found.spread[i] = own.clamp(LEAST_SPREAD[i], widest[i]);
+                }
+            }
+            found.survival = (2.0 * paired as f64 / lines as f64).clamp(0.01, 0.99);
+            found.births = (unpaired as f64 / pairs.len() as f64).max(0.01);
+        }
+        Some(found)
+    }
+
+    /// Which line of `b` is the same as each of `a`, at most one for each.
+    fn pairs(&self, a: &[Line], b: &[Line], squared_distance: f64) -> Vec<Option<usize>> {
+        let apart = |a: &Line, b: &Line| self.squared(a, b, squared_distance).0.min(GATE);
+        let costs: Vec<f64> = a.iter().flat_map(|a| b.iter().map(move |b| apart(a, b))).collect();
+        let assigned = assign(&costs, a.len(), b.len());
+        let within = |(k, other): (usize, Option<usize>)| {
+            other.filter(|other| costs[k * b.len() + other] < GATE)
+        };
+        assigned.into_iter().enumerate().map(within).collect()
+    }
+
+    /// The squared distance of two lines in units of its variance, and the logarithm of the product of these
+    /// variances.
+    fn squared(&self, a: &Line, b: &Line, squared_distance: f64) -> (f64, f64) {
+        let (mut sum, mut log) = (0.0, 0.0);
+        for i in 0..3 {
+            let spread = self.spread[i];
+            let variance = spread * spread * squared_distance + a.variance[i] + b.variance[i];
+            let difference = a.at[i] - b.at[i];
+            sum += difference * difference / variance;
+            log += libm::log(variance);
+        }
+        let same_sign = (a.component.amplitude < 0.0) == (b.component.amplitude < 0.0);
+        (if same_sign { sum } else { f64::MAX }, log)
+    }
+
+    /// Whether both have the same lines.
+    pub fn agree(&self, a: &[Line], b: &[Line], squared_distance: f64) -> bool {
+        a.len() == b.len() && self.pairs(a, b, squared_distance).iter().all(Option::is_some)
+    }
+
+    /// What neighbours add to the logarithm of the evidence of `lines`, up to a number that is the same for all lines that
+    /// the spectrum might have.
+    ///
+    /// A neighbour says of a spectrum: each of my lines is there with the probability q (`survival`), where mine is, give or
+    /// take the spread (normal in ln a, mean and ln s); besides there are others, their number after Poisson with the mean b (`births`),
+    /// anywhere. That is the density of a multi-Bernoulli and a Poisson process (Mahler 2007, ch. 11). What several neighbours say
+    /// is pooled as the weighted geometric mean (Genest & Zidek 1986), by inverse squared distance, so that all of
+    /// them together count as one, and the odd one can't decide. It takes the place of what
+    /// the fit thought before: all K equally likely, each line anywhere, with the `log_density` at every line of unit rms noise in
+    /// amplitude and of channels.
+    ///
+    /// The likelihood of a fit is about normal, so that the product with a normal density about a neighbour's line has the
+    /// integral of one whose variance is the sum of both.
+    pub fn log_prior(
+        &self,
+        lines: &[Line],
+        neighbours: &[Neighbour<'_>],
+        log_density: f64,
+        noise_rms: f64,
+    ) -> f64 {
+        const THREE_HALVES_LOG_2_PI: f64 = 2.756_815_599_614_018;
+        let (log_q, log_gone) = (libm::log(self.survival), libm::log(1.0 - self.survival));
+        let log_new = libm::log(self.births);
+        let log_rms = libm::log(noise_rms);
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for Neighbour { lines: others, squared_distance } in neighbours {
+            let mut log = 0.0;
+            let mut paired = 0;
+            for (line, other) in lines.iter().zip(self.pairs(lines, others, *squared_distance)) {
+                let Some(other) = other else {
+                    log += log_new;
+                    continue;
+                };
+                paired += 1;
+                let (squared, log_variance) = self.squared(line, &others[other], *squared_distance);
+                let normal = -0.5 * (squared + log_variance) - THREE_HALVES_LOG_2_PI;
+                // From logarithms to the amplitude in units of the noise, and to sigma.
+                let scale = line.at[0] - log_rms + line.at[2];
+                log += (log_q + normal - scale - log_density).max(log_gone + log_new);
+            }
+            log += (others.len() - paired) as f64 * log_gone;
+            sum += log / squared_distance;
+            weights += 1.0 / squared_distance;
+        }
+        let orders: f64 = (1..=lines.len()).map(|k| libm::log(k as f64)).sum();
+        if weights > 0.0 { sum / weights - orders } else { 0.0 }
+    }
+
+    /// What `lines` might be instead, after these neighbours: all lines of one of them; one line more, of theirs; one line fewer, that
+    /// half of them don't have. Empty where all of them agree.
+    pub fn proposals(&self, lines: &[Line], neighbours: &[Neighbour<'_>]) -> Vec<Vec<Component>> {
+        let mut sets: Vec<&[Line]> = vec![lines];
+        let mut more: Vec<&Line> = Vec::new();
+        let mut support = vec![0.0; lines.len()];
+        let mut weights = 0.0;
+        for Neighbour { lines: others, squared_distance } in neighbours {
+            weights += 1.0 / squared_distance;
+            let paired = self.pairs(others, lines, *squared_distance);
+            for (other, line) in others.iter().zip(paired) {
+                if let Some(line) = line {
+                    support[line] += 1.0 / squared_distance;
+                } else if more.iter().all(|known| self.squared(known, other, 1.0).0 >= GATE) {
+                    more.push(other);
+                }
+            }
+            if sets.iter().all(|known| !self.agree(known, others, *squared_distance)) {
+                sets.push(others);
+            }
+        }
+        let components = |lines: &[Line]| -> Vec<Component> {
+            lines.iter().map(|line| line.component).collect()
+        };
+        let mut proposals: Vec<Vec<Component>> =
+            sets[1..].iter().map(|set| components(set)).collect();
+        let own = components(lines);
+        proposals.extend(more.iter().map(|line| {
+            let mut with = own.clone();
+            with.push(line.component);
+            with
+        }));
+        for (k, _) in support.iter().enumerate().filter(|(_, support)| 2.0 * **support <= weights) {
+            let mut without = own.clone();
+            without.remove(k);
+            proposals.push(without);
+        }
+        proposals
+    }
+}
+
+/// The lower median of values, which it orders.
+fn median(values: &mut [f64]) -> Option<f64> {
+    let middle = values.len().checked_sub(1)? / 2;
+    Some(*values.select_nth_unstable_by(middle, f64::total_cmp).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spectra::{Draws, Purpose};
+
+    const TEST: Purpose = Purpose::new("coherence test");
+
+    fn axis() -> Axis {
+        Axis { start: 0.0, step: 2.0, channels: 200, unit: String::new() }
+    }
+
+    /// A line by its amplitude and channels, measured to 5 % or a fifth of a channel.
+    fn line(amplitude: f64, channel: f64, sigma: f64) -> Line {
+        let axis = axis();
+        let component =
+            Component { amplitude, mean: axis.value(channel), sigma: sigma * axis.width() };
+        let deviation = ByParameter {
+            amplitude: 0.05 * amplitude,
+            mean: 0.2 * axis.width(),
+            sigma: 0.05 * component.sigma,
+        };
+        Line::new(component, deviation, &axis)
+    }
+
+    /// Pairs of spectra with two lines each that drift, or that have nothing to do with each other; their fits are as
+    /// wrong as they say.
+    fn measured(drifts: bool) -> Coherence {
+        let spectra: Vec<[Vec<Line>; 2]> = (0..2_000)
+            .map(|row| {
+                let mut draws = Draws::new(5, TEST, row);
+                let places: [[f64; 2]; 2] = std::array::from_fn(|_| {
+                    [10.0, 110.0].map(|from| draws.uniform(from, from + 80.0))
+                });
+                let spectrum = |places: [f64; 2], draws: &mut Draws| {
+                    places.map(|place| {
+                        let mut about = |spread: f64, error: f64| {
+                            spread * draws.normal() + error * draws.normal()
+                        };
+                        line(
+                            7.0 * libm::exp(about(0.1, 0.05)),
+                            place + about(0.5, 0.2),
+                            3.0 * libm::exp(about(0.08, 0.05)),
+                        )
+                    })
+                };
+                let other = if drifts { places[0] } else { places[1] };
+                [spectrum(places[0], &mut draws), spectrum(other, &mut draws)].map(Vec::from)
+            })
+            .collect();
+        let pairs: Vec<[&[Line]; 2]> = spectra.iter().map(|[a, b]| [&a[..], &b[..]]).collect();
+        Coherence::measure(&pairs).unwrap()
+    }
+
+    #[test]
+    fn the_spread_is_that_of_the_lines_without_that_of_the_noise() {
+        let Coherence { spread, survival, births } = measured(true);
+        // Both members of a pair are spread about the same place.
+        for (found, expected) in spread.into_iter().zip([0.1, 0.5, 0.08]) {
+            let ratio = found / (expected * std::f64::consts::SQRT_2);
+            assert!((ratio - 1.0).abs() < 0.1, "{found} is not {expected} √2");
+        }
+        assert!(survival > 0.98 && births < 0.04, "{survival}, {births}");
+    }
+
+    #[test]
+    fn what_has_nothing_in_common_seldom_corresponds() {
+        let Coherence { survival, births, .. } = measured(false);
+        assert!(survival < 0.3 && births > 1.4, "{survival}, {births}");
+        assert_eq!(Coherence::measure(&[]), None);
+        assert_eq!(Coherence::measure(&[[&[], &[]]]), None);
+    }
+
+    #[test]
+    fn neighbours_propose_what_they_have_and_are_heard_by_majority() {
+        let coherence = Coherence { spread: [0.1, 0.5, 0.1], survival: 0.9, births: 0.2 };
+        let (a, b, c) = (line(9.0, 50.0, 3.0), line(4.0, 60.0, 3.0), line(4.0, 150.0, 2.0));
+        let both = [a.clone(), b.clone()];
+        let one = [a.clone()];
+        let beside = |lines| Neighbour { lines, squared_distance: 1.0 };
+        let most = [beside(&both[..]), beside(&both[..]), beside(&one[..])];
+        assert_eq!(coherence.proposals(&both, &most[..2]), [[]; 0] as [Vec<Component>; 0]);
+        // The set of a neighbour, which is also one line more.
+        let proposals = coherence.proposals(&one, &most);
+        assert_eq!(proposals, [[a.component, b.component], [a.component, b.component]]);
+        // A line that none of them has.
+        let odd = [a.clone(), b.clone(), c];
+        let proposals = coherence.proposals(&odd, &most);
+        assert!(proposals.contains(&vec![a.component, b.component]));
+
+        let log_density = libm::log(1.0 / (20.0 * 200.0 * 25.0));
+        let prior = |lines: &[Line], neighbours: &[Neighbour<'_>]| {
+            coherence.log_prior(lines, neighbours, log_density, 1.0)
+        };
+        assert!(prior(&both, &most) > prior(&one, &most) + 1.0);
+        assert!(prior(&odd, &most) < prior(&both, &most) - 1.0);
+        let few = [beside(&both[..]), beside(&one[..]), beside(&one[..]), beside(&one[..])];
+        assert!(prior(&both, &few) < prior(&one, &few) + 1.0);
+        assert_eq!(prior(&both, &[]).to_bits(), (-libm::log(1.0) - libm::log(2.0)).to_bits());
+    }
+
+    #[test]
+    fn what_neighbours_say_of_a_place_is_a_density() {
+        // Summed over all places that a lone line may have, it is the probability that there is just one, over that of
+        // none: q/(1 − q) + b, where the fit's own density is one over the volume. Amplitude and sigma are given.
+        let coherence = Coherence { spread: [0.2, 1.0, 0.2], survival: 0.8, births: 0.1 };
+        let exact = |amplitude: f64, channel: f64, sigma: f64| {
+            let mut line = line(amplitude, channel, sigma);
+            line.variance = [0.0; 3];
+            line
+        };
+        let mine = [exact(8.0, 100.0, 4.0)];
+        let neighbours = [Neighbour { lines: &mine, squared_distance: 1.0 }];
+        let (low, high) = ([2.0, 90.0, 1.0], [20.0, 110.0, 12.0]);
+        let volume: f64 = (0..3).map(|i| high[i] - low[i]).product();
+        let log_density = -libm::log(volume);
+        let steps = 40;
+        let mut sum = 0.0;
+        for index in 0..steps * steps * steps {
+            let places = [index % steps, index / steps % steps, index / steps / steps];
+            let at: [f64; 3] = std::array::from_fn(|i| {
+                low[i] + (high[i] - low[i]) * (places[i] as f64 + 0.5) / f64::from(steps)
+            });
+            let there = [exact(at[0], at[1], at[2])];
+            sum += libm::exp(coherence.log_prior(&there, &neighbours, log_density, 1.0));
+        }
+        let mean = sum / f64::from(steps * steps * steps);
+        let none = libm::exp(coherence.log_prior(&[], &neighbours, log_density, 1.0));
+        let expected = 0.8 / 0.2 + 0.1;
+        assert!((mean / none / expected - 1.0).abs() < 0.02, "{} is not {expected}", mean / none);
+    }
+}
