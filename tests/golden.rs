@@ -59,6 +59,8 @@ const PINNED: &[(&str, &str)] = &[
     ("scale.spectra", "1c2466de50f9"),
     ("select.best", "d1750d365094"),
     ("select.choice", "472ecf9cf3f3"),
+    ("smooth.catalogue", "b89a5c4d89b6"),
+    ("smooth.table", "4d6d68a847dd"),
     ("split.rows", "630c80797acd"),
     ("tolerant[amplitude_tolerance=0.1].metrics", "840eec12c47a"),
     ("tolerant[amplitude_tolerance=0.1].tables", "3d3733320210"),

@@ -121,7 +121,6 @@ fn what_neighbours_have_is_found_in_a_field_that_drifts() {
     folder.run(&[]);
     let [before, after] = ["before", "after"].map(|stage| judged(&folder, stage));
     assert!(before.iter().zip(&after).all(|(b, a)| a > b), "{before:?} became {after:?}");
-    eprintln!("F1 and count: {before:?} became {after:?}");
     // What is coherent stays as it is, and so does what has no data.
     let [fitted, smoothed] =
         ["fit", "smooth"].map(|stage| folder.read(&format!("out/{stage}/table/catalogue.csv")));
