@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_propose_what_they_have_and_are_heard_by_majority() {
+    fn neighbours_propose_what_they_have_and_are_heard_in_the_mean() {
         let coherence = Coherence { spread: [0.1, 0.5, 0.1], survival: 0.9, births: 0.2 };
         let (a, b, c) = (line(9.0, 50.0, 3.0), line(4.0, 60.0, 3.0), line(4.0, 150.0, 2.0));
         let both = [a.clone(), b.clone()];
@@ -339,9 +339,15 @@ mod tests {
         };
         assert!(prior(&both, &most) > prior(&one, &most) + 1.0);
         assert!(prior(&odd, &most) < prior(&both, &most) - 1.0);
+        // What four neighbours say is the mean of what each says.
+        let more =
+            |neighbours: &[Neighbour<'_>]| prior(&both, neighbours) - prior(&one, neighbours);
         let few = [beside(&both[..]), beside(&one[..]), beside(&one[..]), beside(&one[..])];
-        assert!(prior(&both, &few) < prior(&one, &few) + 1.0);
-        assert_eq!(prior(&both, &[]).to_bits(), (-libm::log(1.0) - libm::log(2.0)).to_bits());
+        let (who_has, who_has_not) = (more(&few[..1]), more(&few[1..2]));
+        assert!(who_has > 1.0 && who_has_not < -1.0, "{who_has}, {who_has_not}");
+        assert!((more(&few) - 0.25 * (who_has + 3.0 * who_has_not)).abs() < 1e-12);
+        // Who has none keeps what the fit thought.
+        assert_eq!(prior(&both, &[]).to_bits(), 0.0_f64.to_bits());
     }
 
     #[test]

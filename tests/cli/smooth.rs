@@ -115,12 +115,21 @@ fn judged(folder: &Folder, stage: &str) -> [f64; 2] {
 }
 
 #[test]
-fn what_neighbours_have_is_found_in_a_field_that_drifts() {
-    let folder = Folder::new(SMOOTHED);
-    write(&folder, 1, drifting);
-    folder.run(&[]);
-    let [before, after] = ["before", "after"].map(|stage| judged(&folder, stage));
-    assert!(before.iter().zip(&after).all(|(b, a)| a > b), "{before:?} became {after:?}");
+fn what_neighbours_have_is_found_in_fields_that_drift() {
+    // A field has 384 spectra, so a number more or less in one is chance; F1 is told by more.
+    let mut gained = [0.0; 2];
+    let mut folder = Folder::new(SMOOTHED);
+    for seed in 1..=4 {
+        folder = Folder::new(SMOOTHED);
+        write(&folder, seed, drifting);
+        folder.run(&[]);
+        let [before, after] = ["before", "after"].map(|stage| judged(&folder, stage));
+        assert!(after[0] > before[0], "field {seed}: {before:?} became {after:?}");
+        for i in 0..2 {
+            gained[i] += after[i] - before[i];
+        }
+    }
+    assert!(gained.iter().all(|gain| *gain > 0.0), "{gained:?}");
     // What is coherent stays as it is, and so does what has no data.
     let [fitted, smoothed] =
         ["fit", "smooth"].map(|stage| folder.read(&format!("out/{stage}/table/catalogue.csv")));
