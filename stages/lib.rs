@@ -4,6 +4,7 @@
 //! which the stages connect to artifacts.
 
 pub mod artifacts;
+mod device;
 pub mod ensemble;
 mod evaluation_figures;
 mod evaluation_tables;
@@ -37,7 +38,7 @@ use pipe_engine::Registry;
 
 /// Every kind of stage that ships with `pipe`.
 pub fn builtin() -> Registry {
-    Registry::new()
+    let registry = Registry::new()
         .with::<evaluate::Evaluate>()
         .with::<compare::Compare>()
         .with::<import_truth::ImportTruth>()
@@ -53,5 +54,6 @@ pub fn builtin() -> Registry {
         .with::<refine::Refine>()
         .with::<smooth::Smooth>()
         .with::<plot::Plot>()
-        .with::<maps::Maps>()
+        .with::<maps::Maps>();
+    device::with_gpu(registry)
 }

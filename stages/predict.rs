@@ -14,6 +14,7 @@ use crate::{
         CATALOGUE, CHECKPOINT, CHECKPOINT_FILE, CHUNK_ROWS, ComponentsWriter, SPECTRA,
         SpectraReader, TABLE, WEIGHTS_FILE,
     },
+    device::backend,
     network::{Checkpoint, Design, Grid, Predictor},
     spectra::{Axis, CatalogueRow, CatalogueWriter, Component, Scaler},
 };
@@ -122,13 +123,12 @@ impl Stage for Predict {
         let scaler: Scaler = serde_json::from_value(checkpoint.document.scaler.clone())?;
         let slots = checkpoint.document.network.slots();
         let network = Network {
-            predictor: Predictor::new(&checkpoint),
+            predictor: Predictor::on(backend(work)?, &checkpoint)?,
             scaler,
             slots,
             min_snr: config.min_snr,
             first_row: work.first_row(),
         };
-        work.note("device", "cpu");
 
         let rows = spectra.rows();
         let (components, group) =

@@ -12,6 +12,7 @@ use crate::{
         CHECKPOINT, CHECKPOINT_FILE, ComponentsReader, HISTORY, HISTORY_FILE, ROWS, Rows, SCALED,
         SCALER, SCALER_FILE, SPECTRA, ScaledReader, SpectraReader, TRUTH, WEIGHTS_FILE,
     },
+    device::backend,
     network::{
         Architecture, EpochRecord, Examples, Grid, Hyperparameters, LossParts, LossWeights,
         Schedule, Space, Training, TrainingError, Unscaling, detector, slots,
@@ -259,6 +260,7 @@ impl Stage for Train {
     }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
+        let backend = backend(work)?;
         let spectra = SpectraReader::open(work.input("spectra")?)?;
         let scaled = ScaledReader::open(work.input("scaled")?)?;
         let truth = ComponentsReader::open(work.input("truth")?)?;
@@ -298,16 +300,17 @@ impl Stage for Train {
             Training::start(shape, config.hyperparameters(), &examples, &training)?
         };
         while !state.is_finished() {
-            let advanced = state.advance(&examples, &training, &validation, &mut |progress| {
-                let (batch, batches) = (progress.batch as u64, progress.batches as u64);
-                let done = (progress.epoch as u64 - 1) * batches + batch;
-                work.progress(done, config.epochs as u64 * batches, "batches");
-                if work.check_interrupt().is_err() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            });
+            let advanced =
+                state.advance_on(backend, &examples, &training, &validation, &mut |progress| {
+                    let (batch, batches) = (progress.batch as u64, progress.batches as u64);
+                    let done = (progress.epoch as u64 - 1) * batches + batch;
+                    work.progress(done, config.epochs as u64 * batches, "batches");
+                    if work.check_interrupt().is_err() {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
             match advanced {
                 Err(TrainingError::Interrupted { .. }) => {
                     return work.check_interrupt().map_err(StageError::from);
@@ -321,8 +324,7 @@ impl Stage for Train {
             Network::Detector => Scaler::Rms,
             Network::Slots => scaler,
         };
-        let checkpoint = state.checkpoint(serde_json::to_value(&scaler)?, DEVICE);
-        work.note("device", DEVICE);
+        let checkpoint = state.checkpoint(serde_json::to_value(&scaler)?, backend.device());
         let (weights, document) = checkpoint.to_bytes()?;
         let output = work.output("checkpoint")?;
         output.write(WEIGHTS_FILE, &weights)?;
@@ -334,9 +336,6 @@ impl Stage for Train {
         Ok(())
     }
 }
-
-/// The kind of device that trains.
-const DEVICE: &str = "cpu";
 
 /// The history as CSV, a row for each epoch.
 fn table(network: Network, history: &[EpochRecord]) -> Result<Vec<u8>, StageError> {

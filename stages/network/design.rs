@@ -6,10 +6,8 @@ use super::{
     detector::{self, DetectorDesign},
     error::{ArchitectureError, CheckpointError},
     examples::Examples,
-    history::LossParts,
     hyperparameters::Hyperparameters,
     layout::Layout,
-    learner::Learner,
     slots::{self, SlotsDesign},
 };
 
@@ -101,34 +99,6 @@ impl Design {
         match self {
             Self::Slots(design) => design.initial_weights(seed),
             Self::Detector(design) => design.initial_weights(seed),
-        }
-    }
-
-    /// Calls `body` with room for batches of up to `rows` of `examples`.
-    pub(super) fn with_learner<R>(
-        &self,
-        keys: &Hyperparameters,
-        examples: &Examples,
-        rows: usize,
-        body: impl FnOnce(&mut dyn Learner) -> R,
-    ) -> R {
-        match self {
-            Self::Slots(design) => design.with_learner(keys, examples, rows, body),
-            Self::Detector(design) => design.with_learner(keys, examples, rows, body),
-        }
-    }
-
-    /// The sum of the losses of `rows` as in prediction, and how many counts are right.
-    pub(super) fn judge(
-        &self,
-        keys: &Hyperparameters,
-        values: Values,
-        examples: &Examples,
-        rows: &[usize],
-    ) -> (LossParts, usize) {
-        match self {
-            Self::Slots(design) => design.judge(keys, values, examples, rows),
-            Self::Detector(design) => design.judge(keys, values, examples, rows),
         }
     }
 }

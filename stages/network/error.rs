@@ -156,6 +156,31 @@ pub enum TrainingError {
     /// A saved state cannot be read back.
     #[error(transparent)]
     Saved(#[from] CheckpointError),
+    /// The device failed. The state is as it was before the epoch.
+    #[error(transparent)]
+    Device(#[from] DeviceFault),
+}
+
+/// A device that doesn't do what it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{device} failed: {reason}; `--device cpu` does without it")]
+pub struct DeviceFault {
+    /// The kind of device.
+    pub device: &'static str,
+    /// What its library says.
+    pub reason: String,
+}
+
+/// Why nothing can be said of spectra.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PredictionError {
+    /// The spectra are unusable.
+    #[error(transparent)]
+    Examples(#[from] ExamplesError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceFault),
 }
 
 /// What is wrong with a stored network.

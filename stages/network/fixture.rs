@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::backend::Backend;
 use super::examples::{Examples, Unscaling};
 use super::grid::Grid;
 use super::hyperparameters::Hyperparameters;
@@ -104,9 +105,19 @@ pub(super) fn rows(examples: &Examples) -> (Vec<usize>, Vec<usize>) {
 
 /// Trains for the given number of epochs.
 pub(super) fn train(training: &mut Training, examples: &Examples, epochs: usize) {
+    train_on(Backend::native(), training, examples, epochs);
+}
+
+/// Trains for the given number of epochs on a device.
+pub(super) fn train_on(
+    backend: Backend,
+    training: &mut Training,
+    examples: &Examples,
+    epochs: usize,
+) {
     let (train, validate) = rows(examples);
     for _ in 0..epochs {
-        let result = training.advance(examples, &train, &validate, &mut on);
+        let result = training.advance_on(backend, examples, &train, &validate, &mut on);
         assert!(result.is_ok(), "{result:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! What a training advances, whatever the network and wherever its arithmetic runs.
 
+use super::error::DeviceFault;
 use super::history::LossParts;
 
 /// Rows that are learned from together.
@@ -18,11 +19,15 @@ pub(super) trait Learner {
     /// `weights` and `gradient` lie as in [`Layout::weights`](super::Layout::weights), `moments` as in
     /// [`Layout::statistics`](super::Layout::statistics). Writes the gradient of the mean loss of the batch, and the mean
     /// and the variance that each normalisation found; returns the sum of the losses.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceFault`] if the device fails; the native core does not.
     fn learn(
         &mut self,
         weights: &[f32],
         batch: Batch,
         gradient: &mut [f32],
         moments: &mut [f32],
-    ) -> LossParts;
+    ) -> Result<LossParts, DeviceFault>;
 }

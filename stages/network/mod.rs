@@ -12,13 +12,16 @@
 //!   only.
 //! - A `Learner` takes a batch: from weights and rows to the sum of the losses, the gradient of their mean, and the moments of
 //!   each normalisation, each laid out so. Steps, schedule, running statistics, the best epoch and early stopping are the
-//!   [`Training`]'s, written once. Whoever computes the same on another device implements `Learner` and has all of the rest.
+//!   [`Training`]'s, written once.
+//! - A [`Backend`] says whose learner that is, and who predicts: the native core, or the twin, which is the same networks on
+//!   the devices of dfdx. State and checkpoint are the same from either.
 //! - Losses are functions of what the heads say and of the truth, to a loss and its gradient.
 //!
 //! The native arithmetic is `f32` and gives the same bits for any number of threads on one kind of processor: sums over a
 //! batch are sums over parts of fixed size, in their order. Every layer's gradient is tested against differences.
 
 mod adam;
+mod backend;
 mod checkpoint;
 mod count;
 mod design;
@@ -41,9 +44,12 @@ mod training;
 #[cfg(any(test, feature = "cuda"))]
 mod twin;
 
+pub use backend::Backend;
 pub use checkpoint::{Checkpoint, Document, Provenance};
 pub use design::{Architecture, Design};
-pub use error::{ArchitectureError, CheckpointError, ExamplesError, TrainingError};
+pub use error::{
+    ArchitectureError, CheckpointError, DeviceFault, ExamplesError, PredictionError, TrainingError,
+};
 pub use examples::{Examples, Unscaling};
 pub use grid::Grid;
 pub use history::{EpochRecord, LossParts};

@@ -1,12 +1,13 @@
 //! What a trained network says of spectra.
 
+use std::{fmt, sync::Arc};
+
 use super::{
+    backend::{self, Backend},
     checkpoint::Checkpoint,
     design::{Design, Values},
-    detector::DetectorPredictor,
-    error::ExamplesError,
+    error::{DeviceFault, PredictionError},
     grid::Grid,
-    slots::SlotsPredictor,
 };
 
 /// What the network says of N spectra.
@@ -52,30 +53,42 @@ impl Predictions {
 
 /// A trained network, ready to predict.
 #[derive(Debug, Clone)]
-pub struct Predictor(Network);
+pub struct Predictor(Arc<dyn Reader>);
 
-#[derive(Debug, Clone)]
-enum Network {
-    Slots(Box<SlotsPredictor>),
-    Detector(DetectorPredictor),
+/// A trained network on some device.
+pub(super) trait Reader: fmt::Debug + Send + Sync {
+    /// As [`Predictor::candidates`].
+    fn candidates(&self) -> Option<usize>;
+
+    /// As [`Predictor::predict`].
+    fn predict(
+        &self,
+        spectra: &[f32],
+        noise: &[f32],
+        grid: &Grid,
+    ) -> Result<Predictions, PredictionError>;
 }
 
 impl Predictor {
-    /// The network of a checkpoint.
+    /// The network of a checkpoint, on the processor.
     pub fn new(checkpoint: &Checkpoint) -> Self {
-        let values = Values { weights: &checkpoint.weights, statistics: &checkpoint.statistics };
-        Self(match &checkpoint.document.network {
-            Design::Slots(design) => Network::Slots(Box::new(SlotsPredictor::new(design, values))),
-            Design::Detector(design) => Network::Detector(DetectorPredictor::new(design, values)),
-        })
+        let (network, values) = parts(checkpoint);
+        Self(backend::native(network, values))
+    }
+
+    /// The network of a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceFault`] if the device can't be used.
+    pub fn on(backend: Backend, checkpoint: &Checkpoint) -> Result<Self, DeviceFault> {
+        let (network, values) = parts(checkpoint);
+        Ok(Self(backend.arithmetic().reader(network, values)?))
     }
 
     /// The candidates that a detector tells of in each spectrum; none from a slot network.
     pub fn candidates(&self) -> Option<usize> {
-        match &self.0 {
-            Network::Slots(_) => None,
-            Network::Detector(network) => Some(network.candidates()),
-        }
+        self.0.candidates()
     }
 
     /// Predicts scaled `spectra` (N × C) of the given `noise` rms (N), whose channels lie on `grid`.
@@ -86,18 +99,20 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// [`ExamplesError::Length`] if the arrays do not fit together.
+    /// [`PredictionError::Examples`] if the arrays do not fit together, [`PredictionError::Device`] if the device fails.
     pub fn predict(
         &self,
         spectra: &[f32],
         noise: &[f32],
         grid: &Grid,
-    ) -> Result<Predictions, ExamplesError> {
-        match &self.0 {
-            Network::Slots(network) => network.predict(spectra, noise),
-            Network::Detector(network) => network.predict(spectra, noise, grid),
-        }
+    ) -> Result<Predictions, PredictionError> {
+        self.0.predict(spectra, noise, grid)
     }
+}
+
+fn parts(checkpoint: &Checkpoint) -> (&Design, Values<'_>) {
+    let values = Values { weights: &checkpoint.weights, statistics: &checkpoint.statistics };
+    (&checkpoint.document.network, values)
 }
 
 /// Whether nothing can be said of a spectrum.
@@ -108,6 +123,7 @@ pub(super) fn is_blank(spectrum: &[f32], noise: f32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::error::ExamplesError;
     use crate::network::examples::Examples;
     use crate::network::fixture::{Spectra, brief, started, started_detector, train};
     use crate::network::hyperparameters::Hyperparameters;
@@ -199,7 +215,7 @@ mod tests {
         assert!(result.parameters[18].is_finite());
         assert_eq!(
             predictor.predict(&values, &[0.5], &grid(45)),
-            Err(ExamplesError::Length { array: "spectra", found: 180, expected: 45 })
+            Err(ExamplesError::Length { array: "spectra", found: 180, expected: 45 }.into())
         );
     }
 

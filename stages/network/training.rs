@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::adam::Adam;
+use super::backend::Backend;
 use super::checkpoint::{Checkpoint, Document, FORMAT_VERSION, Provenance};
 use super::design::{Architecture, Design, Values};
 use super::error::{ExamplesError, TrainingError};
@@ -94,6 +95,21 @@ impl Training {
         })
     }
 
+    /// Trains for one epoch over `training` rows and judges the result on `validation` rows, on the processor.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance_on`](Self::advance_on).
+    pub fn advance(
+        &mut self,
+        examples: &Examples,
+        training: &[usize],
+        validation: &[usize],
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<EpochRecord, TrainingError> {
+        self.advance_on(Backend::native(), examples, training, validation, watch)
+    }
+
     /// Trains for one epoch over `training` rows and judges the result on `validation` rows.
     ///
     /// `watch` is called before every batch and stops the epoch by [`ControlFlow::Break`]. The rows must be the same in
@@ -101,10 +117,11 @@ impl Training {
     ///
     /// # Errors
     ///
-    /// [`TrainingError::Interrupted`] or [`TrainingError::Diverged`], which leave the state as it was before the epoch, or
-    /// what is wrong with the examples.
-    pub fn advance(
+    /// [`TrainingError::Interrupted`], [`TrainingError::Diverged`] or [`TrainingError::Device`], which leave the state as it
+    /// was before the epoch, or what is wrong with the examples.
+    pub fn advance_on(
         &mut self,
+        backend: Backend,
         examples: &Examples,
         training: &[usize],
         validation: &[usize],
@@ -116,7 +133,7 @@ impl Training {
         enough("training", training, 2)?;
         enough("validation", validation, 1)?;
         let before = (self.weights.clone(), self.statistics.clone(), self.adam.clone());
-        let result = self.epoch(examples, training, validation, watch);
+        let result = self.epoch(backend, examples, training, validation, watch);
         match result {
             Ok(record) => {
                 self.conclude(record);
@@ -131,6 +148,7 @@ impl Training {
 
     fn epoch(
         &mut self,
+        backend: Backend,
         examples: &Examples,
         training: &[usize],
         validation: &[usize],
@@ -141,11 +159,13 @@ impl Training {
         let order = shuffled(training, keys.seed, epoch);
         let batches = order.len().div_ceil(keys.batch_size).min(order.len() / 2);
         let largest = order.len().div_ceil(batches);
-        let (total, rate) = design.with_learner(&keys, examples, largest, |learner| {
-            self.learn(learner, &order, batches, watch)
-        })?;
+        let arithmetic = backend.arithmetic();
+        let (total, rate) =
+            arithmetic.train(&design, &keys, examples, largest, &mut |learner| {
+                self.learn(learner, &order, batches, watch)
+            })?;
         let values = Values { weights: &self.weights, statistics: &self.statistics };
-        let (validated, right) = design.judge(&keys, values, examples, validation);
+        let (validated, right) = arithmetic.judge(&design, &keys, values, examples, validation)?;
         if !validated.total.is_finite() {
             return Err(TrainingError::Diverged { epoch });
         }
@@ -180,7 +200,7 @@ impl Training {
             }
             let rows = &order[batch * order.len() / batches..(batch + 1) * order.len() / batches];
             let batch = Batch { epoch, rows };
-            total.add(&learner.learn(&self.weights, batch, &mut gradient, &mut moments));
+            total.add(&learner.learn(&self.weights, batch, &mut gradient, &mut moments)?);
             rate = keys.learning_rate
                 * keys.schedule.factor(
                     self.adam.steps,

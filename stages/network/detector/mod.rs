@@ -47,8 +47,13 @@ pub(super) use self::predictor::DetectorPredictor;
 
 use self::{lanes::Instructions, model::Model, pass::Pass};
 use super::{
-    design::Values, error::CheckpointError, examples::Examples, history::LossParts,
-    hyperparameters::Hyperparameters, layout::Layout, learner::Learner,
+    backend::Lesson,
+    design::Values,
+    error::{CheckpointError, TrainingError},
+    examples::Examples,
+    history::LossParts,
+    hyperparameters::Hyperparameters,
+    layout::Layout,
 };
 
 /// A detector but for the values that it learns.
@@ -117,15 +122,15 @@ impl DetectorDesign {
         Model::new(&self.architecture, 1).initial_weights(seed)
     }
 
-    pub(super) fn with_learner<R>(
+    pub(super) fn with_learner(
         &self,
         keys: &Hyperparameters,
         examples: &Examples,
         rows: usize,
-        body: impl FnOnce(&mut dyn Learner) -> R,
-    ) -> R {
+        lesson: &mut Lesson,
+    ) -> Result<(LossParts, f64), TrainingError> {
         let model = Model::new(&self.architecture, examples.grid.channels);
-        body(&mut Pass::new(self, &model, keys.loss, examples, rows, Instructions::best()))
+        lesson(&mut Pass::new(self, &model, keys.loss, examples, rows, Instructions::best()))
     }
 
     pub(super) fn judge(

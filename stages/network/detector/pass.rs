@@ -13,6 +13,7 @@ use super::{
     room::Room,
 };
 use crate::network::{
+    error::DeviceFault,
     examples::Examples,
     history::LossParts,
     hyperparameters::LossWeights,
@@ -58,7 +59,7 @@ impl Learner for Pass<'_> {
         batch: Batch,
         gradient: &mut [f32],
         statistics: &mut [f32],
-    ) -> LossParts {
+    ) -> Result<LossParts, DeviceFault> {
         let (model, examples, with) = (self.model, self.examples, self.instructions);
         let rows = batch.rows;
         let rooms = &mut self.rooms[..rows.len().div_ceil(LANES)];
@@ -139,7 +140,7 @@ impl Learner for Pass<'_> {
                 }
             }
         }
-        total
+        Ok(total)
     }
 }
 
@@ -191,7 +192,8 @@ mod tests {
             let batch = Batch { epoch: 1, rows: &rows };
             // Twice, so that nothing is left over from the batch before.
             for _ in 0..2 {
-                pass.learn(&training.weights, batch, &mut gradient, &mut moments);
+                let learned = pass.learn(&training.weights, batch, &mut gradient, &mut moments);
+                assert!(learned.is_ok(), "{learned:?}");
             }
 
             let planes: Vec<Vec<f64>> = rows

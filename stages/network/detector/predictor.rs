@@ -13,10 +13,10 @@ use super::{
 use crate::network::{
     count::{most_likely, softmax},
     design::Values,
-    error::ExamplesError,
+    error::PredictionError,
     examples::length,
     grid::Grid,
-    predictor::{Predictions, is_blank},
+    predictor::{Predictions, Reader, is_blank},
 };
 
 /// Candidates that are told of beyond the greatest count.
@@ -43,55 +43,6 @@ impl DetectorPredictor {
     pub(in crate::network) fn new(design: &DetectorDesign, values: Values) -> Self {
         let architecture = design.architecture;
         Self { architecture, settled: Settled::new(&Model::new(&architecture, 1), values) }
-    }
-
-    /// How many candidates it tells of.
-    pub(in crate::network) fn candidates(&self) -> usize {
-        self.architecture.slots + SPARE
-    }
-
-    pub(in crate::network) fn predict(
-        &self,
-        spectra: &[f32],
-        noise: &[f32],
-        grid: &Grid,
-    ) -> Result<Predictions, ExamplesError> {
-        let (rows, slots, channels) = (noise.len(), self.architecture.slots, grid.channels);
-        grid.check()?;
-        length("spectra", spectra.len(), rows.saturating_mul(channels))?;
-        let candidates = slots + SPARE;
-        let model = Model::new(&self.architecture, channels);
-        let mut predictions = Predictions {
-            slots,
-            candidates,
-            counts: vec![0; rows],
-            probabilities: vec![0.0; rows * (slots + 1)],
-            parameters: vec![f64::NAN; rows * candidates * 3],
-            heat: None,
-        };
-        let mut heat = vec![f64::NAN; rows * candidates];
-        predictions
-            .counts
-            .par_chunks_mut(LANES)
-            .zip(predictions.probabilities.par_chunks_mut(LANES * (slots + 1)))
-            .zip(predictions.parameters.par_chunks_mut(LANES * candidates * 3))
-            .zip(heat.par_chunks_mut(LANES * candidates))
-            .zip(spectra.par_chunks(LANES * channels))
-            .zip(noise.par_chunks(LANES))
-            .for_each_init(
-                || {
-                    let with = Instructions::best();
-                    let inference = Inference::new(&model, &self.settled, channels, with);
-                    (inference, Decoder::default())
-                },
-                |(inference, decoder), (((((counts, probabilities), parameters), heat), spectra), noise)| {
-                    let mut group =
-                        Group { counts, probabilities, parameters, heat, spectra, noise };
-                    self.predict_group(inference, decoder, grid, &mut group);
-                },
-            );
-        predictions.heat = Some(heat);
-        Ok(predictions)
     }
 
     fn predict_group(
@@ -135,5 +86,55 @@ impl DetectorPredictor {
                 ]);
             }
         }
+    }
+}
+
+impl Reader for DetectorPredictor {
+    fn candidates(&self) -> Option<usize> {
+        Some(self.architecture.slots + SPARE)
+    }
+
+    fn predict(
+        &self,
+        spectra: &[f32],
+        noise: &[f32],
+        grid: &Grid,
+    ) -> Result<Predictions, PredictionError> {
+        let (rows, slots, channels) = (noise.len(), self.architecture.slots, grid.channels);
+        grid.check()?;
+        length("spectra", spectra.len(), rows.saturating_mul(channels))?;
+        let candidates = slots + SPARE;
+        let model = Model::new(&self.architecture, channels);
+        let mut predictions = Predictions {
+            slots,
+            candidates,
+            counts: vec![0; rows],
+            probabilities: vec![0.0; rows * (slots + 1)],
+            parameters: vec![f64::NAN; rows * candidates * 3],
+            heat: None,
+        };
+        let mut heat = vec![f64::NAN; rows * candidates];
+        predictions
+            .counts
+            .par_chunks_mut(LANES)
+            .zip(predictions.probabilities.par_chunks_mut(LANES * (slots + 1)))
+            .zip(predictions.parameters.par_chunks_mut(LANES * candidates * 3))
+            .zip(heat.par_chunks_mut(LANES * candidates))
+            .zip(spectra.par_chunks(LANES * channels))
+            .zip(noise.par_chunks(LANES))
+            .for_each_init(
+                || {
+                    let with = Instructions::best();
+                    let inference = Inference::new(&model, &self.settled, channels, with);
+                    (inference, Decoder::default())
+                },
+                |(inference, decoder), (((((counts, probabilities), parameters), heat), spectra), noise)| {
+                    let mut group =
+                        Group { counts, probabilities, parameters, heat, spectra, noise };
+                    self.predict_group(inference, decoder, grid, &mut group);
+                },
+            );
+        predictions.heat = Some(heat);
+        Ok(predictions)
     }
 }

@@ -18,7 +18,7 @@ mod predictor;
 mod reconstruction;
 pub(super) mod rectification;
 pub(super) mod target;
-mod validation;
+pub(super) mod validation;
 
 #[cfg(test)]
 mod reference;
@@ -33,9 +33,10 @@ pub use self::{
 
 use self::{layout::layout, model::Model, pass::Pass};
 use super::{
+    backend::Lesson,
     design::Values,
     encoding,
-    error::CheckpointError,
+    error::{CheckpointError, DeviceFault, TrainingError},
     examples::Examples,
     grid::Grid,
     history::LossParts,
@@ -96,16 +97,16 @@ impl SlotsDesign {
         initialization::initial_weights(&Model::new(&self.architecture), seed)
     }
 
-    pub(super) fn with_learner<R>(
+    pub(super) fn with_learner(
         &self,
         keys: &Hyperparameters,
         examples: &Examples,
         rows: usize,
-        body: impl FnOnce(&mut dyn Learner) -> R,
-    ) -> R {
+        lesson: &mut Lesson,
+    ) -> Result<(LossParts, f64), TrainingError> {
         let model = Model::new(&self.architecture);
         let pass = Pass::new(&model, rows);
-        body(&mut SlotsLearner { design: self, model: &model, keys: *keys, examples, pass })
+        lesson(&mut SlotsLearner { design: self, model: &model, keys: *keys, examples, pass })
     }
 
     pub(super) fn judge(
@@ -135,7 +136,7 @@ impl Learner for SlotsLearner<'_> {
         batch: Batch,
         gradient: &mut [f32],
         moments: &mut [f32],
-    ) -> LossParts {
+    ) -> Result<LossParts, DeviceFault> {
         let dropout = dropout::Dropout {
             share: self.design.architecture.dropout,
             seed: self.keys.seed,
@@ -150,6 +151,6 @@ impl Learner for SlotsLearner<'_> {
             moments[place.mean.clone()].copy_from_slice(&found.mean);
             moments[place.variance.clone()].copy_from_slice(&found.variance);
         }
-        parts
+        Ok(parts)
     }
 }

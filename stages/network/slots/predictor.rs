@@ -8,14 +8,16 @@ use super::{
     model::{Inference, Model},
     target::TargetTransform,
 };
+#[cfg(any(test, feature = "cuda"))]
+use crate::network::error::DeviceFault;
 use crate::network::{
     count::{most_likely, softmax},
     design::Values,
-    error::ExamplesError,
+    error::{ExamplesError, PredictionError},
     examples::length,
     grid::Grid,
     normalization::Normalization,
-    predictor::{Predictions, is_blank},
+    predictor::{Predictions, Reader, is_blank},
 };
 
 /// A trained slot network, ready to predict.
@@ -27,6 +29,15 @@ pub(in crate::network) struct SlotsPredictor {
     transform: TargetTransform,
     grid: Grid,
     input_scale: f32,
+}
+
+/// Where the predictions of some spectra go.
+struct Group<'a> {
+    counts: &'a mut [u8],
+    probabilities: &'a mut [f64],
+    parameters: &'a mut [f64],
+    spectra: &'a [f32],
+    noise: &'a [f32],
 }
 
 impl SlotsPredictor {
@@ -42,22 +53,77 @@ impl SlotsPredictor {
         }
     }
 
-    pub(in crate::network) fn predict(
-        &self,
-        spectra: &[f32],
-        noise: &[f32],
-    ) -> Result<Predictions, ExamplesError> {
-        let (rows, slots, channels) = (noise.len(), self.model.slots, self.model.channels);
-        length("spectra", spectra.len(), rows.saturating_mul(channels))?;
-        let width = self.model.head.outputs;
-        let mut predictions = Predictions {
+    /// Nothing, of `noise.len()` spectra; and whether there are so many.
+    fn nothing(&self, spectra: &[f32], noise: &[f32]) -> Result<Predictions, ExamplesError> {
+        let (rows, slots) = (noise.len(), self.model.slots);
+        length("spectra", spectra.len(), rows.saturating_mul(self.model.channels))?;
+        Ok(Predictions {
             slots,
             candidates: slots,
             counts: vec![0; rows],
             probabilities: vec![0.0; rows * (slots + 1)],
             parameters: vec![f64::NAN; rows * slots * 3],
             heat: None,
-        };
+        })
+    }
+
+    /// What the heads' `outputs` (N × (3K + K + 1)) mean.
+    fn tell(&self, outputs: &[f32], group: Group) {
+        let (slots, channels) = (self.model.slots, self.model.channels);
+        let rows = outputs
+            .chunks_exact(self.model.head.outputs)
+            .zip(group.spectra.chunks_exact(channels))
+            .zip(group.noise)
+            .zip(group.counts)
+            .zip(group.probabilities.chunks_exact_mut(slots + 1))
+            .zip(group.parameters.chunks_exact_mut(slots * 3));
+        for (((((outputs, spectrum), noise), count), probabilities), parameters) in rows {
+            if is_blank(spectrum, *noise) {
+                probabilities[0] = 1.0;
+                continue;
+            }
+            let (heads, logits) = outputs.split_at(3 * slots);
+            *count = most_likely(logits) as u8;
+            softmax(logits, probabilities);
+            for (head, physical) in heads.chunks_exact(3).zip(parameters.chunks_exact_mut(3)) {
+                physical.copy_from_slice(&self.transform.physical(
+                    [head[0], head[1], head[2]],
+                    f64::from(*noise),
+                    &self.grid,
+                ));
+            }
+        }
+    }
+
+    /// Predicts by what `heads` says of all spectra: N × (3K + K + 1).
+    #[cfg(any(test, feature = "cuda"))]
+    pub(in crate::network) fn predict_by(
+        &self,
+        spectra: &[f32],
+        noise: &[f32],
+        heads: impl FnOnce(&[&[f32]]) -> Result<Vec<f32>, DeviceFault>,
+    ) -> Result<Predictions, PredictionError> {
+        let mut predictions = self.nothing(spectra, noise)?;
+        let rows: Vec<&[f32]> = spectra.chunks_exact(self.model.channels).collect();
+        let Predictions { counts, probabilities, parameters, .. } = &mut predictions;
+        self.tell(&heads(&rows)?, Group { counts, probabilities, parameters, spectra, noise });
+        Ok(predictions)
+    }
+}
+
+impl Reader for SlotsPredictor {
+    fn candidates(&self) -> Option<usize> {
+        None
+    }
+
+    fn predict(
+        &self,
+        spectra: &[f32],
+        noise: &[f32],
+        _: &Grid,
+    ) -> Result<Predictions, PredictionError> {
+        let mut predictions = self.nothing(spectra, noise)?;
+        let (slots, channels) = (self.model.slots, self.model.channels);
         predictions
             .counts
             .par_chunks_mut(ROWS)
@@ -74,32 +140,8 @@ impl SlotsPredictor {
                         self.input_scale,
                         spectra.chunks_exact(channels),
                     );
-                    let rows = outputs
-                        .chunks_exact(width)
-                        .zip(spectra.chunks_exact(channels))
-                        .zip(noise)
-                        .zip(counts)
-                        .zip(probabilities.chunks_exact_mut(slots + 1))
-                        .zip(parameters.chunks_exact_mut(slots * 3));
-                    for (((((outputs, spectrum), noise), count), probabilities), parameters) in rows
-                    {
-                        if is_blank(spectrum, *noise) {
-                            probabilities[0] = 1.0;
-                            continue;
-                        }
-                        let (heads, logits) = outputs.split_at(3 * slots);
-                        *count = most_likely(logits) as u8;
-                        softmax(logits, probabilities);
-                        for (head, physical) in
-                            heads.chunks_exact(3).zip(parameters.chunks_exact_mut(3))
-                        {
-                            physical.copy_from_slice(&self.transform.physical(
-                                [head[0], head[1], head[2]],
-                                f64::from(*noise),
-                                &self.grid,
-                            ));
-                        }
-                    }
+                    let group = Group { counts, probabilities, parameters, spectra, noise };
+                    self.tell(outputs, group);
                 },
             );
         Ok(predictions)

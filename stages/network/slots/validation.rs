@@ -34,13 +34,7 @@ pub(in crate::network) fn validate(
             |(inference, loss, unused), rows| {
                 let spectra = rows.iter().map(|&row| examples.spectrum(row));
                 let outputs = inference.run(values.weights, &settled, design.input_scale, spectra);
-                let (mut total, mut right) = (LossParts::default(), 0);
-                for (outputs, &row) in outputs.chunks_exact(width).zip(rows) {
-                    total.add(&loss.evaluate(row, outputs, unused));
-                    let count = most_likely(&outputs[3 * model.slots..]);
-                    right += usize::from(count == usize::from(examples.counts[row]));
-                }
-                (total, right)
+                judge(loss, examples, rows, outputs, unused)
             },
         )
         .collect();
@@ -48,6 +42,23 @@ pub(in crate::network) fn validate(
     for (part, count) in &parts {
         total.add(part);
         right += count;
+    }
+    (total, right)
+}
+
+/// The sum of the losses of `rows`, of which the heads said `outputs`, and how many counts are right.
+pub(in crate::network) fn judge(
+    loss: &mut Loss,
+    examples: &Examples,
+    rows: &[usize],
+    outputs: &[f32],
+    unused: &mut [f32],
+) -> (LossParts, usize) {
+    let (mut total, mut right) = (LossParts::default(), 0);
+    for (outputs, &row) in outputs.chunks_exact(unused.len()).zip(rows) {
+        total.add(&loss.evaluate(row, outputs, unused));
+        let count = most_likely(&outputs[3 * examples.slots..]);
+        right += usize::from(count == usize::from(examples.counts[row]));
     }
     (total, right)
 }

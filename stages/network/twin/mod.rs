@@ -9,12 +9,19 @@
 mod convolution;
 mod cross_entropy;
 mod dense;
+mod device;
 mod normalization;
 mod pooling;
 mod signal;
 mod slots;
 mod slots_loss;
+#[cfg(test)]
 mod upsampling;
+
+#[cfg(feature = "cuda")]
+pub(super) use self::device::CUDA;
+#[cfg(test)]
+pub(super) use self::device::PROCESSOR;
 
 #[cfg(test)]
 mod comparison;

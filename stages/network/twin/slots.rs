@@ -1,33 +1,77 @@
 //! The slot network on a device.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use dfdx::prelude::*;
 
 use super::convolution::convolve;
 use super::dense::{add_bias, multiply};
+use super::device::On;
 use super::normalization::{normalize_batch, normalize_by};
 use super::pooling::halve;
 use super::signal::{Matrix, Reused, Signal};
 use super::slots_loss;
+use crate::network::design::Values;
 use crate::network::encoding::{PLANES, encode};
+use crate::network::error::{DeviceFault, PredictionError};
 use crate::network::examples::Examples;
+use crate::network::grid::Grid;
 use crate::network::history::LossParts;
-use crate::network::hyperparameters::LossWeights;
+use crate::network::hyperparameters::{Hyperparameters, LossWeights};
+use crate::network::learner::{Batch, Learner};
+use crate::network::predictor::{Predictions, Reader};
 use crate::network::slots::dropout::Dropout;
+use crate::network::slots::loss::Loss;
 use crate::network::slots::model::{Model, NormalizationPlace};
-use crate::network::slots::target::TargetTransform;
+use crate::network::slots::validation::judge;
+use crate::network::slots::{SlotsDesign, SlotsPredictor};
+
+/// Spectra that are predicted together. The last are filled up to as many, so that all products are of one size.
+const ROWS: usize = 128;
 
 /// A slot network on a device; it holds no values.
 pub(super) struct Slots<'a, D: Device<f32>> {
-    pub(super) device: D,
-    pub(super) model: &'a Model,
-    pub(super) transform: TargetTransform,
-    /// By what the linear plane of the input is divided.
-    pub(super) input_scale: f32,
+    device: D,
+    design: &'a SlotsDesign,
+    model: Model,
 }
 
-impl<D: Device<f32>> Slots<'_, D> {
+impl<'a, D: Device<f32>> Slots<'a, D> {
+    pub(super) fn new(device: D, design: &'a SlotsDesign) -> Self {
+        Self { device, design, model: Model::new(&design.architecture) }
+    }
+
+    /// What learns from batches of `examples`.
+    pub(super) fn learner(
+        self,
+        on: &'a On<D>,
+        keys: &Hyperparameters,
+        examples: &'a Examples<'a>,
+    ) -> SlotsLearner<'a, D> {
+        SlotsLearner { on, network: self, keys: *keys, examples }
+    }
+
+    /// The sum of the losses of `rows` as in prediction, and how many counts are right.
+    pub(super) fn judge(
+        &self,
+        keys: &Hyperparameters,
+        values: Values,
+        examples: &Examples,
+        rows: &[usize],
+    ) -> Result<(LossParts, usize), D::Err> {
+        let mut loss = Loss::new(keys.loss, self.design.transform, examples);
+        let mut unused = vec![0.0; self.model.head.outputs];
+        let (mut total, mut right) = (LossParts::default(), 0);
+        for rows in rows.chunks(ROWS) {
+            let spectra: Vec<&[f32]> = rows.iter().map(|&row| examples.spectrum(row)).collect();
+            let outputs = self.predict(values, &spectra)?;
+            let (parts, count) = judge(&mut loss, examples, rows, &outputs, &mut unused);
+            total.add(&parts);
+            right += count;
+        }
+        Ok((total, right))
+    }
+
     /// Takes a batch forward and backward: writes the gradient of its mean loss and the moments that each normalisation
     /// found, and returns the sum of its losses.
     pub(super) fn learn(
@@ -61,7 +105,7 @@ impl<D: Device<f32>> Slots<'_, D> {
                 values.try_mul(self.upload(mask, count)?)
             },
         )?;
-        let parts = slots_loss::evaluate(&self.transform, examples, rows, outputs)?;
+        let parts = slots_loss::evaluate(&self.design.transform, examples, rows, outputs)?;
         let (total, parts) = parts.weighed(loss)?;
         let mean = total.try_mul(1.0 / rows.len() as f32)?.try_reshape_like(&())?;
         gradient.copy_from_slice(&mean.try_backward()?.get(&weights).as_vec());
@@ -72,25 +116,27 @@ impl<D: Device<f32>> Slots<'_, D> {
         Ok(parts)
     }
 
-    /// What the heads say of scaled spectra in prediction: rows × (3K + K + 1).
-    pub(super) fn predict<'s>(
-        &self,
-        weights: &[f32],
-        statistics: &[f32],
-        spectra: impl ExactSizeIterator<Item = &'s [f32]>,
-    ) -> Result<Vec<f32>, D::Err> {
-        let weights = self.upload(weights.to_vec(), weights.len())?;
-        let outputs = self.forward(
-            weights,
-            &self.planes(spectra)?,
-            &mut |place, weight, bias, signal| {
-                let mean = self.upload(statistics[place.mean.clone()].to_vec(), 1)?;
-                let variance = self.upload(statistics[place.variance.clone()].to_vec(), 1)?;
-                normalize_by(mean, variance, weight, bias, signal)
-            },
-            &mut |_, values| Ok(values),
-        )?;
-        Ok(outputs.as_vec())
+    /// What the heads say of scaled spectra in prediction: N × (3K + K + 1).
+    pub(super) fn predict(&self, values: Values, spectra: &[&[f32]]) -> Result<Vec<f32>, D::Err> {
+        let weights = self.upload(values.weights.to_vec(), values.weights.len())?;
+        let nothing = vec![0.0; self.model.channels];
+        let mut result = Vec::with_capacity(spectra.len() * self.model.head.outputs);
+        for spectra in spectra.chunks(ROWS) {
+            let filled = (0..ROWS).map(|row| spectra.get(row).map_or(&nothing[..], |s| *s));
+            let outputs = self.forward(
+                weights.clone(),
+                &self.planes(filled)?,
+                &mut |place, weight, bias, signal| {
+                    let row =
+                        |of: &Range<usize>| self.upload(values.statistics[of.clone()].to_vec(), 1);
+                    normalize_by(row(&place.mean)?, row(&place.variance)?, weight, bias, signal)
+                },
+                &mut |_, values| Ok(values),
+            )?;
+            let outputs = outputs.as_vec();
+            result.extend_from_slice(&outputs[..spectra.len() * self.model.head.outputs]);
+        }
+        Ok(result)
     }
 
     /// The heads' outputs. `normalize` is asked for each normalisation, `drop` before and after each dense layer.
@@ -134,7 +180,7 @@ impl<D: Device<f32>> Slots<'_, D> {
         let (count, channels) = (spectra.len(), self.model.channels);
         let mut planes = vec![0.0; count * channels * PLANES];
         for (spectrum, planes) in spectra.zip(planes.chunks_exact_mut(channels * PLANES)) {
-            encode(spectrum, self.input_scale, planes);
+            encode(spectrum, self.design.input_scale, planes);
         }
         Ok(Signal { values: self.upload(planes, count)?, length: channels, features: PLANES })
     }
@@ -142,6 +188,77 @@ impl<D: Device<f32>> Slots<'_, D> {
     fn upload(&self, values: Vec<f32>, rows: usize) -> Result<Matrix<D>, D::Err> {
         let columns = values.len() / rows;
         self.device.try_tensor_from_vec(values, (rows, columns))
+    }
+}
+
+/// A slot network that learns.
+pub(super) struct SlotsLearner<'a, D: Device<f32>> {
+    on: &'a On<D>,
+    network: Slots<'a, D>,
+    keys: Hyperparameters,
+    examples: &'a Examples<'a>,
+}
+
+impl<D: Device<f32>> Learner for SlotsLearner<'_, D> {
+    fn learn(
+        &mut self,
+        weights: &[f32],
+        batch: Batch,
+        gradient: &mut [f32],
+        moments: &mut [f32],
+    ) -> Result<LossParts, DeviceFault> {
+        let dropout = Dropout {
+            share: self.network.design.architecture.dropout,
+            seed: self.keys.seed,
+            epoch: batch.epoch,
+            rows: batch.rows,
+        };
+        self.network
+            .learn(weights, self.keys.loss, self.examples, &dropout, gradient, moments)
+            .map_err(|error| self.on.fault(&error))
+    }
+}
+
+/// A trained slot network, ready to predict.
+#[derive(Debug)]
+pub(super) struct SlotsReader<D: Device<f32>> {
+    on: On<D>,
+    design: SlotsDesign,
+    weights: Vec<f32>,
+    statistics: Vec<f32>,
+    /// It says what heads mean.
+    native: SlotsPredictor,
+}
+
+impl<D: Device<f32>> SlotsReader<D> {
+    pub(super) fn new(on: On<D>, design: &SlotsDesign, values: Values) -> Self {
+        Self {
+            on,
+            design: design.clone(),
+            weights: values.weights.to_vec(),
+            statistics: values.statistics.to_vec(),
+            native: SlotsPredictor::new(design, values),
+        }
+    }
+}
+
+impl<D: Device<f32> + fmt::Debug> Reader for SlotsReader<D> {
+    fn candidates(&self) -> Option<usize> {
+        None
+    }
+
+    fn predict(
+        &self,
+        spectra: &[f32],
+        noise: &[f32],
+        _: &Grid,
+    ) -> Result<Predictions, PredictionError> {
+        self.native.predict_by(spectra, noise, |spectra| {
+            let values = Values { weights: &self.weights, statistics: &self.statistics };
+            Slots::new(self.on.open()?, &self.design)
+                .predict(values, spectra)
+                .map_err(|error| self.on.fault(&error))
+        })
     }
 }
 
@@ -164,7 +281,6 @@ mod tests {
     use crate::network::adam::Adam;
     use crate::network::design::Design;
     use crate::network::fixture::{Spectra, brief, started, train};
-    use crate::network::hyperparameters::Hyperparameters;
     use crate::network::slots::dense::ROWS as DENSE_ROWS;
     use crate::network::slots::model::Inference;
     use crate::network::slots::pass::Pass;
@@ -172,7 +288,7 @@ mod tests {
     use crate::network::twin::comparison::assert_near;
 
     /// Not a multiple of anything.
-    const ROWS: usize = 19;
+    const BATCH: usize = 19;
 
     #[test]
     fn predictions_equal_the_cores() {
@@ -181,19 +297,15 @@ mod tests {
         let mut training = started(&examples, brief());
         train(&mut training, &examples, 2);
         let Design::Slots(design) = &training.design else { panic!("another network") };
+        let twin = Slots::new(Cpu::default(), design);
         let model = Model::new(&design.architecture);
-        let twin = Slots {
-            device: Cpu::default(),
-            model: &model,
-            transform: design.transform,
-            input_scale: design.input_scale,
-        };
         let settled = model.settled(&training.weights, &training.statistics);
         let mut core = Inference::new(&model);
         for rows in 1..=DENSE_ROWS {
             let spectra = || spectra.values.chunks_exact(45).take(rows);
             let expected = core.run(&training.weights, &settled, design.input_scale, spectra());
-            let found = twin.predict(&training.weights, &training.statistics, spectra());
+            let values = Values { weights: &training.weights, statistics: &training.statistics };
+            let found = twin.predict(values, &spectra().collect::<Vec<_>>());
             let Ok(found) = found else { panic!("{found:?}") };
             assert_near(&found, expected, 200);
         }
@@ -204,25 +316,20 @@ mod tests {
     #[test]
     fn training_steps_equal_the_cores() {
         for space in [Space::Linear, Space::Logarithmic] {
-            let spectra = Spectra::new(5 * ROWS, 33, 3);
+            let spectra = Spectra::new(5 * BATCH, 33, 3);
             let examples = spectra.examples();
             let keys = Hyperparameters { amplitude_space: space, sigma_space: space, ..brief() };
             let training = started(&examples, keys);
             let Design::Slots(design) = &training.design else { panic!("another network") };
+            let twin = Slots::new(Cpu::default(), design);
             let model = Model::new(&design.architecture);
-            let twin = Slots {
-                device: Cpu::default(),
-                model: &model,
-                transform: design.transform,
-                input_scale: design.input_scale,
-            };
-            let mut pass = Pass::new(&model, ROWS);
+            let mut pass = Pass::new(&model, BATCH);
             let mut core = (training.weights.clone(), Adam::new(training.weights.len()));
             let mut other = core.clone();
             let (mut gradient, mut of_twin) = (core.0.clone(), core.0.clone());
             let mut moments = training.statistics.clone();
             for step in 0..5 {
-                let rows: Vec<usize> = (step * ROWS..(step + 1) * ROWS).collect();
+                let rows: Vec<usize> = (step * BATCH..(step + 1) * BATCH).collect();
                 let dropout = Dropout { share: 0.1, seed: 1, epoch: 1, rows: &rows };
                 pass.forward(&core.0, &examples, design.input_scale, &dropout);
                 let parts = pass.loss(keys.loss, design.transform, &examples, &rows);
