@@ -84,7 +84,8 @@ pub(crate) fn calibration(document: &Document) -> Option<Figure> {
         ("Cramér–Rao bound", |metrics| metrics.cramer_rao.as_ref()),
         ("stated uncertainty", |metrics| metrics.stated.as_ref()),
     ];
-    let subjects = [("catalogue", Some(&document.metrics)), ("oracle", document.oracle.as_ref())];
+    let subjects =
+        [("catalogue", Some(&document.metrics)), ("fit from the truth", document.oracle.as_ref())];
     let known: Vec<(&str, Vec<Named>)> = kinds
         .iter()
         .map(|(name, part)| {

@@ -4,14 +4,16 @@ use super::Figure;
 use super::frame::{Frame, LINE, below, beside, beside_ticks};
 use super::grid::Grid;
 use super::legend::{Key, Legend};
+use super::mark::Mark;
 use super::scale::{Scale, Ticks};
 use super::sheet::{Anchor, Sheet};
 use super::style::{BLUE, GREY, HAIR, ORANGE, PAGE, Rgb, SMALL, Stroke};
 
 /// The height of a panel.
 const HEIGHT: f64 = 170.0;
-/// The radius of a mark.
-const MARK: f64 = 2.6;
+/// The marks of shares beyond one, two and three standard deviations.
+const MARKS: [(Mark, &str); 3] =
+    [(Mark::Circle, "beyond 1σ"), (Mark::Diamond, "beyond 2σ"), (Mark::Triangle, "beyond 3σ")];
 /// The shares of normal errors beyond one, two and three standard deviations.
 const NOMINAL: [f64; 3] = [0.317_310_507_863, 0.045_500_263_896, 0.002_699_796_063];
 
@@ -45,7 +47,8 @@ pub struct CalibrationPanel<'a> {
 }
 
 /// Draws the panels side by side on a page's width: for each parameter, how many errors lie beyond one, two and three
-/// standard deviations, on a logarithmic scale, with the counting error of each share, and lines for normal errors.
+/// standard deviations, on a logarithmic scale, with the counting error of each share, and lines for normal errors. A share that
+/// is less than the scale begins with is an open mark on its edge.
 pub fn calibration(panels: &[CalibrationPanel]) -> Figure {
     let colours = [BLUE, ORANGE];
     let mut legend = Legend::default();
@@ -61,6 +64,9 @@ pub fn calibration(panels: &[CalibrationPanel]) -> Figure {
     };
     for name in &names {
         legend.add(Key::Block(colour(name)), name);
+    }
+    for (mark, name) in MARKS {
+        legend.add(Key::Mark(mark), name);
     }
     legend.add(Key::Line(Stroke::dashed(GREY, 0.9)), "normal errors");
 
@@ -127,15 +133,20 @@ fn marks(sheet: &mut Sheet, frame: &Frame, series: &CalibrationSeries, shift: f6
     let area = frame.area;
     for (i, beyond) in series.parameters.iter().enumerate() {
         let n = beyond.errors as f64;
-        for share in beyond.shares.into_iter().filter(|share| share.is_finite()) {
+        for (share, (mark, _)) in beyond.shares.into_iter().zip(MARKS) {
+            if !share.is_finite() {
+                continue;
+            }
             let x = i as f64 + shift;
-            // What would be below the axis stands on it.
-            let shown = share.max(frame.y.low);
             let room = (share * (1.0 - share) / n).sqrt();
             let ends = [share - room, share + room].map(|end| end.clamp(frame.y.low, frame.y.high));
             let bar = ends.map(|end| frame.at(x, end));
             sheet.line(&bar, Stroke::solid(rgb, HAIR + 0.25), area);
-            sheet.dots(&[frame.at(x, shown)], MARK, rgb, 1.0);
+            if share < frame.y.low {
+                mark.draw_open(sheet, frame.at(x, frame.y.low), rgb);
+            } else {
+                mark.draw(sheet, frame.at(x, share), rgb);
+            }
         }
     }
 }
@@ -158,7 +169,8 @@ mod tests {
         {
             assert!(svg.contains(text), "{text}");
         }
-        assert_eq!(svg.matches("<circle").count(), 8);
+        // A mark a share, and those of the legend; an open one has a polygon inside.
+        assert_eq!(svg.matches(" Z\"").count(), 8 + 3 + 2);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A legend: rows of keys and names above the panels, so that it never lies on data.
 
 use super::frame::LINE;
+use super::mark::Mark;
 use super::sheet::{Anchor, Area, Sheet};
-use super::style::{Rgb, SMALL, Stroke};
+use super::style::{GREY, Rgb, SMALL, Stroke};
 use super::text;
 
 /// The width of a key.
@@ -21,6 +22,8 @@ pub(super) enum Key {
     Filled(Stroke, f64),
     /// A block of colour.
     Block(Rgb),
+    /// A mark of any colour.
+    Mark(Mark),
 }
 
 /// A legend's entries, in order.
@@ -62,6 +65,7 @@ impl Legend {
                     sheet.line(&arch, stroke, area);
                 }
                 Key::Block(rgb) => sheet.fill(area, rgb),
+                Key::Mark(mark) => mark.draw(sheet, area.centre(), GREY),
             }
             let at = (left + KEY + GAP, middle + 3.2);
             sheet.text(at, name, SMALL, Anchor::Start);

@@ -22,6 +22,7 @@ mod history;
 mod legend;
 mod map_cells;
 mod maps;
+mod mark;
 mod parameters;
 mod picture;
 mod samples;
