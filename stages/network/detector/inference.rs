@@ -18,7 +18,7 @@ use crate::network::{
 
 /// Weights with the normalisations in them.
 #[derive(Debug, Clone)]
-pub(super) struct Settled {
+pub(in crate::network) struct Settled {
     /// As in the layout; those of the normalisations are not used.
     weights: Vec<f32>,
     /// The summands of each layer.
@@ -26,7 +26,7 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    pub(super) fn new(model: &Model, values: Values) -> Self {
+    pub(in crate::network) fn new(model: &Model, values: Values) -> Self {
         let mut weights = values.weights.to_vec();
         let shifts = model
             .layers
@@ -52,7 +52,7 @@ impl Settled {
 
 /// Room for one group.
 #[derive(Debug)]
-pub(super) struct Inference<'m> {
+pub(in crate::network) struct Inference<'m> {
     model: &'m Model,
     settled: &'m Settled,
     instructions: Instructions,
@@ -68,13 +68,13 @@ pub(super) struct Inference<'m> {
     hidden: Vec<f32>,
     planes: Vec<f32>,
     /// At each channel, for each class: heat, ln amplitude, offset, ln sigma (length × 12 × lanes).
-    pub(super) told: Vec<f32>,
+    pub(in crate::network) told: Vec<f32>,
     /// Logits of the counts (K + 1 × lanes).
-    pub(super) counts: Vec<f32>,
+    pub(in crate::network) counts: Vec<f32>,
 }
 
 impl<'m> Inference<'m> {
-    pub(super) fn new(
+    pub(in crate::network) fn new(
         model: &'m Model,
         settled: &'m Settled,
         channels: usize,
@@ -106,7 +106,7 @@ impl<'m> Inference<'m> {
     }
 
     /// Takes in a spectrum in units of its noise rms, not finite where a channel is missing.
-    pub(super) fn read(&mut self, lane: usize, observed: &[f32]) {
+    pub(in crate::network) fn read(&mut self, lane: usize, observed: &[f32]) {
         encode(observed, INPUT_SCALE, &mut self.planes);
         let input = &mut self.inputs[0][self.model.layers[0].convolution.interior()];
         for (value, to) in self.planes.iter().zip(input.chunks_exact_mut(LANES)) {
@@ -115,7 +115,7 @@ impl<'m> Inference<'m> {
     }
 
     /// Makes `told` and `counts` of what was read.
-    pub(super) fn run(&mut self) {
+    pub(in crate::network) fn run(&mut self) {
         let (model, with) = (self.model, self.instructions);
         for (index, layer) in model.layers.iter().enumerate() {
             let finish = Finish { bias: Some(&self.settled.shifts[index]), rectify: true };

@@ -217,7 +217,7 @@ macro_rules! looped {
         $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:ident
     ) => {
         $(#[$doc])*
-        pub(super) fn $name(
+        pub(in crate::network) fn $name(
             instructions: $crate::network::detector::lanes::Instructions,
             $($argument: $type),*
         ) $(-> $result)? {

@@ -22,26 +22,14 @@ use super::{
     elementary::{exp, ln_1p},
     lanes::{Instructions, LANES, looped, total},
     model::{CLASSES, TOLD},
+    target::{Target, find_targets},
 };
 use crate::network::{
     count::cross_entropy, examples::Examples, history::LossParts, hyperparameters::LossWeights,
 };
 
 /// Numbers that are told at each channel.
-pub(super) const OUTPUTS: usize = CLASSES * TOLD;
-/// Channels from a mean beyond which the heat is expected to be nothing: there t < 4·10⁻⁶.
-const REACH: f64 = 5.0;
-
-/// A true component as the network should tell of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Target {
-    lane: usize,
-    class: usize,
-    channel: usize,
-    /// ln amplitude, offset, ln sigma.
-    values: [f64; 3],
-}
-
+pub(in crate::network) const OUTPUTS: usize = CLASSES * TOLD;
 /// Computes losses group by group, reusing its room.
 pub(in crate::network) struct Loss<'a> {
     design: &'a DetectorDesign,
@@ -87,14 +75,23 @@ impl<'a> Loss<'a> {
         count_gradient: &mut [f32],
     ) -> LossParts {
         let length = told.len() / (OUTPUTS * LANES);
-        self.find_targets(rows, length);
+        self.away.resize(length * CLASSES * LANES, 1.0);
+        find_targets(
+            self.design,
+            self.examples,
+            rows,
+            length,
+            &mut self.targets,
+            &mut self.away,
+            |lane, channel, class| (channel * CLASSES + class) * LANES + lane,
+        );
         let per_component = 1.0 / self.design.typical_count;
         let mut parts = LossParts::default();
         let factor = (self.weights.detection_weight * per_component) as f32 * share;
         let mut detection =
             f64::from(cold(self.instructions, told, &self.away, factor, told_gradient, rows.len()));
         for target in &self.targets {
-            let at = (target.channel * OUTPUTS + target.class * TOLD) * LANES + target.lane;
+            let at = (target.channel * OUTPUTS + target.class * TOLD) * LANES + target.spectrum;
             let (loss, slope) = hot(f64::from(told[at]));
             detection += loss;
             told_gradient[at] += factor * slope as f32;
@@ -127,39 +124,6 @@ impl<'a> Loss<'a> {
             + self.weights.detection_weight * parts.detection
             + self.weights.count_weight * parts.count;
         parts
-    }
-
-    fn find_targets(&mut self, rows: &[usize], length: usize) {
-        self.targets.clear();
-        self.away.clear();
-        self.away.resize(length * CLASSES * LANES, 1.0);
-        let channels = self.examples.grid.channels;
-        let last = channels.max(2) - 1;
-        for (lane, &row) in rows.iter().enumerate() {
-            for [amplitude, mean, sigma] in self.examples.natural(row) {
-                let (mean, sigma) = (mean * last as f64, sigma * last as f64);
-                let class = self.design.class(sigma);
-                let channel = mean.clamp(0.0, channels as f64 - 1.0).round() as usize;
-                let reach = (mean - REACH).max(0.0) as usize
-                    ..((mean + REACH).max(0.0) as usize + 1).min(length);
-                for near in reach {
-                    let distance = near as f64 - mean;
-                    let t = libm::exp(-0.5 * distance * distance);
-                    let away = (1.0 - t) * (1.0 - t);
-                    let place = &mut self.away[(near * CLASSES + class) * LANES + lane];
-                    *place = place.min((away * away) as f32);
-                }
-                self.targets.push(Target {
-                    lane,
-                    class,
-                    channel,
-                    values: [libm::log(amplitude), mean - channel as f64, libm::log(sigma)],
-                });
-            }
-        }
-        for target in &self.targets {
-            self.away[(target.channel * CLASSES + target.class) * LANES + target.lane] = 0.0;
-        }
     }
 }
 

@@ -22,20 +22,21 @@
 //! (Zhou, Wang and Krähenbühl 2019).
 
 mod architecture;
-mod convolution;
+pub(super) mod convolution;
 mod decoding;
 mod elementary;
-mod inference;
-mod lanes;
-mod loss;
-mod model;
-mod normalization;
-mod pass;
-mod pools;
+pub(super) mod inference;
+pub(super) mod lanes;
+pub(super) mod loss;
+pub(super) mod model;
+pub(super) mod normalization;
+pub(super) mod pass;
+pub(super) mod pools;
 mod predictor;
-mod room;
+pub(super) mod room;
+pub(super) mod target;
 mod throughput;
-mod validation;
+pub(super) mod validation;
 
 #[cfg(test)]
 mod reference;

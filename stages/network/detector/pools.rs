@@ -4,17 +4,17 @@ use super::lanes::LANES;
 
 /// The greatest values of some features and, behind them, the means.
 #[derive(Debug, Default)]
-pub(super) struct Pools {
+pub(in crate::network) struct Pools {
     features: usize,
     length: usize,
     /// 2 · features × lanes.
-    pub(super) values: Vec<f32>,
+    pub(in crate::network) values: Vec<f32>,
     /// Where each feature is greatest (features × lanes); the first of equals.
     places: Vec<u32>,
 }
 
 impl Pools {
-    pub(super) fn new(features: usize, length: usize) -> Self {
+    pub(in crate::network) fn new(features: usize, length: usize) -> Self {
         Self {
             features,
             length,
@@ -24,7 +24,7 @@ impl Pools {
     }
 
     /// Pools `signal`, whose features at position p lie at `signal[p · step..]`.
-    pub(super) fn forward(&mut self, signal: &[f32], step: usize) {
+    pub(in crate::network) fn forward(&mut self, signal: &[f32], step: usize) {
         let (greatest, means) = self.values.split_at_mut(self.features * LANES);
         let greatest = greatest.as_chunks_mut::<LANES>().0;
         let means = means.as_chunks_mut::<LANES>().0;
@@ -55,7 +55,7 @@ impl Pools {
     }
 
     /// Adds the gradient of the signal (length × features), given that of the values.
-    pub(super) fn backward(&self, gradient: &[f32], signal_gradient: &mut [f32]) {
+    pub(in crate::network) fn backward(&self, gradient: &[f32], signal_gradient: &mut [f32]) {
         let (greatest, means) = gradient.split_at(self.features * LANES);
         let share = 1.0 / self.length as f32;
         let size = self.features * LANES;

@@ -10,10 +10,12 @@ use super::{
     lanes::{Instructions, LANES},
     model::Model,
 };
+#[cfg(any(test, feature = "cuda"))]
+use crate::network::error::DeviceFault;
 use crate::network::{
     count::{most_likely, softmax},
     design::Values,
-    error::PredictionError,
+    error::{ExamplesError, PredictionError},
     examples::length,
     grid::Grid,
     predictor::{Predictions, Reader, is_blank},
@@ -45,20 +47,67 @@ impl DetectorPredictor {
         Self { architecture, settled: Settled::new(&Model::new(&architecture, 1), values) }
     }
 
-    fn predict_group(
+    /// Nothing, of `noise.len()` spectra; and whether there are so many.
+    fn nothing(
         &self,
-        inference: &mut Inference,
+        spectra: &[f32],
+        noise: &[f32],
+        grid: &Grid,
+    ) -> Result<Predictions, ExamplesError> {
+        let (rows, slots) = (noise.len(), self.architecture.slots);
+        grid.check()?;
+        length("spectra", spectra.len(), rows.saturating_mul(grid.channels))?;
+        let candidates = slots + SPARE;
+        Ok(Predictions {
+            slots,
+            candidates,
+            counts: vec![0; rows],
+            probabilities: vec![0.0; rows * (slots + 1)],
+            parameters: vec![f64::NAN; rows * candidates * 3],
+            heat: Some(vec![f64::NAN; rows * candidates]),
+        })
+    }
+
+    /// `predictions` of `spectra`, group by group.
+    fn groups<'a>(
+        predictions: &'a mut Predictions,
+        spectra: &'a [f32],
+        noise: &'a [f32],
+        grid: &Grid,
+    ) -> Vec<Group<'a>> {
+        let (counts, candidates) = (predictions.slots + 1, predictions.candidates);
+        let heat = predictions.heat.as_deref_mut().unwrap_or_default();
+        predictions
+            .counts
+            .chunks_mut(LANES)
+            .zip(predictions.probabilities.chunks_mut(LANES * counts))
+            .zip(predictions.parameters.chunks_mut(LANES * candidates * 3))
+            .zip(heat.chunks_mut(LANES * candidates))
+            .zip(spectra.chunks(LANES * grid.channels))
+            .zip(noise.chunks(LANES))
+            .map(|(((((counts, probabilities), parameters), heat), spectra), noise)| Group {
+                counts,
+                probabilities,
+                parameters,
+                heat,
+                spectra,
+                noise,
+            })
+            .collect()
+    }
+
+    /// What it means that the network told `told` (length × 12 × lanes) and `counts` (K + 1 × lanes) of a group.
+    fn tell(
+        &self,
+        told: &[f32],
+        counts: &[f32],
         decoder: &mut Decoder,
         grid: &Grid,
         group: &mut Group,
     ) {
         let (slots, channels) = (self.architecture.slots, grid.channels);
         let most = slots + SPARE;
-        for (lane, spectrum) in group.spectra.chunks_exact(channels).enumerate() {
-            inference.read(lane, spectrum);
-        }
-        inference.run();
-        decoder.look(&inference.told, channels);
+        decoder.look(told, channels);
         let mut candidates = Vec::with_capacity(most);
         let mut logits = vec![0.0; slots + 1];
         for (lane, (spectrum, noise)) in
@@ -69,11 +118,11 @@ impl DetectorPredictor {
                 probabilities[0] = 1.0;
                 continue;
             }
-            for (logit, told) in logits.iter_mut().zip(inference.counts.chunks_exact(LANES)) {
-                *logit = told[lane];
+            for (logit, counts) in logits.iter_mut().zip(counts.chunks_exact(LANES)) {
+                *logit = counts[lane];
             }
             softmax(&logits, probabilities);
-            decoder.candidates(&inference.told, lane, most, &mut candidates);
+            decoder.candidates(told, lane, most, &mut candidates);
             group.counts[lane] = most_likely(&logits).min(candidates.len()) as u8;
             let parameters = group.parameters[lane * most * 3..].chunks_exact_mut(3);
             let heat = &mut group.heat[lane * most..];
@@ -86,6 +135,27 @@ impl DetectorPredictor {
                 ]);
             }
         }
+    }
+
+    /// Predicts by what `heads` tells of all spectra, group by group in their order: `told` and `counts` as in
+    /// [`Inference`].
+    #[cfg(any(test, feature = "cuda"))]
+    pub(in crate::network) fn predict_by(
+        &self,
+        spectra: &[f32],
+        noise: &[f32],
+        grid: &Grid,
+        heads: impl FnOnce(&[&[f32]], &mut dyn FnMut(&[f32], &[f32])) -> Result<(), DeviceFault>,
+    ) -> Result<Predictions, PredictionError> {
+        let mut predictions = self.nothing(spectra, noise, grid)?;
+        let rows: Vec<&[f32]> = spectra.chunks_exact(grid.channels).collect();
+        let mut groups = Self::groups(&mut predictions, spectra, noise, grid).into_iter();
+        let mut decoder = Decoder::default();
+        heads(&rows, &mut |told, counts| {
+            let Some(mut group) = groups.next() else { unreachable!("there are no more groups") };
+            self.tell(told, counts, &mut decoder, grid, &mut group);
+        })?;
+        Ok(predictions)
     }
 }
 
@@ -100,41 +170,22 @@ impl Reader for DetectorPredictor {
         noise: &[f32],
         grid: &Grid,
     ) -> Result<Predictions, PredictionError> {
-        let (rows, slots, channels) = (noise.len(), self.architecture.slots, grid.channels);
-        grid.check()?;
-        length("spectra", spectra.len(), rows.saturating_mul(channels))?;
-        let candidates = slots + SPARE;
-        let model = Model::new(&self.architecture, channels);
-        let mut predictions = Predictions {
-            slots,
-            candidates,
-            counts: vec![0; rows],
-            probabilities: vec![0.0; rows * (slots + 1)],
-            parameters: vec![f64::NAN; rows * candidates * 3],
-            heat: None,
-        };
-        let mut heat = vec![f64::NAN; rows * candidates];
-        predictions
-            .counts
-            .par_chunks_mut(LANES)
-            .zip(predictions.probabilities.par_chunks_mut(LANES * (slots + 1)))
-            .zip(predictions.parameters.par_chunks_mut(LANES * candidates * 3))
-            .zip(heat.par_chunks_mut(LANES * candidates))
-            .zip(spectra.par_chunks(LANES * channels))
-            .zip(noise.par_chunks(LANES))
-            .for_each_init(
-                || {
-                    let with = Instructions::best();
-                    let inference = Inference::new(&model, &self.settled, channels, with);
-                    (inference, Decoder::default())
-                },
-                |(inference, decoder), (((((counts, probabilities), parameters), heat), spectra), noise)| {
-                    let mut group =
-                        Group { counts, probabilities, parameters, heat, spectra, noise };
-                    self.predict_group(inference, decoder, grid, &mut group);
-                },
-            );
-        predictions.heat = Some(heat);
+        let mut predictions = self.nothing(spectra, noise, grid)?;
+        let model = Model::new(&self.architecture, grid.channels);
+        Self::groups(&mut predictions, spectra, noise, grid).into_par_iter().for_each_init(
+            || {
+                let with = Instructions::best();
+                let inference = Inference::new(&model, &self.settled, grid.channels, with);
+                (inference, Decoder::default())
+            },
+            |(inference, decoder), mut group| {
+                for (lane, spectrum) in group.spectra.chunks_exact(grid.channels).enumerate() {
+                    inference.read(lane, spectrum);
+                }
+                inference.run();
+                self.tell(&inference.told, &inference.counts, decoder, grid, &mut group);
+            },
+        );
         Ok(predictions)
     }
 }

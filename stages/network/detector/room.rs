@@ -16,7 +16,7 @@ use crate::network::{
 };
 
 /// The divisor of the linear plane: lines of this many rms are of order 1.
-pub(super) const INPUT_SCALE: f32 = 20.0;
+pub(in crate::network) const INPUT_SCALE: f32 = 20.0;
 
 /// The signals of a group.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ pub(super) fn validate(
         .map_init(
             || {
                 let inference = Inference::new(&model, &settled, channels, with);
-                let unused = (inference.told.clone(), inference.counts.clone());
+                let unused = [inference.told.clone(), inference.counts.clone()];
                 let loss = Loss::new(design, keys.loss, examples, with);
                 (inference, loss, unused, vec![0.0; channels])
             },
@@ -41,15 +41,7 @@ pub(super) fn validate(
                     inference.read(lane, observed);
                 }
                 inference.run();
-                let (told, counts) = (&inference.told, &inference.counts);
-                let parts = loss.evaluate(rows, told, counts, 1.0, &mut unused.0, &mut unused.1);
-                let mut right = 0;
-                for (lane, &row) in rows.iter().enumerate() {
-                    let logits: Vec<f32> =
-                        counts.chunks_exact(LANES).map(|lanes| lanes[lane]).collect();
-                    right += usize::from(most_likely(&logits) == usize::from(examples.counts[row]));
-                }
-                (parts, right)
+                judge(loss, examples, rows, &inference.told, &inference.counts, unused)
             },
         )
         .collect();
@@ -59,4 +51,23 @@ pub(super) fn validate(
         right += count;
     }
     (total, right)
+}
+
+/// The sum of the losses of the spectra `rows`, at most a group, of which the network told `told` (length × 12 × lanes) and
+/// `counts` (K + 1 × lanes), and how many counts are right.
+pub(in crate::network) fn judge(
+    loss: &mut Loss,
+    examples: &Examples,
+    rows: &[usize],
+    told: &[f32],
+    counts: &[f32],
+    [unused_told, unused_counts]: &mut [Vec<f32>; 2],
+) -> (LossParts, usize) {
+    let parts = loss.evaluate(rows, told, counts, 1.0, unused_told, unused_counts);
+    let mut right = 0;
+    for (lane, &row) in rows.iter().enumerate() {
+        let logits: Vec<f32> = counts.chunks_exact(LANES).map(|lanes| lanes[lane]).collect();
+        right += usize::from(most_likely(&logits) == usize::from(examples.counts[row]));
+    }
+    (parts, right)
 }

@@ -3,10 +3,17 @@
 use dfdx::prelude::*;
 
 use super::signal::{Matrix, Reused, Signal};
+use crate::network::detector::convolution::Convolution as Single;
 use crate::network::slots::convolution::Convolution;
 
 /// Spectra × positions × features.
 type Cube<D, T> = Tensor<(usize, usize, usize), f32, D, T>;
+
+/// A convolution of the detector's: one of several kernels of which there are no others.
+pub(super) fn alone(convolution: &Single) -> Convolution {
+    let Single { inputs, filters, kernel, length } = *convolution;
+    Convolution { inputs, filters, kernels: vec![kernel], length }
+}
 
 /// Convolves `signal` with every kernel of `layer`, their outputs side by side.
 ///
@@ -94,8 +101,11 @@ fn tap_columns<D: Device<f32>, T: Tape<f32, D>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::detector::convolution::Finish;
+    use crate::network::detector::lanes::{Instructions, LANES};
     use crate::network::difference::noise;
     use crate::network::twin::comparison::{assert_near, column, gradients, signal, traced};
+    use crate::network::twin::lanes::{from_lanes, to_lanes};
 
     const SPECTRA: usize = 3;
 
@@ -141,6 +151,44 @@ mod tests {
             let gradients = gradients(result.values, &dy);
             assert_near(&gradients.get(&weights).as_vec(), &dw, SPECTRA * 11);
             assert_near(&gradients.get(&input.values).as_vec(), &dx, 25 * 3);
+        }
+    }
+
+    /// The same for the core of the detector.
+    fn core_of_single(layer: &Single, w: &[f32], x: &[f32], dy: &[f32]) -> [Vec<f32>; 3] {
+        let with = Instructions::best();
+        let padded = |layer: &Single, values: &[f32]| {
+            let mut padded = vec![0.0; layer.input_size()];
+            padded[layer.interior()].copy_from_slice(&to_lanes(values, SPECTRA));
+            padded
+        };
+        let (x, back) = (padded(layer, x), layer.transposed());
+        let mut y = vec![0.0; layer.output_size()];
+        layer.forward(with, w, &x, Finish::NONE, &mut y, layer.filters * LANES);
+        let mut dw = vec![0.0; layer.weight_size()];
+        layer.backward(with, &x, &to_lanes(dy, SPECTRA), SPECTRA, &mut dw);
+        let mut mirrored = vec![0.0; w.len()];
+        layer.mirror(w, &mut mirrored);
+        let mut dx = vec![0.0; back.output_size()];
+        let dy = padded(&back, dy);
+        back.forward(with, &mirrored, &dy, Finish::NONE, &mut dx, layer.inputs * LANES);
+        [from_lanes(&y, SPECTRA), dw, from_lanes(&dx, SPECTRA)]
+    }
+
+    #[test]
+    fn values_and_gradients_equal_those_of_the_detector_s_core() {
+        for (kernel, length) in [(7, 12), (5, 12), (5, 2), (1, 12), (1, 1)] {
+            let layer = Single { inputs: 4, filters: 3, kernel, length };
+            let (w, x) = (noise(layer.weight_size(), 1), noise(SPECTRA * length * 4, 2));
+            let dy = noise(SPECTRA * length * 3, 3);
+            let (weights, input) = (column(&w), signal(&x, length, 4));
+            let result = convolve(&alone(&layer), weights.leaky_trace(), traced(&input));
+            let Ok(result) = result else { panic!("{result:?}") };
+            let [y, dw, dx] = core_of_single(&layer, &w, &x, &dy);
+            assert_near(&result.values.as_vec(), &y, 7 * 4);
+            let gradients = gradients(result.values, &dy);
+            assert_near(&gradients.get(&weights).as_vec(), &dw, SPECTRA * length);
+            assert_near(&gradients.get(&input.values).as_vec(), &dx, 7 * 3);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use dfdx::prelude::*;
 
+use super::detector::{Detector, DetectorReader};
 use super::slots::{Slots, SlotsReader};
 use crate::network::{
     backend::{Arithmetic, Lesson},
@@ -80,7 +81,10 @@ impl<D: Device<f32> + fmt::Debug> Arithmetic for On<D> {
                 let network = Slots::new(self.open()?, design);
                 lesson(&mut network.learner(self, keys, examples))
             }
-            Design::Detector(_) => Err(self.fault(&NO_DETECTOR).into()),
+            Design::Detector(design) => {
+                let network = Detector::new(self.open()?, design, examples.grid.channels);
+                lesson(&mut network.learner(self, keys, examples))
+            }
         }
     }
 
@@ -97,7 +101,10 @@ impl<D: Device<f32> + fmt::Debug> Arithmetic for On<D> {
                 let network = Slots::new(self.open()?, design);
                 network.judge(keys, values, examples, rows).map_err(|error| self.fault(&error))
             }
-            Design::Detector(_) => Err(self.fault(&NO_DETECTOR)),
+            Design::Detector(design) => {
+                let network = Detector::new(self.open()?, design, examples.grid.channels);
+                network.judge(keys, values, examples, rows).map_err(|error| self.fault(&error))
+            }
         }
     }
 
@@ -105,18 +112,18 @@ impl<D: Device<f32> + fmt::Debug> Arithmetic for On<D> {
         self.open()?;
         match design {
             Design::Slots(design) => Ok(Arc::new(SlotsReader::new(self.again(), design, values))),
-            Design::Detector(_) => Err(self.fault(&NO_DETECTOR)),
+            Design::Detector(design) => {
+                Ok(Arc::new(DetectorReader::new(self.again(), design, values)))
+            }
         }
     }
 }
-
-const NO_DETECTOR: &str = "a detector can't be computed there";
 
 #[cfg(test)]
 mod tests {
     use crate::network::{
         Backend, Checkpoint, Examples, Grid, Hyperparameters, Predictor, Training,
-        fixture::{Spectra, brief, started, train, train_on},
+        fixture::{Spectra, brief, started, started_detector, train, train_on},
         history::EpochRecord,
         random::{Purpose, generator, symmetric},
         twin::comparison::assert_near,
@@ -129,7 +136,7 @@ mod tests {
     /// What a loss adds up; the step-by-step comparisons of the layers have as many.
     const TERMS: usize = 200;
 
-    const STARTS: [fn(&Examples, Hyperparameters) -> Training; 1] = [started];
+    const STARTS: [fn(&Examples, Hyperparameters) -> Training; 2] = [started, started_detector];
 
     fn distance(a: &[f32], b: &[f32]) -> f64 {
         assert_eq!(a.len(), b.len());

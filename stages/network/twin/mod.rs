@@ -9,13 +9,16 @@
 mod convolution;
 mod cross_entropy;
 mod dense;
+mod detector;
+mod detector_loss;
 mod device;
+mod lanes;
 mod normalization;
 mod pooling;
+mod pools;
 mod signal;
 mod slots;
 mod slots_loss;
-#[cfg(test)]
 mod upsampling;
 
 #[cfg(feature = "cuda")]
