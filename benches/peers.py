@@ -18,6 +18,9 @@ RUN = {
     "snakemake": ["snakemake", "-q", "-c", "1"],
     "doit": ["doit", "-v", "0"],
 }
+# Those that keep what stages read and make by its content.
+CACHING = ("pipe", "dvc")
+RESTORE = {"pipe": RUN["pipe"], "dvc": ["dvc", "checkout", "-q"]}
 
 
 def stages(tool, folder, count):
@@ -63,13 +66,27 @@ def reader(tool, folder):
         )
 
 
+def copier(tool, folder):
+    """One stage whose output is a copy of `data`."""
+    if tool == "pipe":
+        (folder / "pipeline.yaml").write_text(
+            "stages:\n  s:\n    kind: command\n    inputs: { d: { file: data } }\n"
+            "    run: cp -r {inputs.d} {outputs.o}\n    outputs: [o]\n"
+        )
+    else:
+        init_dvc(folder)
+        (folder / "dvc.yaml").write_text(
+            "stages:\n  s:\n    cmd: cp -r data o\n    deps: [data]\n    outs: [o]\n"
+        )
+
+
 def init_dvc(folder):
     subprocess.run(["dvc", "init", "-q", "--no-scm"], cwd=folder, env=ENV, check=True)
 
 
-def timed(tool, folder):
+def timed(tool, folder, command=None):
     began = time.perf_counter()
-    subprocess.run(RUN[tool], cwd=folder, env=ENV, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command or RUN[tool], cwd=folder, env=ENV, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return 1000 * (time.perf_counter() - began)
 
 
@@ -87,56 +104,143 @@ def row(name, values):
     print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
+def commands(root):
+    """Many stages that do next to nothing."""
+    for count in STAGES:
+        first, again = {}, {}
+        for tool in RUN:
+            folder = root / f"{tool}-{count}"
+            folder.mkdir()
+            stages(tool, folder, count)
+            first[tool] = timed(tool, folder) / count
+            timed(tool, folder)
+            again[tool] = median(tool, folder)
+        row(f"first run of {count} stages, each", first)
+        row(f"nothing to do, {count} stages", again)
+
+
+def inputs(root, what, write):
+    """A stage that reads much; `write` makes what it reads."""
+    first, again, touched, edited = {}, {}, {}, {}
+    for tool in CACHING:
+        folder = root / f"{tool}-in"
+        folder.mkdir()
+        write(folder / "data")
+        reader(tool, folder)
+        time.sleep(2.5)
+        first[tool] = timed(tool, folder)
+        timed(tool, folder)
+        again[tool] = median(tool, folder)
+        before = result(tool, folder)
+        touched[tool] = statistics.median(touch(tool, folder) for _ in range(REPEATS))
+        if result(tool, folder) != before:
+            touched[tool] = "runs it again"
+        edited[tool] = "seen" if edit(tool, folder) else "not seen"
+        if tool == "pipe":
+            floor(what, folder / "data")
+        shutil.rmtree(folder)
+    row(f"first run on {what}", first)
+    row("nothing to do on it", again)
+    row("after `touch`, content the same", touched)
+    row("an edit of the same size, time put back", edited)
+
+
+def touch(tool, folder):
+    """Gives every file another time, and leaves what it holds."""
+    files = [path for path in (folder / "data").rglob("*")] or [folder / "data"]
+    for file in files:
+        os.utime(file)
+    time.sleep(2.5)
+    return timed(tool, folder)
+
+
+def edit(tool, folder):
+    """Whether an edit is seen that leaves the size, and whose time of modification is put back."""
+    data = folder / "data"
+    file = data if data.is_file() else next(data.iterdir())
+    before, output = os.stat(file), result(tool, folder)
+    with open(file, "r+b") as opened:
+        byte = opened.read(1)
+        opened.seek(0)
+        opened.write(bytes([byte[0] ^ 1]))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    timed(tool, folder)
+    return result(tool, folder) != output
+
+
+def floor(what, data):
+    """How long `b3sum`, where it is installed, takes for the same bytes."""
+    if shutil.which("b3sum") is None:
+        return
+    files = [data] if data.is_file() else list(data.iterdir())
+
+    def once():
+        began = time.perf_counter()
+        subprocess.run(["xargs", "-0", "b3sum"], input="\0".join(map(str, files)).encode(), check=True, stdout=subprocess.DEVNULL)
+        return 1000 * (time.perf_counter() - began)
+
+    print(f"| `b3sum` of {what} | {statistics.median(once() for _ in range(REPEATS)):.1f} |" + " |" * (len(RUN) - 1))
+
+
+def outputs(root, what, write):
+    """A stage that makes much, and that much placed again after it was removed."""
+    first, restored = {}, {}
+    for tool in CACHING:
+        folder = root / f"{tool}-out"
+        folder.mkdir()
+        write(folder / "data")
+        copier(tool, folder)
+        time.sleep(2.5)
+        first[tool] = timed(tool, folder)
+        restored[tool] = statistics.median(restore(tool, folder) for _ in range(REPEATS))
+        shutil.rmtree(folder)
+    row(f"a stage that copies {what}", first)
+    row("its output restored", restored)
+
+
+def restore(tool, folder):
+    placed = folder / ("out" if tool == "pipe" else "o")
+    shutil.rmtree(placed) if placed.is_dir() else placed.unlink()
+    time = timed(tool, folder, RESTORE[tool])
+    made = folder / ("out/s/o" if tool == "pipe" else "o")
+    assert made.exists()
+    return time
+
+
+def alone(root):
+    """What only we are asked: to say how we are used, and to find nothing to do in the reference pipeline."""
+    folder = root / "reference"
+    folder.mkdir()
+    row("`pipe --help`", {"pipe": statistics.median(timed("pipe", folder, [PIPE, "--help"]) for _ in range(REPEATS))})
+    shutil.copy(Path(__file__).parent.parent / "pipeline.yaml", folder)
+    run = [*RUN["pipe"], "--set", "generate.count=5000", "--set", "train.epochs=1"]
+    timed("pipe", folder, run)
+    timed("pipe", folder, run)
+    again = statistics.median(timed("pipe", folder, run) for _ in range(REPEATS))
+    row("nothing to do in the reference pipeline, small", {"pipe": again})
+
+
+def large(path):
+    with open(path, "wb") as file:
+        for _ in range(MIB):
+            file.write(os.urandom(1 << 20))
+
+
+def small(path):
+    path.mkdir()
+    for i in range(FILES):
+        (path / str(i)).write_text(f"{i:0512}")
+
+
 def main():
     print("| ms | " + " | ".join(RUN) + " |\n| --- |" + " --- |" * len(RUN))
     root = Path(tempfile.mkdtemp(prefix="pipe-peers-"))
     try:
-        for count in STAGES:
-            first, again = {}, {}
-            for tool in RUN:
-                folder = root / f"{tool}-{count}"
-                folder.mkdir()
-                stages(tool, folder, count)
-                first[tool] = timed(tool, folder) / count
-                timed(tool, folder)
-                again[tool] = median(tool, folder)
-            row(f"first run of {count} stages, each", first)
-            row(f"nothing to do, {count} stages", again)
-        first, again, edited = {}, {}, {}
-        for tool in ("pipe", "dvc"):
-            folder = root / f"{tool}-file"
-            folder.mkdir()
-            (folder / "data").write_bytes(os.urandom(MIB << 20))
-            reader(tool, folder)
-            time.sleep(2.5)
-            first[tool] = timed(tool, folder)
-            timed(tool, folder)
-            again[tool] = median(tool, folder)
-            # An edit of the same size, with the time of modification put back.
-            before, output = os.stat(folder / "data"), result(tool, folder)
-            with open(folder / "data", "r+b") as file:
-                byte = file.read(1)
-                file.seek(0)
-                file.write(bytes([byte[0] ^ 1]))
-            os.utime(folder / "data", ns=(before.st_atime_ns, before.st_mtime_ns))
-            timed(tool, folder)
-            edited[tool] = "seen" if result(tool, folder) != output else "not seen"
-        row(f"first run on a file of {MIB} MiB", first)
-        row("nothing to do on it", again)
-        row("an edit of the same size, time put back", edited)
-        first, again = {}, {}
-        for tool in ("pipe", "dvc"):
-            folder = root / f"{tool}-files"
-            (folder / "data").mkdir(parents=True)
-            for i in range(FILES):
-                (folder / "data" / str(i)).write_text(str(i))
-            reader(tool, folder)
-            time.sleep(2.5)
-            first[tool] = timed(tool, folder)
-            timed(tool, folder)
-            again[tool] = median(tool, folder)
-        row(f"first run on {FILES} small files", first)
-        row("nothing to do on them", again)
+        commands(root)
+        for what, write in ((f"a file of {MIB} MiB", large), (f"{FILES} files of 512 B", small)):
+            inputs(root, what, write)
+            outputs(root, what, write)
+        alone(root)
     finally:
         shutil.rmtree(root)
 

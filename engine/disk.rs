@@ -2,7 +2,8 @@
 //!
 //! Whatever publishes goes through here, so that tests can try what happens when the process dies or the disk fails at
 //! each single step. `PIPE_FAULT=kill@7` ends the process at the seventh step, `ENOSPC@7` fails that step alone, and
-//! `EROFS@1+:cache` fails every step from the first on paths that hold `cache`. `ENOLCK@1+` fails no step but every lock, as a
+//! `EROFS@1+:cache` fails every step from the first on paths that hold `cache`. `cut@7:cache` ends the process and takes
+//! with it what a power cut may take. `ENOLCK@1+` fails no step but every lock, as a
 //! file system without locks does. Without the variable a step costs one look at a static.
 
 use std::{
@@ -17,18 +18,30 @@ use std::{
     time::Duration,
 };
 
+use crate::volatile;
+
 use rustix::{
     fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat},
     io::Errno,
 };
 
+/// What a fault does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// A step fails.
+    Error(Errno),
+    /// The process ends.
+    Kill,
+    /// The process ends, and what isn't durable is lost.
+    Cut,
+    /// There are no locks.
+    NoLocks,
+}
+
 /// A fault that a test asks for.
 #[derive(Debug)]
 struct Fault {
-    /// The error, or the end of the process.
-    error: Option<Errno>,
-    /// Whether it is locks that fail, and not steps.
-    locks: bool,
+    effect: Effect,
     /// The number of the step.
     at: u64,
     /// Whether all steps after it fail too.
@@ -42,19 +55,36 @@ impl Fault {
     fn parse(text: &str) -> Option<Self> {
         let (how, rest) = text.split_once('@')?;
         let (at, part) = rest.split_once(':').unwrap_or((rest, ""));
-        let error = match how {
-            "kill" => None,
-            "ENOSPC" => Some(Errno::NOSPC),
-            "EIO" => Some(Errno::IO),
-            "EROFS" => Some(Errno::ROFS),
-            "ENOLCK" => Some(Errno::NOLCK),
+        let effect = match how {
+            "kill" => Effect::Kill,
+            "cut" => Effect::Cut,
+            "ENOSPC" => Effect::Error(Errno::NOSPC),
+            "EIO" => Effect::Error(Errno::IO),
+            "EROFS" => Effect::Error(Errno::ROFS),
+            "ENOLCK" => Effect::NoLocks,
             _ => return None,
         };
-        let locks = how == "ENOLCK";
         let ever_after = at.ends_with('+');
         let at = at.trim_end_matches('+').parse().ok()?;
         let part = part.to_owned();
-        Some(Self { error, locks, at, ever_after, part, steps: AtomicU64::new(0) })
+        Some(Self { effect, at, ever_after, part, steps: AtomicU64::new(0) })
+    }
+
+    fn locks(&self) -> bool {
+        self.effect == Effect::NoLocks
+    }
+
+    /// Ends the process, if that is what the fault does; else gives the error.
+    fn strike(&self) -> io::Error {
+        match self.effect {
+            Effect::Error(error) => error.into(),
+            Effect::NoLocks => Errno::NOLCK.into(),
+            Effect::Kill => std::process::abort(),
+            Effect::Cut => {
+                volatile::lose(&self.part);
+                std::process::abort()
+            }
+        }
     }
 
     fn hits(&self, path: &Path) -> bool {
@@ -78,12 +108,14 @@ fn fault() -> Option<&'static Fault> {
 /// Comes before every step; alone, before one that isn't done here.
 pub(crate) fn step(path: &Path) -> io::Result<()> {
     match fault() {
-        Some(fault) if !fault.locks && fault.hits(path) => match fault.error {
-            Some(error) => Err(error.into()),
-            None => std::process::abort(),
-        },
+        Some(fault) if !fault.locks() && fault.hits(path) => Err(fault.strike()),
         _ => Ok(()),
     }
+}
+
+/// Whether a power cut is asked for: then it is noted what is durable.
+fn cuts() -> bool {
+    fault().is_some_and(|fault| fault.effect == Effect::Cut)
 }
 
 /// What came of trying to lock a file.
@@ -105,6 +137,14 @@ pub(crate) fn try_lock(file: &File, path: &Path) -> io::Result<Lock> {
     came_of(path, || file.try_lock())
 }
 
+/// Locks a file until it is closed, and waits for who has locked it.
+///
+/// # Errors
+/// When it can't be locked for another reason than that there are no locks.
+pub(crate) fn lock(file: &File, path: &Path) -> io::Result<Lock> {
+    came_of(path, || file.lock().map_err(TryLockError::Error))
+}
+
 /// Locks a file against who would have it alone, without waiting, to see whether somebody has. On NFS a file that is only
 /// read can be locked in no other way.
 ///
@@ -115,7 +155,7 @@ pub(crate) fn try_lock_shared(file: &File, path: &Path) -> io::Result<Lock> {
 }
 
 fn came_of(path: &Path, lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<Lock> {
-    if fault().is_some_and(|fault| fault.locks && fault.hits(path)) {
+    if fault().is_some_and(|fault| fault.locks() && fault.hits(path)) {
         return Ok(Lock::Unsupported);
     }
     match lock() {
@@ -143,14 +183,14 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// Writes all of `bytes`. A fault leaves half of them written.
 pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(fault) = fault()
-        && !fault.locks
+        && !fault.locks()
         && fault.hits(path)
     {
         file.write_all(&bytes[..bytes.len() / 2])?;
-        match fault.error {
-            Some(error) => return Err(error.into()),
-            None => std::process::abort(),
-        }
+        return Err(fault.strike());
+    }
+    if cuts() {
+        volatile::wrote(file);
     }
     file.write_all(bytes)
 }
@@ -158,14 +198,14 @@ pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Resul
 /// Writes all of `bytes` at `offset`. A fault leaves half of them written.
 pub(crate) fn write_all_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
     if let Some(fault) = fault()
-        && !fault.locks
+        && !fault.locks()
         && fault.hits(path)
     {
         file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
-        match fault.error {
-            Some(error) => return Err(error.into()),
-            None => std::process::abort(),
-        }
+        return Err(fault.strike());
+    }
+    if cuts() {
+        volatile::wrote(file);
     }
     file.write_all_at(bytes, offset)
 }
@@ -191,7 +231,11 @@ impl Write for Pieces {
 /// Makes a file's bytes durable.
 pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
     step(path)?;
-    file.sync_all()
+    file.sync_all()?;
+    if cuts() {
+        volatile::synced(path);
+    }
+    Ok(())
 }
 
 /// Gives a file of our own the permissions `mode`, unless it has them.
@@ -206,25 +250,48 @@ pub(crate) fn protect(file: &File, path: &Path, mode: u32) -> io::Result<()> {
 /// Renames `from` to `to`, in place of what stands there.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
-    fs::rename(from, to)
+    let replaces = cuts() && to.exists();
+    fs::rename(from, to)?;
+    if cuts() {
+        volatile::named(to, replaces);
+    }
+    Ok(())
 }
 
 /// Moves `from` to `to`, which must be free.
 pub(crate) fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
-    #[cfg(target_os = "linux")]
-    match rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::NOREPLACE) {
-        // Not every file system can.
-        Err(Errno::INVAL | Errno::NOSYS) => {}
-        other => return Ok(other?),
+    if !renamed_to_free(from, to)? {
+        fs::hard_link(from, to)?;
     }
-    fs::hard_link(from, to)
+    if cuts() {
+        volatile::named(to, false);
+    }
+    Ok(())
+}
+
+/// Renames `from` to `to`, which must be free; whether the file system can.
+#[cfg(target_os = "linux")]
+fn renamed_to_free(from: &Path, to: &Path) -> io::Result<bool> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
+        other => Ok(other.map(|()| true)?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn renamed_to_free(_: &Path, _: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Gives the file `from` a second name, which must be free.
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
-    fs::hard_link(from, to)
+    fs::hard_link(from, to)?;
+    if cuts() {
+        volatile::named(to, false);
+    }
+    Ok(())
 }
 
 /// Whether a file is too new to be collected, and for some time to come.
@@ -268,6 +335,9 @@ pub(crate) fn create_new_folder(path: &Path) -> io::Result<()> {
     let wanted = fs::metadata(above)?.mode() & 0o2777;
     step(path)?;
     fs::create_dir(path)?;
+    if cuts() {
+        volatile::named(path, false);
+    }
     if fs::metadata(path)?.mode() & 0o2777 != wanted {
         step(path)?;
         fs::set_permissions(path, Permissions::from_mode(wanted))?;
@@ -280,9 +350,29 @@ pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
     step(path)?;
     match File::open(path)?.sync_all() {
         // Some network file systems can't sync a folder, and do without.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+        other => other?,
     }
+    if cuts() {
+        volatile::synced(path);
+    }
+    Ok(())
+}
+
+/// Makes everything durable that was written to the file system of `file`; `staging` is where this process writes there.
+///
+/// # Errors
+/// When it fails, also for another's file, and where there is no such call.
+pub(crate) fn sync_file_system(file: &File, staging: &Path) -> io::Result<()> {
+    step(staging)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(file)?;
+    #[cfg(not(target_os = "linux"))]
+    return Err(io::ErrorKind::Unsupported.into());
+    if cuts() {
+        volatile::synced_all(staging);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -299,6 +389,7 @@ mod tests {
         assert_eq!(hits, [false, false, true, false]);
         let all = Fault::parse("kill@1+").unwrap();
         assert!(all.hits(Path::new("x")) && all.hits(Path::new("y")));
+        assert_eq!(Fault::parse("cut@3").unwrap().effect, Effect::Cut);
         assert!(Fault::parse("ENOSPC").is_none() && Fault::parse("EWHAT@1").is_none());
     }
 

@@ -50,6 +50,7 @@ mod stage_error;
 mod states;
 mod trace;
 mod tree;
+mod volatile;
 mod work;
 mod zarr;
 mod zarr_store;

@@ -18,7 +18,8 @@ use walkdir::WalkDir;
 use crate::{
     cache::{Cache, CacheError, Flaw, hash_file},
     digest::Digest,
-    disk, parallel,
+    disk::{self, Lock},
+    parallel,
     pipeline::{Pipeline, StageNode, is_output_name, is_stage_name, stage_folder},
     place::{Method, PlaceError, place},
     report::{Outcome, RunReport},
@@ -181,7 +182,7 @@ impl OutFolder {
         fs::create_dir_all(&self.root).map_err(OutError::io("make the folder", &self.root))?;
         let lock_path = self.root.join(".lock");
         let lock = File::create(&lock_path).map_err(OutError::io("create", &lock_path))?;
-        lock.lock().map_err(OutError::io("lock", &lock_path))?;
+        let locked = disk::lock(&lock, &lock_path).map_err(OutError::io("lock", &lock_path))?;
         let state_path = self.root.join(STATE);
         let read = fs::read(&state_path).ok().and_then(|json| serde_json::from_slice(&json).ok());
         let mut placed: Placed = read.unwrap_or_default();
@@ -189,7 +190,10 @@ impl OutFolder {
         if stale.is_empty() {
             return Ok(Vec::new());
         }
-        self.sweep();
+        // Without locks somebody else may be placing something now.
+        if locked == Lock::Taken {
+            self.sweep();
+        }
         let fresh = tempfile::Builder::new().prefix(FRESH).tempdir_in(&self.root);
         let fresh = fresh.map_err(OutError::io("make a folder in", &self.root))?;
         let ready = parallel::map(&stale, parallel::processors(), |stale| {

@@ -23,7 +23,7 @@ use std::{
 use super::{
     Cache, CacheError, create_folder, heart,
     owner::{LINE, Line, MISSED, Owned, unique},
-    staging::{is_abandoned, is_fatal},
+    staging::is_fatal,
 };
 use crate::{
     digest::Fingerprint,
@@ -188,7 +188,7 @@ impl Cache {
             let line = first_line(&file).ok().and_then(|seen| Line::parse(&seen));
             let unpublished = path.to_string_lossy().contains(NEW);
             let dead = locked && line.map_or(unpublished, |line| line.is_of_this_machine())
-                || file.metadata().is_ok_and(|meta| is_abandoned(&meta));
+                || file.metadata().is_ok_and(|meta| self.is_abandoned(&meta));
             if dead && same_file(&file, &path) {
                 let _ = fs::remove_file(&path);
             }
@@ -273,17 +273,42 @@ mod tests {
         assert_eq!(fs::read_dir(cache.root.join("leases")).unwrap().count(), 0);
     }
 
+    /// Lets the lease of `ONE`, as it was last seen, be that old.
+    fn age(cache: &Cache, by: Duration) {
+        let path = cache.root.join("leases").join(ONE.hex());
+        let mut watches = cache.watches();
+        let watch = watches.get_mut(&path).unwrap();
+        watch.since = watch.since.checked_sub(by).unwrap();
+    }
+
+    fn is_held(cache: &Cache) -> bool {
+        matches!(cache.lease(ONE), Err(LeaseError::Held(_)))
+    }
+
     #[test]
     fn an_owner_without_locks_is_judged_by_its_beats() {
         let (_folder, cache) = cache();
         let path = cache.root.join("leases").join(ONE.hex());
+        // A minute between two beats: nothing here takes as long as it may be silent.
+        let minute = Duration::from_mins(1);
         let mut line = Line::new(Lock::Unsupported);
-        line.interval_ms = 10;
-        fs::write(&path, line.bytes()).unwrap();
+        line.interval_ms = 60_000;
+        let mut beat = || {
+            line.beat += 1;
+            fs::write(&path, line.bytes()).unwrap();
+        };
+        beat();
         cache.sweep_leases();
-        assert!(matches!(cache.lease(ONE), Err(LeaseError::Held(_))), "it may live");
-        std::thread::sleep(Duration::from_millis(110));
+        assert!(is_held(&cache), "it may live, though its file isn't locked");
+        age(&cache, 9 * minute);
+        assert!(is_held(&cache), "nine beats missed are too few");
+        beat();
+        assert!(is_held(&cache));
+        age(&cache, 9 * minute);
+        assert!(is_held(&cache), "it did beat");
+        age(&cache, minute);
         drop(cache.lease(ONE).unwrap());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -86,12 +86,20 @@ pub(super) struct Content {
     results: HashMap<Fingerprint, Whole>,
 }
 
+/// What was learned since a memo was read.
+#[derive(Debug, Default)]
+struct Learned {
+    /// With when each file was hashed, by our own clock.
+    files: HashMap<Signature, (Digest, SystemTime)>,
+    results: HashMap<Fingerprint, Whole>,
+}
+
 /// What is remembered, and what was learned since it was read.
 #[derive(Debug)]
 pub(crate) struct Memo {
     path: PathBuf,
     known: Content,
-    learned: Mutex<Content>,
+    learned: Mutex<Learned>,
 }
 
 impl Cache {
@@ -114,20 +122,20 @@ impl Memo {
         Self { path: PathBuf::new(), known: Content::default(), learned: Mutex::default() }
     }
 
-    fn learned(&self) -> MutexGuard<'_, Content> {
+    fn learned(&self) -> MutexGuard<'_, Learned> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The digest of the file that has this signature.
     pub(crate) fn digest(&self, signature: &Signature) -> Option<Digest> {
         let known = self.known.files.get(signature).copied();
-        known.or_else(|| self.learned().files.get(signature).copied())
+        known.or_else(|| self.learned().files.get(signature).map(|(digest, _)| *digest))
     }
 
     /// Remembers the digest of a file that had `signature` before and after it was hashed, beginning at `moment`.
     pub(crate) fn learn(&self, signature: Signature, digest: Digest, moment: SystemTime) {
         if !signature.is_racy(moment) {
-            self.learned().files.insert(signature, digest);
+            self.learned().files.insert(signature, (digest, moment));
         }
     }
 
@@ -197,10 +205,24 @@ impl Memo {
     /// When it can't be written, which does no harm.
     pub(crate) fn save(self, cache: &Cache) -> Result<(), CacheError> {
         let Self { path, known, learned } = self;
-        let mut content = learned.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if content.files.is_empty() && content.results.is_empty() {
+        let learned = learned.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if learned.files.is_empty() && learned.results.is_empty() {
             return Ok(());
         }
+        let staging = Staging::new(cache)?;
+        // Times of change are a file server's, and ours is the clock that was looked at: if it is ahead, what it took for
+        // old may be recent.
+        let clock = staging.clock()?;
+        let ahead = SystemTime::now().duration_since(clock).unwrap_or_default();
+        let is_racy = |signature: &Signature, moment: SystemTime| {
+            moment.checked_sub(ahead).is_none_or(|moment| signature.is_racy(moment))
+        };
+        let files = learned.files.into_iter();
+        let files = files.filter(|(signature, (_, moment))| !is_racy(signature, *moment));
+        let mut content = Content {
+            files: files.map(|(signature, (digest, _))| (signature, digest)).collect(),
+            results: learned.results,
+        };
         let place = |signature: &Signature| (signature.device, signature.inode);
         let places: HashSet<_> = content.files.keys().map(place).collect();
         let room = MOST.saturating_sub(content.files.len());
@@ -210,7 +232,7 @@ impl Memo {
         for (fingerprint, whole) in known.results.into_iter().take(room) {
             content.results.entry(fingerprint).or_insert(whole);
         }
-        Staging::new(cache)?.replace_unsynced(&path, &content.encode())
+        staging.replace_unsynced(&path, &content.encode())
     }
 }
 

@@ -121,6 +121,18 @@ impl Cache {
             None => Arc::clone(shared.insert(Arc::new(Writer::new(self)?))),
         })
     }
+
+    /// Whether a file that its owner touches every few seconds wasn't touched for a day. Our own clock may be ahead by
+    /// more than that: the file system's has to say so too.
+    pub(super) fn is_abandoned(&self, meta: &Metadata) -> bool {
+        const DAY: Duration = Duration::from_hours(24);
+        let is_old = |now: SystemTime| {
+            let age = meta.modified().ok().and_then(|time| now.duration_since(time).ok());
+            age.is_some_and(|age| age > DAY)
+        };
+        let clock = || Staging::new(self).and_then(|staging| staging.clock());
+        is_old(SystemTime::now()) && clock().is_ok_and(is_old)
+    }
 }
 
 impl Staging {
@@ -153,7 +165,7 @@ impl Staging {
                 Ok(Lock::Unsupported) => false,
                 Ok(Lock::Held) | Err(_) => continue,
             };
-            if dead || lock.metadata().is_ok_and(|meta| is_abandoned(&meta)) {
+            if dead || lock.metadata().is_ok_and(|meta| cache.is_abandoned(&meta)) {
                 // Another process may be sweeping too: whoever comes second finds nothing.
                 let _ = fs::remove_dir_all(path.with_extension(""));
                 let _ = fs::remove_file(&path);
@@ -202,11 +214,7 @@ impl Staging {
 
     /// Makes everything durable that was written to the file system of the cache.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
-        disk::step(&self.writer.folder)?;
-        #[cfg(target_os = "linux")]
-        return Ok(rustix::fs::syncfs(self.writer.lock.file())?);
-        #[cfg(not(target_os = "linux"))]
-        Err(io::ErrorKind::Unsupported.into())
+        disk::sync_file_system(self.writer.lock.file(), &self.writer.folder)
     }
 
     /// Stages `bytes`.
@@ -380,12 +388,6 @@ pub(super) fn link_once(file: &Path, target: &Path) -> Result<bool, CacheError> 
 
 fn create(file: &Path) -> Result<File, CacheError> {
     disk::create(file).map_err(CacheError::io("create", file))
-}
-
-/// Whether a file that its owner touches every few seconds wasn't touched for a day.
-pub(super) fn is_abandoned(meta: &Metadata) -> bool {
-    const DAY: Duration = Duration::from_hours(24);
-    meta.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > DAY))
 }
 
 /// Whether a hard link failed for a reason that a rename would fail for too.

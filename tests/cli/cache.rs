@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -136,6 +137,58 @@ stages:
     }
 }
 
+/// Adds to what a machine has verified the file of a blob as it is now, as `docs/cache-format.md` tells.
+fn mark_verified(folder: &Folder, machine: &str, path: &Path, blob: blake3::Hash) {
+    let meta = fs::metadata(path).unwrap();
+    let mut hasher = blake3::Hasher::new_derive_key("pipe 2026-11 verified v1");
+    hasher.update(blob.as_bytes());
+    for number in [meta.dev(), meta.ino(), meta.size()] {
+        hasher.update(&number.to_le_bytes());
+    }
+    for number in [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()] {
+        hasher.update(&number.to_le_bytes());
+    }
+    let marks = folder.path(&format!("cache/verified/{machine}"));
+    let mut marks = fs::File::options().append(true).open(marks).unwrap();
+    marks.write_all(&hasher.finalize().as_bytes()[..16]).unwrap();
+}
+
+/// Bits rot without any time telling. Who wrote or hashed a blob since it was started doesn't look again; every other
+/// machine does, and the same one after a restart, when files are linked out and when stages read them.
+#[test]
+fn what_another_machine_wrote_is_hashed_before_it_is_used() {
+    let folder = Folder::new(TWO);
+    let run = |machine: &str, arguments: &[&str]| {
+        let mut command = folder.command(&[&["run", "--json"], arguments].concat());
+        let ended = folder.ended(command.env("PIPE_MACHINE", machine).output().unwrap());
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        (crate::support::outcomes(&ended.json())["a"].clone(), ended.stderr)
+    };
+    let yaml = |more: &str| TWO.replace("cp {inputs.i}", &format!("cp {more}{{inputs.i}}"));
+    let (sound, rotten) = (b"some bytes\n", b"some bites\n");
+    let rot = || {
+        let path = blob(&folder, sound);
+        Folder::damage(&path, |path| fs::write(path, rotten).unwrap());
+        mark_verified(&folder, "one", &path, blake3::hash(sound));
+    };
+    run("one", &[]);
+    rot();
+    fs::remove_dir_all(folder.path("out")).unwrap();
+    assert_eq!(run("one", &["a"]).0, "reused");
+    assert_eq!(folder.read("out/a/o"), "some bites\n", "nothing tells that it isn't as it was");
+    // Linked out, on another machine.
+    fs::remove_dir_all(folder.path("out")).unwrap();
+    let (outcome, warned) = run("two", &["a"]);
+    assert_eq!((outcome.as_str(), folder.read("out/a/o").as_str()), ("executed", "some bytes\n"));
+    assert!(warned.contains("warning: stage `a`: blob "), "{warned}");
+    // Read by a stage, on a third.
+    rot();
+    folder.write("pipeline.yaml", yaml("-p "));
+    let (outcome, warned) = run("three", &[]);
+    assert_eq!((outcome.as_str(), folder.read("out/b/o").as_str()), ("executed", "some bytes\n"));
+    assert!(warned.contains("warning: stage `a`: blob "), "{warned}");
+}
+
 #[test]
 fn a_reused_stage_whose_outputs_nobody_reads_costs_no_hashing() {
     let folder = Folder::new(TWO);
@@ -200,6 +253,15 @@ fn a_cache_of_a_newer_format_is_refused_and_never_touched() {
         &["cache", "verify", "--repair"],
         &["cache", "gc", "--yes", "--keep-runs", "0", "--grace", "0s"],
         &["cache", "size"],
+        &["cache", "pin", "~1"],
+        &["cache", "unpin", "~1"],
+        &["log"],
+        &["logs", "a"],
+        &["why", "a"],
+        &["diff", "~2", "~1"],
+        &["metrics"],
+        &["trace", "~1"],
+        &["checkout", "~1"],
     ] {
         let ended = folder.pipe(arguments);
         assert_eq!(ended.code, Some(3), "{arguments:?}: {}", ended.stderr);

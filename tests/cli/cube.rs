@@ -4,7 +4,7 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::support::{Folder, SMALL};
+use crate::support::{Folder, SMALL, not_tried};
 
 const CUBE: &str = include_str!("../../examples/cube/pipeline.yaml");
 const TINY: &[u8] = include_bytes!("../../examples/cube/tiny.fits");
@@ -17,7 +17,7 @@ fn folder() -> Folder {
 
 fn observed(name: &str) -> Option<PathBuf> {
     let Some(data) = std::env::var_os("PIPE_TEST_DATA") else {
-        eprintln!("not tried: PIPE_TEST_DATA is not set");
+        not_tried("PIPE_TEST_DATA is not set");
         return None;
     };
     Some(PathBuf::from(data).join(name))
@@ -147,7 +147,7 @@ stages:
 #[test]
 fn what_is_exported_opens_in_astropy() {
     let Some(python) = std::env::var_os("PIPE_TEST_PYTHON") else {
-        eprintln!("not tried: PIPE_TEST_PYTHON is not set");
+        not_tried("PIPE_TEST_PYTHON is not set");
         return;
     };
     let folder = Folder::new(EXPORTED);

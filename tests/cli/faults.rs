@@ -81,6 +81,25 @@ fn a_kill_at_any_step_leaves_nothing_or_the_whole_truth() {
     assert!(step > 100, "the seam sees the steps: {step}");
 }
 
+/// What was written and not synced may be gone, and names may be there or not, in any order.
+#[test]
+fn a_power_cut_at_any_step_leaves_nothing_or_the_whole_truth() {
+    let undisturbed = undisturbed();
+    let mut step = 0;
+    loop {
+        step += 1;
+        let folder = Folder::new(SMALL);
+        let fault = format!("cut@{step}:/cache/");
+        let (ended, killed) = faulty(&folder, &fault, &["run", "-j", "1"]);
+        if !killed {
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            break;
+        }
+        recovers(&folder, &undisturbed, &fault);
+    }
+    assert!(step > 100, "the seam sees the steps: {step}");
+}
+
 #[test]
 fn a_full_or_failing_disk_at_any_step_is_told_and_leaves_nothing_half_written() {
     let undisturbed = undisturbed();

@@ -2,6 +2,8 @@
 
 mod cache;
 mod checkout;
+#[cfg(target_os = "linux")]
+mod clock;
 mod commands;
 mod complaints;
 mod cube;
@@ -10,6 +12,7 @@ mod diff;
 mod docs;
 mod faults;
 mod for_each;
+mod format;
 mod graph;
 mod help;
 mod increments;
@@ -22,6 +25,8 @@ mod logs;
 mod matrix;
 mod memo;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod mounts;
 mod out;
 mod reference;
 mod run;

@@ -1,6 +1,6 @@
 //! The reference pipeline, small: what a change of one key runs again.
 
-use crate::support::{Folder, SMALL};
+use crate::support::{Folder, SMALL, not_tried};
 
 const REFERENCE: &str = include_str!("../../pipeline.yaml");
 
@@ -55,7 +55,7 @@ fn its_outputs_stand_where_people_look() {
 #[test]
 fn arrays_open_in_zarr_python() {
     let Some(python) = std::env::var_os("PIPE_TEST_PYTHON") else {
-        eprintln!("not tried: PIPE_TEST_PYTHON is not set");
+        not_tried("PIPE_TEST_PYTHON is not set");
         return;
     };
     let folder = Folder::new(REFERENCE);

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Folder, outcomes};
+use crate::support::{Folder, not_tried, outcomes};
 
 /// Waits until `what` is there.
 fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
@@ -327,7 +327,7 @@ const GROUP: u32 = 54_321;
 fn two_users_of_a_group_share_and_repair_and_a_stranger_reads() {
     let folder = Folder::empty();
     if fs::metadata(folder.path("")).unwrap().uid() != 0 {
-        println!("only root can be several users: skipped");
+        not_tried("only root can be several users");
         return;
     }
     let (ada, bob, eve) = (54_001, 54_002, 54_003);
@@ -366,5 +366,71 @@ fn two_users_of_a_group_share_and_repair_and_a_stranger_reads() {
         assert!(bobs.contains("2 executed"), "{kind}: {bobs}");
         assert!(bobs.contains("warning: "), "{kind}: {bobs}");
         assert!(told(run_as(&folder, bob, GROUP, &["run"]), 0).contains("2 reused"), "{kind}");
+    }
+}
+
+/// Mode and owner of every file and folder of a cache that is `user`'s, by inode.
+fn owned(folder: &Path, user: u32, all: &mut BTreeMap<u64, (u32, u32, u32)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = fs::symlink_metadata(&path).unwrap();
+        if meta.uid() == user {
+            all.insert(meta.ino(), (meta.mode(), meta.uid(), meta.gid()));
+        }
+        if meta.is_dir() {
+            owned(&path, user, all);
+        }
+    }
+}
+
+/// Others are kept from that by the system; root by nothing but the program.
+#[test]
+fn not_even_root_changes_the_permissions_of_what_is_anothers() {
+    let folder = Folder::empty();
+    if fs::metadata(folder.path("")).unwrap().uid() != 0 {
+        not_tried("only root can be several users");
+        return;
+    }
+    let ada = 54_001;
+    program(&folder);
+    fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(folder.path("cache")).unwrap();
+    std::os::unix::fs::chown(folder.path("cache"), Some(ada), Some(GROUP)).unwrap();
+    fs::set_permissions(folder.path("cache"), fs::Permissions::from_mode(0o2770)).unwrap();
+    let run = |user: u32, arguments: &[&str]| {
+        let ended = folder.ended(run_as(&folder, user, GROUP, arguments));
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
+    };
+    run(ada, &["run"]);
+    run(ada, &["run", "--set", "b.n=2"]);
+    // Permissions that nothing gives by itself.
+    for (kind, mode) in [("blobs", 0o440), ("trees", 0o640), ("records", 0o600)] {
+        for path in folder.cached(kind) {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o2750))
+                .unwrap();
+        }
+    }
+    let broken = folder.cached("blobs").into_iter().find(|path| path.metadata().unwrap().len() > 0);
+    fs::write(broken.unwrap(), "broken").unwrap();
+    let mut before = BTreeMap::new();
+    owned(&folder.path("cache"), ada, &mut before);
+    assert!(before.len() > 30, "{}", before.len());
+    for arguments in [
+        &["run"][..],
+        &["run", "--set", "b.n=3"],
+        &["out", "b", "there"],
+        &["cache", "verify", "--repair"],
+        &["run"],
+        &["cache", "gc", "--yes", "--grace", "0s", "--keep-runs", "1"],
+        &["cache", "pin", "last"],
+    ] {
+        run(0, arguments);
+    }
+    let mut after = BTreeMap::new();
+    owned(&folder.path("cache"), ada, &mut after);
+    assert!(after.len() > 20, "{}", after.len());
+    for (inode, now) in after {
+        assert_eq!(before.get(&inode), Some(&now), "{:o}", now.0);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -121,6 +122,13 @@ impl Ended {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
     }
+}
+
+/// Says that a test tries nothing here, and why, where the tester sees it though the test passes.
+pub(crate) fn not_tried(why: &str) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    // What the macros print is shown for tests that fail only.
+    let _ = writeln!(io::stderr(), "{name}: not tried: {why}");
 }
 
 /// The outcome of each stage of a report.

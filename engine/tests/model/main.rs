@@ -1,8 +1,8 @@
-//! Random pipelines, edits, kills and damage, against a model that is too simple to be wrong.
+//! Random pipelines, edits, kills, collections and damage, against a model that is too simple to be wrong.
 //!
 //! The model evaluates a pipeline as plain functions on bytes. After every step, what the engine has must equal what
 //! the model says; and whatever was computed and published before must not be computed again, unless its place in the
-//! cache was damaged since. What is computed, every stage writes down in a file outside the cache.
+//! cache was damaged, or it was collected since. What is computed, every stage writes down in a file outside the cache.
 
 mod kinds;
 mod pipelines;
@@ -26,6 +26,10 @@ enum Step {
     RunTwice,
     /// It is run by a process that is killed after so many microseconds.
     Kill { after: u64 },
+    /// All is collected but what the newest run needs.
+    Collect,
+    /// The pipeline is run by a process, and all is collected after so many microseconds.
+    RunAndCollect { after: u64 },
     /// A file of the cache is damaged: the `which`th, in the way `how`.
     Damage { which: usize, how: world::Damage },
 }
@@ -35,6 +39,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => pipelines::edits().prop_map(Step::Edit),
         8 => (1_usize..4).prop_map(|jobs| Step::Run { jobs }),
         1 => Just(Step::RunTwice),
+        1 => Just(Step::Collect),
+        1 => (0_u64..20_000).prop_map(|after| Step::RunAndCollect { after }),
         2 => (0_u64..20_000).prop_map(|after| Step::Kill { after }),
         3 => (any::<usize>(), world::damage()).prop_map(|(which, how)| Step::Damage { which, how }),
     ];
@@ -67,6 +73,8 @@ proptest! {
                 Step::Run { jobs } => world.run(*jobs),
                 Step::RunTwice => world.run_twice(),
                 Step::Kill { after } => world.run_and_kill(*after),
+                Step::Collect => world.collect(),
+                Step::RunAndCollect { after } => world.run_and_collect(*after),
                 Step::Damage { which, how } => world.damage(*which, *how),
             }
         }

@@ -13,7 +13,7 @@ use std::{
 
 use pipe_engine::{
     Digest, Entry, Event, Interrupt, Outcome, RunOptions, RunReport, Tree,
-    cache::{Cache, Part, Record},
+    cache::{Cache, Part, Record, gc::Policy},
     pipeline, run,
 };
 use proptest::prelude::*;
@@ -55,6 +55,12 @@ pub(crate) struct World {
     ends: BTreeSet<(String, u64)>,
     /// The letters of every content that has had a digest.
     contents: BTreeMap<Digest, String>,
+    /// The units of work, and the ends of chains, of the newest run that is certain to be remembered.
+    newest: (BTreeSet<String>, BTreeSet<(String, u64)>),
+    /// How many runs may be remembered that are newer.
+    newer: u64,
+    /// What rows, but for their numbers, were put together to a result that was damaged: nothing names the parts any more.
+    torn: BTreeSet<String>,
 }
 
 impl World {
@@ -66,6 +72,9 @@ impl World {
             chains: BTreeMap::new(),
             ends: BTreeSet::new(),
             contents: BTreeMap::new(),
+            newest: Default::default(),
+            newer: 0,
+            torn: BTreeSet::new(),
         }
     }
 
@@ -142,8 +151,12 @@ impl World {
             let units = evaluated.units.into_iter().filter(|unit| chain(unit).is_none());
             self.known.extend(units.filter(|unit| executed || !unit.starts_with("rows")));
         }
-        let ends: Vec<_> = self.pipeline.evaluate().into_values().collect();
-        self.ends.extend(ends.iter().filter_map(|evaluated| chain(evaluated.units.last()?)));
+        let all: Vec<_> = self.pipeline.evaluate().into_values().collect();
+        let ends = all.iter().filter_map(|evaluated| chain(evaluated.units.last()?)).collect();
+        self.newest = (all.into_iter().flat_map(|evaluated| evaluated.units).collect(), ends);
+        self.newer = 0;
+        self.torn.clear();
+        self.ends.extend(self.newest.1.iter().cloned());
     }
 
     pub(crate) fn run(&mut self, jobs: usize) {
@@ -199,8 +212,36 @@ impl World {
         thread::sleep(Duration::from_micros(after));
         let _ = child.kill();
         child.wait().unwrap();
+        // It may have ended before.
+        self.newer += 1;
         let computed = self.computed();
         self.forget_chains(&computed);
+    }
+
+    /// Collects all but what the newest run has used, and forgets the rest.
+    pub(crate) fn collect(&mut self) {
+        collect(&self.path("cache"), 1 + self.newer);
+        let (units, ends) = &self.newest;
+        self.known.retain(|unit| {
+            units.contains(unit) && rows(unit).is_none_or(|rows| !self.torn.contains(&rows))
+        });
+        self.ends.retain(|end| ends.contains(end));
+        // Which states are left beside the ends is nobody's business.
+        self.chains.clear();
+    }
+
+    /// Runs while all is collected, and forgets it all: nothing must fail, and the results must be right.
+    pub(crate) fn run_and_collect(&mut self, after: u64) {
+        self.prepare();
+        let child = self.process();
+        thread::sleep(Duration::from_micros(after));
+        collect(&self.path("cache"), 0);
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+        self.known.clear();
+        self.chains.clear();
+        self.ends.clear();
+        self.run(1);
     }
 
     /// Forgets chains of which it isn't certain what is kept: the newest state, or no longer an older one.
@@ -291,6 +332,7 @@ impl World {
             ("rows", Some(Part::Rows { first, rows })) => {
                 self.known.remove(&format!("rows {salt} {first}+{rows} {a}"));
             }
+            ("rows", None) => _ = self.torn.insert(format!("{salt} {a}")),
             ("steps", Some(Part::Step(_))) => _ = self.chains.remove(&format!("{salt} {a}")),
             ("steps", None) => {
                 let count = recipe.config["count"].as_u64().unwrap();
@@ -301,11 +343,32 @@ impl World {
     }
 }
 
+/// Collects what the newest `runs` runs don't need, however young it is.
+fn collect(root: &Path, runs: u64) {
+    let policy = Policy {
+        keep_runs: Some(runs),
+        keep_days: None,
+        max_size: None,
+        grace: Duration::ZERO,
+        forget_named: false,
+    };
+    Cache::open(root).unwrap().collect(&policy).unwrap();
+}
+
 /// The chain and the step of a unit that is a step.
 fn chain(unit: &str) -> Option<(String, u64)> {
     let words: Vec<&str> = unit.split(' ').collect();
     match words[..] {
         ["steps", salt, step, a] => Some((format!("{salt} {a}"), step.parse().unwrap())),
+        _ => None,
+    }
+}
+
+/// What the rows of a unit that is a chunk are, but for their numbers.
+fn rows(unit: &str) -> Option<String> {
+    let words: Vec<&str> = unit.split(' ').collect();
+    match words[..] {
+        ["rows", salt, _, a] => Some(format!("{salt} {a}")),
         _ => None,
     }
 }
