@@ -150,6 +150,21 @@ fn a_killed_run_keeps_the_entries_that_were_finished() {
     assert_eq!(ran(&folder), ["n7.txt"]);
 }
 
+/// Each command waits for the other's sign.
+#[test]
+fn entries_run_beside_each_other() {
+    let folder = folder(2);
+    let signs = folder.path("signs");
+    fs::create_dir(&signs).unwrap();
+    let meet = format!(
+        "; touch {0}/{{item.stem}}; for i in $(seq 100); do test $(ls {0} | wc -l) = 2 && break; sleep 0.1; done; test $(ls {0} | wc -l) = 2",
+        signs.display()
+    );
+    folder.write("pipeline.yaml", doubling(&folder, &meet));
+    let ended = folder.pipe(&["run", "double", "-j", "2"]);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+}
+
 const TABLE: &str = "\
 stages:
   greet:

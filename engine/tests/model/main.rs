@@ -54,7 +54,7 @@ fn seed() -> u64 {
 
 proptest! {
     #![proptest_config(Config {
-        cases: 128,
+        cases: 200,
         rng_seed: RngSeed::Fixed(seed()),
         max_shrink_iters: 200,
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
