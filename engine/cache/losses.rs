@@ -7,10 +7,15 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::CacheError;
+use super::{CacheError, Conflict};
 
-/// What failed, on which file, and with which error of the operating system.
-type Reason = (&'static str, PathBuf, i32);
+#[derive(Debug, Clone)]
+enum Reason {
+    /// What failed, on which file, and with which error of the operating system.
+    Io(&'static str, PathBuf, i32),
+    /// The record that is there differs.
+    Conflict(Box<Conflict>),
+}
 
 /// Why blobs and records couldn't be published, by their names: it is what keeps records from being published that rely
 /// on them.
@@ -22,22 +27,31 @@ impl Losses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that `names` couldn't be published because of `error`, when it was the operating system that refused.
+    /// Notes that `names` couldn't be published because of `error`, when it was the operating system that refused, or
+    /// another's record that differs.
     pub(super) fn note<'n>(
         &self,
         names: impl IntoIterator<Item = &'n [u8; 32]>,
         error: &CacheError,
     ) {
-        let CacheError::Io { action, path, source } = error else { return };
-        let Some(code) = source.raw_os_error() else { return };
-        let reason = (*action, path.clone(), code);
+        let reason = match error {
+            CacheError::Io { action, path, source } => {
+                source.raw_os_error().map(|code| Reason::Io(action, path.clone(), code))
+            }
+            CacheError::Conflict(conflict) => Some(Reason::Conflict(conflict.clone())),
+            _ => None,
+        };
+        let Some(reason) = reason else { return };
         self.reasons().extend(names.into_iter().map(|name| (*name, reason.clone())));
     }
 
     /// Why `name` couldn't be published, if it couldn't.
     pub(super) fn told_again(&self, name: &[u8; 32]) -> Option<CacheError> {
-        let reasons = self.reasons();
-        let (action, path, code) = reasons.get(name)?;
-        Some(CacheError::io(action, path)(io::Error::from_raw_os_error(*code)))
+        Some(match self.reasons().get(name)? {
+            Reason::Io(action, path, code) => {
+                CacheError::io(action, path)(io::Error::from_raw_os_error(*code))
+            }
+            Reason::Conflict(conflict) => CacheError::Conflict(conflict.clone()),
+        })
     }
 }

@@ -120,7 +120,7 @@ pub enum CacheError {
 }
 
 /// A reproducibility conflict: two computations of one fingerprint differ, though the stage is exact.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[error(
     "reproducibility conflict: output `{output}` of fingerprint {fingerprint} was {there} when `{stage}` was executed \
      on {host}, and is {now} now"

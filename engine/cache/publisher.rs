@@ -405,6 +405,51 @@ mod tests {
     }
 
     #[test]
+    fn what_differs_from_a_record_whose_outputs_are_gone_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let publisher = Publisher::new(&cache);
+        for kind in ["trees", "blobs"] {
+            publisher.publish(made(&cache, kind, b"one")).unwrap();
+            let fingerprint = made(&cache, kind, b"").record.recipe.fingerprint();
+            let record = cache.record(fingerprint).unwrap().unwrap().unwrap();
+            let tree = cache.tree(record.outputs["0"]).unwrap().unwrap();
+            if kind == "trees" {
+                cache.remove_tree(tree.digest()).unwrap();
+            } else {
+                cache.remove_blob(tree.files()[0].blob).unwrap();
+            }
+            let ours = made(&cache, kind, b"two");
+            let outputs = ours.record.outputs.clone();
+            assert!(matches!(publisher.publish(ours), Ok(Publication::First)), "{kind}");
+            let record = cache.record(fingerprint).unwrap().unwrap().unwrap();
+            assert_eq!(record.outputs, outputs, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_together_from_a_part_that_conflicts_is_not_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let ended = Mutex::new(Vec::new());
+        let publisher = Publisher::new(&cache);
+        publisher.publish(made(&cache, "part", b"one")).unwrap();
+        let part = made(&cache, "part", b"two");
+        let mut whole = made(&cache, "whole", b"two");
+        whole.record.parts = vec![part.record.recipe.fingerprint()];
+        for bundle in [part, whole] {
+            let done = |published| ended.lock().unwrap().push(published);
+            publisher.submit(bundle, || (), done).unwrap();
+        }
+        publisher.flush();
+        let ended = ended.lock().unwrap();
+        assert_eq!(ended.len(), 2);
+        for ended in &*ended {
+            assert!(matches!(ended, Err(CacheError::Conflict(_))), "{ended:?}");
+        }
+    }
+
+    #[test]
     fn many_files_and_a_broken_blob_in_the_way() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();

@@ -19,6 +19,7 @@ use crate::{
     disk,
     encoding::Encoder,
     stage::Exactness,
+    tree::Entry,
 };
 
 /// Everything that names a result, and so everything that can invalidate it.
@@ -228,6 +229,21 @@ impl Cache {
         blobs.iter().filter(free).try_for_each(|blob| self.remove_blob(*blob))
     }
 
+    /// Whether all that a record names as outputs is published.
+    fn is_whole(&self, record: &Record) -> Result<bool, CacheError> {
+        for digest in record.outputs.values() {
+            let Ok(tree) = self.look_at_tree(*digest)? else { return Ok(false) };
+            let is_there = |entry: &Entry| {
+                let meta = fs::metadata(self.published_path(entry.blob));
+                meta.is_ok_and(|meta| meta.len() == entry.size)
+            };
+            if !tree.files().iter().all(is_there) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Gives a record, staged at `file`, its place, which is the last act of a computation. A record that is there
     /// already stands.
     ///
@@ -244,11 +260,14 @@ impl Cache {
         if link_once(file, &path)? {
             return Ok(Publication::First);
         }
-        let Some(Ok(there)) = self.published_record(fingerprint)? else {
-            // It broke or went since: ours takes its place.
-            self.quarantine(&path)?;
-            link_once(file, &path)?;
-            return Ok(Publication::First);
+        let there = match self.published_record(fingerprint)? {
+            Some(Ok(there)) if there.outputs == record.outputs || self.is_whole(&there)? => there,
+            _ => {
+                // It broke or went since, or what it names did: ours takes its place.
+                self.quarantine(&path)?;
+                link_once(file, &path)?;
+                return Ok(Publication::First);
+            }
         };
         if exactness == Exactness::Exact {
             for (output, digest) in &record.outputs {

@@ -132,6 +132,39 @@ fn a_damaged_chunk_is_made_again_alone() {
     assert_eq!(first.outputs, second.outputs);
 }
 
+/// The record of a chunk whose text is sound, and names an output that nobody has, must not stand for ever.
+#[test]
+fn a_chunk_whose_record_rotted_is_made_again_once() {
+    for count in ["5000", "2000"] {
+        let folder = Folder::new(SPECTRA);
+        let arguments = ["generate", "--set", &format!("generate.count={count}")];
+        let first = run(&folder, &arguments);
+        let (all, _) = first.parts["generate"];
+        let is_part = |path: &std::path::PathBuf| {
+            std::fs::read_to_string(path).unwrap().contains("\"first\": 0")
+        };
+        let (parts, wholes): (Vec<_>, Vec<_>) =
+            folder.cached("records").into_iter().partition(is_part);
+        let whole = wholes
+            .into_iter()
+            .find(|path| !std::fs::read_to_string(path).unwrap().contains("\"part\""));
+        let whole = whole.unwrap();
+        Folder::damage(&parts[0], |path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let at = text.find("\"spectra\": \"").unwrap() + 12;
+            let other = if &text[at..=at] == "0" { "1" } else { "0" };
+            std::fs::write(path, [&text[..at], other, &text[at + 1..]].concat()).unwrap();
+        });
+        // Without the whole, its parts are looked at.
+        std::fs::remove_file(&whole).unwrap();
+        let second = run(&folder, &arguments);
+        assert_eq!(second.parts["generate"], (all, all - 1));
+        assert_eq!(second.outputs, first.outputs);
+        std::fs::remove_file(&whole).unwrap();
+        assert_eq!(run(&folder, &arguments).parts["generate"], (all, all), "{count}");
+    }
+}
+
 #[test]
 fn a_killed_run_keeps_the_chunks_that_it_finished() {
     let folder = Folder::new(SPECTRA);
