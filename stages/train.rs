@@ -117,7 +117,7 @@ impl Default for Config {
         let shape = slots::Architecture::new(140, 2);
         let keys = Hyperparameters::default();
         Self {
-            network: Network::Slots,
+            network: Network::Detector,
             epochs: keys.epochs,
             batch_size: keys.batch_size,
             learning_rate: keys.learning_rate,

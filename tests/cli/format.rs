@@ -19,7 +19,7 @@ stages:
   scale: { inputs: { spectra: generate.spectra } }
   train:
     inputs: { scaled: scale.spectra, spectra: generate.spectra, truth: generate.truth, rows: split.rows, scaler: scale.scaler }
-    config: { epochs: 2, schedule: constant, filters: 2, dense: [4], patience: 0 }
+    config: { network: slots, epochs: 2, schedule: constant, filters: 2, dense: [4], patience: 0 }
   said:
     kind: command
     config: { x: 0.5, big: 1e300, whole: 3.0, zero: -0.0, \"é\": [null, true, -3, {}], deep: { b: \"\", a: 18446744073709551615 } }

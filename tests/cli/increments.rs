@@ -98,7 +98,7 @@ stages:
   scale: { inputs: { spectra: generate.spectra } }
   train:
     inputs: { scaled: scale.spectra, spectra: generate.spectra, truth: generate.truth, rows: split.rows, scaler: scale.scaler }
-    config: { epochs: 1, filters: 2, dense: [8] }
+    config: { network: slots, epochs: 1, filters: 2, dense: [8] }
   many: { kind: generate, config: { count: \"${many}\", seed: 4, channels: 64 } }
   scaled: { kind: scale, inputs: { spectra: many.spectra } }
   predict: { inputs: { spectra: many.spectra, checkpoint: train.checkpoint } }
@@ -308,7 +308,7 @@ stages:
   scale: { inputs: { spectra: generate.spectra } }
   train:
     inputs: { scaled: scale.spectra, spectra: generate.spectra, truth: generate.truth, rows: split.rows, scaler: scale.scaler }
-    config: { epochs: 6, schedule: constant, filters: 4, dense: [16], patience: 0 }
+    config: { network: slots, epochs: 6, schedule: constant, filters: 4, dense: [16], patience: 0 }
 ";
 
 #[test]

@@ -6,6 +6,7 @@ use crate::support::{Folder, SMALL};
 
 const LIMITS: &str = include_str!("../../examples/limits/pipeline.yaml");
 const CUBE: &str = include_str!("../../examples/limits/cube.yaml");
+const SURVEY: &str = include_str!("../../examples/limits/survey.yaml");
 
 const SMALL_LIMITS: [&str; 8] = [
     "--set",
@@ -85,6 +86,18 @@ fn a_cube_with_a_truth_is_compared_too() {
     let comparison = document(&folder, "limits/out/table/comparison/comparison.json");
     assert!(figure(&comparison, "fit", "f1") > 0.8);
     assert!(figure(&comparison, "oracle", "f1") > 0.9);
+}
+
+#[test]
+fn what_a_network_proposes_is_refined_to_what_a_search_finds_on_many_channels() {
+    let folder = Folder::new(SURVEY);
+    let few = ["--set", "fresh.count=300", "--set", "crowded.count=300"];
+    folder.run(&[&SMALL[..], &few].concat());
+    for table in ["table", "crowded-table"] {
+        let comparison = document(&folder, &format!("out/{table}/comparison/comparison.json"));
+        let [refine, fit] = ["refine", "fit"].map(|column| figure(&comparison, column, "f1"));
+        assert!(refine > fit - 0.01, "{table}: {refine} and {fit}");
+    }
 }
 
 const TWO: &str = "

@@ -78,8 +78,8 @@ pub struct Fitter {
     /// The whitened spectrum less components.
     residual: Vec<f64>,
     base: Vec<f64>,
-    /// Starts from which another component is looked for: the component that gives way, if one does, and those that
-    /// come.
+    /// Starts from which other components are looked for: the component that gives way, if one does, and those that
+    /// come, if any.
     starts: Vec<(Option<usize>, [Parameters; 2], usize)>,
     group: Vec<Parameters>,
     /// The best of each number of components that was tried.
@@ -344,7 +344,7 @@ impl Fitter {
         self.best_of_starts(now)
     }
 
-    /// The best fit of one component more of those that `starts` lead to from `now`.
+    /// The best fit of those that `starts` lead to from `now`.
     fn best_of_starts(&mut self, now: &[Parameters]) -> Option<Candidate> {
         let instructions = self.instructions;
         // Only what is near takes part at first; the rest of the components stays as it is.
@@ -352,10 +352,14 @@ impl Fitter {
         for at in 0..self.starts.len() {
             let (gone, new, count) = self.starts[at];
             let new = &new[..count];
+            let about = match gone {
+                Some(gone) if new.is_empty() => std::slice::from_ref(&now[gone]),
+                _ => new,
+            };
             let takes_part = |k: usize| {
                 let [_, mean, sigma] = now[k];
                 Some(k) != gone
-                    && new.iter().any(|new| (mean - new[1]).abs() < NEAR * (sigma + new[2]))
+                    && about.iter().any(|new| (mean - new[1]).abs() < NEAR * (sigma + new[2]))
             };
             let stays = |k: usize| Some(k) != gone && !takes_part(k);
             self.subtract(now, stays);

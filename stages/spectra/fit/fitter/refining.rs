@@ -2,16 +2,20 @@
 
 use super::super::shape::misfit;
 use super::super::starts::halves;
-use super::{Candidate, Fitter, NoiseModel, SpectrumFit};
+use super::{Candidate, FitSettings, Fitter, NoiseModel, Parameters, SpectrumFit};
 use crate::spectra::Component;
 
 /// A component is tried to be left out where χ² would rise by less than this, as far as the fit can tell: several times
 /// what any number of components is chosen by.
-const CERTAIN: f64 = 60.0;
+const CERTAIN: f64 = 40.0;
 /// Another component is tried where a matched filter finds more than this in the residual, in its noise squared.
 const SHOWS: f64 = 9.0;
 /// A component is tried as two halves where its [`misfit`] is more than this.
-const ASKEW: f64 = 7.0;
+const ASKEW: f64 = 5.0;
+
+/// By how much the logarithm of the evidence must rise for another number of components: by more than fits of the same
+/// components differ by, or one would lead to the other and back without end.
+const LEAST_GAIN: f64 = 1e-3;
 
 /// What became of a proposal.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,11 +34,12 @@ impl Fitter {
     /// A component is tried to be left out unless it is certain: leaving it out would raise χ² by a²/var(a), as far as the
     /// quadratic form of the fit tells (Wald 1943). Another is tried where a matched filter over the residual finds
     /// something, and in place of a component as two halves of it, as in [`search`](Self::search), where the residual tells
-    /// that it isn't one Gaussian. What makes the whole more probable is kept, until nothing does. Where the fit is poor
+    /// that it isn't one Gaussian; where that isn't more probable, in exchange for one that it makes needless. What makes
+    /// the whole more probable is kept, until nothing does. Where the fit is poor
     /// even then, the components are searched for from nothing, and the more probable of the two is the answer.
     ///
-    /// Where `remeasure`, the noise rms is measured on what the proposal's fit leaves, and once more if the number of
-    /// components changed after that.
+    /// Where `remeasure`, the noise rms is measured on what the proposal's fit leaves, and once more if the components
+    /// changed after that.
     ///
     /// `None` as in [`search`](Self::search).
     pub fn refine(
@@ -54,11 +59,10 @@ impl Fitter {
         if remeasure {
             best = self.with_noise_measured(spectrum, best, &mut noise);
         }
-        let count = best.parameters.len();
-        best = self.settled(best);
-        if remeasure && best.parameters.len() != count {
+        let (mut best, changed) = self.settled(best);
+        if remeasure && changed {
             best = self.with_noise_measured(spectrum, best, &mut noise);
-            best = self.settled(best);
+            best = self.settled(best).0;
         }
         let searched = !best.converged || self.is_poor(&best);
         if searched {
@@ -88,53 +92,52 @@ impl Fitter {
         self.fitted(&components, measured)
     }
 
-    /// Leaves out and adds components as long as that makes the whole more probable. `best` must be what was polished
-    /// last.
-    fn settled(&mut self, mut best: Candidate) -> Candidate {
+    /// Leaves out, adds and exchanges components as long as that makes the whole more probable; tells also whether
+    /// anything did. `best` must be what was polished last.
+    fn settled(&mut self, mut best: Candidate) -> (Candidate, bool) {
+        let mut changed = false;
         while let Some(better) = self.without_one(&best).or_else(|| self.with_one(&best)) {
-            best = self.polished(&better.parameters);
+            let again = self.polished(&better.parameters);
+            let must = best.parameters.len() < self.settings.min_components;
+            let rises = again.log_evidence > best.log_evidence + LEAST_GAIN;
+            if !must && !rises {
+                break;
+            }
+            best = again;
+            changed = true;
         }
-        best
+        (best, changed)
     }
 
-    /// The best fit of one component fewer, if that is more probable.
+    /// The fit without the component that χ² misses least, if that is more probable.
     fn without_one(&mut self, best: &Candidate) -> Option<Candidate> {
         let now = &best.parameters;
         let least = self.settings.min_components;
         if now.len() <= least {
             return None;
         }
-        let doubtful: Vec<usize> = (0..now.len())
-            .filter(|&k| {
-                let significance = now[k][0] / self.posterior.deviations[k][0];
-                // A component of which nothing is certain is doubtful, too.
-                significance.is_nan() || significance * significance < CERTAIN
-            })
-            .collect();
-        let mut fewer: Option<Candidate> = None;
-        for k in doubtful {
-            let mut start = now.clone();
-            start.remove(k);
-            let found = self.polished(&start);
-            let known = fewer.as_ref().map_or(best.log_evidence, |fewer| fewer.log_evidence);
-            if found.log_evidence > known {
-                fewer = Some(found);
+        self.starts.clear();
+        for k in 0..now.len() {
+            if self.significance(now, k) < CERTAIN {
+                self.starts.push((Some(k), [[0.0; 3]; 2], 0));
             }
         }
-        fewer
+        let fewer = self.best_of_starts(now)?;
+        (fewer.log_evidence > best.log_evidence).then_some(fewer)
     }
 
-    /// The best fit of one component more that is found where something shows, if that is more probable.
+    /// The best fit of one component more that is found where something shows, or of as many components, one of them
+    /// exchanged, if that is more probable.
     fn with_one(&mut self, best: &Candidate) -> Option<Candidate> {
         let now = &best.parameters;
-        let most = self.settings.max_components;
-        if now.len() >= most || 3 * (now.len() + 1) >= self.channels.present {
+        let FitSettings { min_components, max_components, absorption, .. } = self.settings;
+        if 3 * (now.len() + 1) >= self.channels.present {
             return None;
         }
-        let must = now.len() < self.settings.min_components;
+        let must = now.len() < min_components;
         self.leave(now);
         self.starts.clear();
-        let (instructions, absorption) = (self.instructions, self.settings.absorption);
+        let instructions = self.instructions;
         if let Some((found, signal)) =
             self.filter.best(instructions, &self.channels, &self.residual, absorption)
             && (must || signal * signal > SHOWS)
@@ -151,7 +154,34 @@ impl Fitter {
             }
         }
         let more = self.best_of_starts(now)?;
-        (must || more.log_evidence > best.log_evidence).then_some(more)
+        if now.len() < max_components && (must || more.log_evidence > best.log_evidence) {
+            return Some(more);
+        }
+        self.exchanged(best, &more)
+    }
+
+    /// The best fit without one of the components of `more`, which has one more than `best` has and was polished last, if
+    /// that is more probable than `best`.
+    ///
+    /// Where a component is at the wrong place, another one is missing and shows in the residual. With that one added, the
+    /// wrong one is needless: leaving it out raises χ² by less than the new one lowered it.
+    fn exchanged(&mut self, best: &Candidate, more: &Candidate) -> Option<Candidate> {
+        let gained = best.chi_squared - more.chi_squared;
+        let now = &more.parameters;
+        self.starts.clear();
+        for k in 0..now.len() {
+            if self.significance(now, k) < gained {
+                self.starts.push((Some(k), [[0.0; 3]; 2], 0));
+            }
+        }
+        let other = self.best_of_starts(now)?;
+        (other.log_evidence > best.log_evidence).then_some(other)
+    }
+
+    /// By how much χ² would rise without component `k` of the fit that was polished last; 0 where nothing is certain of it.
+    fn significance(&self, parameters: &[Parameters], k: usize) -> f64 {
+        let ratio = parameters[k][0] / self.posterior.deviations[k][0];
+        if ratio.is_nan() { 0.0 } else { ratio * ratio }
     }
 
     /// Whether something is left that isn't noise.
@@ -163,6 +193,8 @@ impl Fitter {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use super::*;
     use crate::spectra::{
         Amplitudes, Axis, Draws, NoiseLevel, Purpose, Range, Recipe, SyntheticSpectrum,
@@ -276,6 +308,97 @@ mod tests {
             assert!(same_count > ROWS * 94 / 100, "{fault:?}: {same_count} have the same number");
             assert!(searched < ROWS / 20, "{fault:?}: {searched} were searched");
         }
+    }
+
+    #[test]
+    fn a_fit_that_is_cut_off_short_of_where_it_goes_leads_nowhere_twice() {
+        // Two components of the 165th spectrum are more probable than one where the fit is cut off, and less where it ends.
+        let survey = survey();
+        let step = survey.axis.step;
+        let recipe = Recipe {
+            amplitude: Amplitudes::SignalToNoise(Range::new(2.0, 20.0)),
+            mean: Range::new(20.0, 45.0),
+            sigma: Range::new(step, 8.0 * step),
+            ..survey
+        };
+        let (done, ends) = mpsc::channel();
+        thread::spawn(move || {
+            let mut fitter = Fitter::new(&recipe.axis, FitSettings::default());
+            for row in 160..170 {
+                let truth = recipe.row(102, row);
+                let noise = NoiseModel { rms: truth.rms, correlation: 0.0 };
+                done.send(fitter.refine(&truth.values, noise, false, &truth.components)).unwrap();
+            }
+        });
+        for row in 160..170 {
+            let refined = ends.recv_timeout(Duration::from_mins(1)).expect("it ends").unwrap();
+            assert!(!refined.fit.components.is_empty(), "{row}");
+        }
+    }
+
+    /// Up to six lines on 424 channels.
+    fn survey() -> Recipe {
+        let axis = Axis { start: -5.0, step: 89.9 / 423.0, channels: 424, unit: String::new() };
+        Recipe {
+            max_components: 6,
+            amplitude: Amplitudes::SignalToNoise(Range::new(3.0, 30.0)),
+            mean: Range::new(-3.0, 83.0),
+            sigma: Range::new(1.4 * axis.step, 11.8 * axis.step),
+            noise: NoiseLevel::Uniform(Range::new(0.08, 0.15)),
+            axis,
+            ..recipe()
+        }
+    }
+
+    /// A spectrum of the survey, and what comes of a proposal for it.
+    fn refined(row: u64, remeasure: bool, proposal: &[[f64; 3]]) -> (SyntheticSpectrum, Refined) {
+        let recipe = survey();
+        let truth = recipe.row(103, row);
+        let start: Vec<Component> = proposal
+            .iter()
+            .map(|&[amplitude, mean, sigma]| Component { amplitude, mean, sigma })
+            .collect();
+        let given = NoiseModel { rms: truth.rms, correlation: 0.0 };
+        let mut fitter = Fitter::new(&recipe.axis, FitSettings::default());
+        let refined = fitter.refine(&truth.values, given, remeasure, &start).unwrap();
+        (truth, refined)
+    }
+
+    #[test]
+    fn a_line_that_was_taken_for_noise_counts_as_none_once_it_is_found() {
+        // Of six components one is proposed twice, and another not at all: as many are found as were proposed.
+        let proposal = [
+            [1.47, -1.81, 1.70],
+            [2.64, 44.95, 2.22],
+            [2.73, 54.23, 0.97],
+            [1.93, 64.93, 2.01],
+            [2.02, 65.36, 1.85],
+            [1.91, 80.43, 1.36],
+        ];
+        let (truth, refined) = refined(3328, true, &proposal);
+        assert_eq!(refined.fit.components.len(), 6);
+        let ratio = refined.noise_rms / truth.rms;
+        assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
+        for (found, component) in refined.fit.components.iter().zip(&truth.components) {
+            assert!((found.component.mean - component.mean).abs() < 0.3, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_component_at_the_wrong_place_is_exchanged() {
+        // The faintest of five isn't proposed, the line beside it twice.
+        let proposal = [
+            [1.19, 24.54, 1.00],
+            [1.46, 25.18, 1.99],
+            [1.44, 28.38, 2.35],
+            [1.75, 45.74, 0.54],
+            [2.58, 69.05, 0.37],
+        ];
+        let (_, refined) = refined(2031, false, &proposal);
+        assert_eq!(refined.fit.components.len(), 5);
+        // What other five components leave is 452.
+        assert!(refined.fit.chi_squared < 440.0, "{}", refined.fit.chi_squared);
+        assert!(!refined.searched);
     }
 
     #[test]
