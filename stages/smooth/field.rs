@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::shared_noise::SharedNoise;
 use crate::spectra::{
     Axis, Coherence, Line, Neighbour,
     fit::{FittedSpectrum, SpectrumFit},
@@ -76,35 +77,54 @@ impl Field {
         self.by_pixel.binary_search_by_key(&at, key).ok().map(|at| self.by_pixel[at])
     }
 
-    /// The rows around a row where something could be fitted, with their squared distances in pixels.
-    pub(super) fn around(&self, row: usize) -> impl Iterator<Item = (usize, f64)> {
+    /// The number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.pixels.len()
+    }
+
+    /// The row at an offset from another, where something could be fitted.
+    pub(super) fn fitted_beside(&self, row: usize, (dx, dy): (i64, i64)) -> Option<usize> {
         let (x, y) = self.pixels[row];
-        AROUND.iter().filter_map(move |(dx, dy)| {
-            let other = self.row_at(i64::from(x) + dx, i64::from(y) + dy)?;
-            self.lines[other].as_ref().map(|_| (other, (dx * dx + dy * dy) as f64))
+        let other = self.row_at(i64::from(x) + dx, i64::from(y) + dy)?;
+        self.lines(other).map(|_| other)
+    }
+
+    /// The rows around a row where something could be fitted, with their offsets in pixels.
+    pub(super) fn around(&self, row: usize) -> impl Iterator<Item = (usize, (i64, i64))> {
+        AROUND.iter().filter_map(move |offset| {
+            self.fitted_beside(row, *offset).map(|other| (other, *offset))
         })
     }
 
+    /// What a row has as a neighbour at an offset. `None` where nobody knows how much noise they share.
+    fn neighbour(
+        &self,
+        row: usize,
+        (dx, dy): (i64, i64),
+        shared: &SharedNoise,
+    ) -> Option<Neighbour<'_>> {
+        let (lines, noise_correlation) = (self.lines(row)?, shared.at((dx, dy))?);
+        Some(Neighbour { lines, squared_distance: (dx * dx + dy * dy) as f64, noise_correlation })
+    }
+
     /// The neighbours of a row.
-    pub(super) fn neighbours(&self, row: usize) -> Vec<Neighbour<'_>> {
-        let neighbour = |(other, squared_distance): (usize, f64)| {
-            self.lines(other).map(|lines| Neighbour { lines, squared_distance })
-        };
+    pub(super) fn neighbours(&self, row: usize, shared: &SharedNoise) -> Vec<Neighbour<'_>> {
+        let neighbour = |(other, offset)| self.neighbour(other, offset, shared);
         self.around(row).filter_map(neighbour).collect()
     }
 
     /// How coherent the field is, by pairs of spectra beside each other; of every so many rows, where there are too
     /// many pairs.
-    pub(super) fn coherence(&self) -> Option<Coherence> {
-        let rows = self.pixels.len();
+    pub(super) fn coherence(&self, shared: &SharedNoise) -> Option<Coherence> {
+        let rows = self.rows();
         let step = (2 * rows).div_ceil(MOST_PAIRS).max(1);
         let mut pairs = Vec::new();
         for row in (0..rows).step_by(step) {
             let Some(lines) = self.lines(row) else { continue };
-            let (x, y) = (i64::from(self.pixels[row].0), i64::from(self.pixels[row].1));
-            for (x, y) in [(x + 1, y), (x, y + 1)] {
-                let other = self.row_at(x, y).and_then(|other| self.lines(other));
-                pairs.extend(other.map(|other| [lines, other]));
+            for offset in [(1, 0), (0, 1)] {
+                let other = self.fitted_beside(row, offset);
+                let other = other.and_then(|other| self.neighbour(other, offset, shared));
+                pairs.extend(other.map(|other| (lines, other)));
             }
         }
         Coherence::measure(&pairs)
@@ -114,6 +134,7 @@ impl Field {
     pub(super) fn disputed(
         &self,
         coherence: &Coherence,
+        shared: &SharedNoise,
         rows: Range<usize>,
         active: &[bool],
     ) -> Vec<(usize, Vec<Vec<crate::spectra::Component>>)> {
@@ -122,7 +143,7 @@ impl Field {
             .filter(|row| active[*row])
             .filter_map(|row| {
                 let lines = self.lines(row)?;
-                let proposals = coherence.proposals(lines, &self.neighbours(row));
+                let proposals = coherence.proposals(lines, &self.neighbours(row, shared));
                 (!proposals.is_empty()).then_some((row, proposals))
             })
             .collect()
@@ -147,8 +168,8 @@ mod tests {
             field.push(&fitted);
         }
         let around = |row| field.around(row).collect::<Vec<_>>();
-        assert_eq!(around(2), [(1, 2.0), (4, 2.0), (3, 1.0), (0, 1.0)]);
-        assert_eq!(around(1), [(3, 1.0), (2, 2.0)]);
+        assert_eq!(around(2), [(1, (-1, -1)), (4, (1, -1)), (3, (-1, 0)), (0, (1, 0))]);
+        assert_eq!(around(1), [(3, (0, 1)), (2, (1, 1))]);
         assert_eq!(around(5).len(), 5);
         assert!(field.lines(5).is_none());
     }

@@ -2,6 +2,7 @@
 
 mod field;
 mod fitted_rows;
+mod shared_noise;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::{field::Field, fitted_rows::FittedRows};
+use self::{field::Field, fitted_rows::FittedRows, shared_noise::SharedNoise};
 use crate::{
     artifacts::{CATALOGUE, CHUNK_ROWS, SPECTRA, SpectraReader, chunks},
     fit::{self, Fit},
@@ -94,7 +95,7 @@ impl Stage for Smooth {
 
     const KIND: &'static str = "smooth";
     const ABOUT: &'static str = "Lets the spectra of a cube take over components of their neighbours on the sky, and give up what these don't have, where evidence says so.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", SPECTRA, "the spectra of a cube"),
@@ -126,14 +127,17 @@ impl Stage for Smooth {
         let settings = config.fit(before.slots()).settings();
         let mut now = BTreeMap::new();
         let mut sweeps = 0;
-        if let Some(coherence) = field.coherence() {
+        let shared = SharedNoise::measure(work, &spectra, &field)?;
+        work.note("shared noise", shared);
+        if let Some(coherence) = field.coherence(&shared) {
             let Coherence { spread: [amplitude, mean, sigma], survival, births } = coherence;
             work.note("coherence", format!(
                 "spread {amplitude:.3} of ln amplitude, {mean:.3} channels, {sigma:.3} of ln sigma; survival {survival:.3}, births {births:.3}"
             ));
             let mut active = vec![true; spectra.rows() as usize];
             while sweeps < config.sweeps {
-                let sweep = Sweep { config, settings, coherence: &coherence, field: &field };
+                let (coherence, shared) = (&coherence, &shared);
+                let sweep = Sweep { config, settings, coherence, shared, field: &field };
                 let changes = sweep.changes(work, &spectra, &active)?;
                 if changes.is_empty() {
                     break;
@@ -159,6 +163,7 @@ struct Sweep<'a> {
     config: &'a Config,
     settings: FitSettings,
     coherence: &'a Coherence,
+    shared: &'a SharedNoise,
     field: &'a Field,
 }
 
@@ -177,7 +182,8 @@ impl Sweep<'_> {
             work.check_interrupt()?;
             work.progress(range.start, spectra.rows(), "spectra");
             let first = range.start as usize;
-            let disputed = self.field.disputed(self.coherence, first..range.end as usize, active);
+            let rows = first..range.end as usize;
+            let disputed = self.field.disputed(self.coherence, self.shared, rows, active);
             if disputed.is_empty() {
                 continue;
             }
@@ -213,7 +219,7 @@ impl Sweep<'_> {
         noise: NoiseModel,
         proposals: &[Vec<Component>],
     ) -> Option<SpectrumFit> {
-        let neighbours = self.field.neighbours(row);
+        let neighbours = self.field.neighbours(row, self.shared);
         let own: Vec<Component> =
             self.field.lines(row)?.iter().map(|line| line.component).collect();
         fitter.choose(spectrum, noise, &own, proposals, |found, log_density| {

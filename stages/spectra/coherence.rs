@@ -58,6 +58,17 @@ pub struct Neighbour<'a> {
     pub lines: &'a [Line],
     /// 1 for a pixel beside, 2 for one across the corner.
     pub squared_distance: f64,
+    /// The correlation of the noise of both spectra, 0 to 1.
+    pub noise_correlation: f64,
+}
+
+impl Neighbour<'_> {
+    /// How much of the squared difference of a line and one of the neighbour's, in parameter `i`, the noise explains: errors
+    /// that come from the same noise don't set them apart.
+    fn explained(&self, line: &Line, other: &Line, i: usize) -> f64 {
+        let (own, others) = (line.variance[i], other.variance[i]);
+        own + others - 2.0 * self.noise_correlation * (own * others).sqrt()
+    }
 }
 
 /// How alike neighbouring spectra of a field are.
@@ -79,9 +90,9 @@ impl Coherence {
     /// uncertainties explain; the gate follows the spread. It begins at half the typical sigma, and at no time is it wider than
     /// that: in a field whose spectra have nothing to do with each other, a line then seldom finds another, and
     /// `survival` is small.
-    pub fn measure(pairs: &[[&[Line]; 2]]) -> Option<Self> {
+    pub fn measure(pairs: &[(&[Line], Neighbour<'_>)]) -> Option<Self> {
         let mut sigmas: Vec<f64> =
-            pairs.iter().flat_map(|[a, _]| a.iter().map(|line| line.at[2])).collect();
+            pairs.iter().flat_map(|(a, _)| a.iter().map(|line| line.at[2])).collect();
         let typical = libm::exp(median(&mut sigmas)?);
         let widest = [0.5, 0.5 * typical.max(1.0), 0.4];
         let mut found = Self { spread: widest, survival: 0.5, births: 0.5 };
@@ -89,17 +100,17 @@ impl Coherence {
             let (mut lines, mut paired, mut unpaired) = (0_u64, 0_u64, 0_u64);
             let mut differences = [const { Vec::new() }; 3];
             let mut explained = [const { Vec::new() }; 3];
-            for [a, b] in pairs {
-                lines += (a.len() + b.len()) as u64;
-                for (line, other) in a.iter().zip(found.pairs(a, b, 1.0)) {
-                    let Some(other) = other.map(|other| &b[other]) else {
+            for (a, b) in pairs {
+                lines += (a.len() + b.lines.len()) as u64;
+                for (line, other) in a.iter().zip(found.pairs(a, b)) {
+                    let Some(other) = other.map(|other| &b.lines[other]) else {
                         unpaired += 1;
                         continue;
                     };
                     paired += 1;
                     for i in 0..3 {
                         differences[i].push((line.at[i] - other.at[i]).abs());
-                        explained[i].push(line.variance[i] + other.variance[i]);
+                        explained[i].push(b.explained(line, other, i));
                     }
                 }
             }
@@ -118,24 +129,27 @@ impl Coherence {
         Some(found)
     }
 
-    /// Which line of `b` is the same as each of `a`, at most one for each.
-    fn pairs(&self, a: &[Line], b: &[Line], squared_distance: f64) -> Vec<Option<usize>> {
-        let apart = |a: &Line, b: &Line| self.squared(a, b, squared_distance).0.min(GATE);
-        let costs: Vec<f64> = a.iter().flat_map(|a| b.iter().map(move |b| apart(a, b))).collect();
-        let assigned = assign(&costs, a.len(), b.len());
+    /// Which line of a neighbour is the same as each of `lines`, at most one for each.
+    fn pairs(&self, lines: &[Line], neighbour: &Neighbour<'_>) -> Vec<Option<usize>> {
+        let others = neighbour.lines;
+        let apart = |a: &Line, b: &Line| self.squared(a, b, neighbour).0.min(GATE);
+        let costs: Vec<f64> =
+            lines.iter().flat_map(|a| others.iter().map(move |b| apart(a, b))).collect();
+        let assigned = assign(&costs, lines.len(), others.len());
         let within = |(k, other): (usize, Option<usize>)| {
-            other.filter(|other| costs[k * b.len() + other] < GATE)
+            other.filter(|other| costs[k * others.len() + other] < GATE)
         };
         assigned.into_iter().enumerate().map(within).collect()
     }
 
-    /// The squared distance of two lines in units of its variance, and the logarithm of the product of these
-    /// variances.
-    fn squared(&self, a: &Line, b: &Line, squared_distance: f64) -> (f64, f64) {
+    /// The squared distance of a line from one of a neighbour in units of its variance, and the logarithm of the product of
+    /// these variances.
+    fn squared(&self, a: &Line, b: &Line, neighbour: &Neighbour<'_>) -> (f64, f64) {
         let (mut sum, mut log) = (0.0, 0.0);
         for i in 0..3 {
             let spread = self.spread[i];
-            let variance = spread * spread * squared_distance + a.variance[i] + b.variance[i];
+            let variance =
+                spread * spread * neighbour.squared_distance + neighbour.explained(a, b, i);
             let difference = a.at[i] - b.at[i];
             sum += difference * difference / variance;
             log += libm::log(variance);
@@ -144,9 +158,10 @@ impl Coherence {
         (if same_sign { sum } else { f64::MAX }, log)
     }
 
-    /// Whether both have the same lines.
-    pub fn agree(&self, a: &[Line], b: &[Line], squared_distance: f64) -> bool {
-        a.len() == b.len() && self.pairs(a, b, squared_distance).iter().all(Option::is_some)
+    /// Whether a neighbour has the same lines.
+    pub fn agree(&self, lines: &[Line], neighbour: &Neighbour<'_>) -> bool {
+        lines.len() == neighbour.lines.len()
+            && self.pairs(lines, neighbour).iter().all(Option::is_some)
     }
 
     /// What neighbours add to the logarithm of the evidence of `lines`, up to a number that is the same for all lines that
@@ -159,6 +174,10 @@ impl Coherence {
     /// them together count as one, and the odd one can't decide. It takes the place of what
     /// the fit thought before: all K equally likely, each line anywhere, with the `log_density` at every line of unit rms noise in
     /// amplitude and of channels.
+    ///
+    /// A line that both have may be noise that both have, with the correlation c (`noise_correlation`): of all that a neighbour's
+    /// lines say, 1 − c counts, and c stays with what the fit thought before (a weighted geometric mean, too). That a neighbour has
+    /// no such line can't come from the noise that they share, and counts in full.
     ///
     /// The likelihood of a fit is about normal, so that the product with a normal density about a neighbour's line has the
     /// integral of one whose variance is the sum of both.
@@ -173,56 +192,66 @@ impl Coherence {
         let (log_q, log_gone) = (libm::log(self.survival), libm::log(1.0 - self.survival));
         let log_new = libm::log(self.births);
         let log_rms = libm::log(noise_rms);
+        let orders: f64 = (1..=lines.len()).map(|k| libm::log(k as f64)).sum();
         let (mut sum, mut weights) = (0.0, 0.0);
-        for Neighbour { lines: others, squared_distance } in neighbours {
+        for neighbour in neighbours {
+            let Neighbour { lines: others, squared_distance, noise_correlation } = neighbour;
+            let own = 1.0 - noise_correlation;
             let mut log = 0.0;
             let mut paired = 0;
-            for (line, other) in lines.iter().zip(self.pairs(lines, others, *squared_distance)) {
+            for (line, other) in lines.iter().zip(self.pairs(lines, neighbour)) {
                 let Some(other) = other else {
                     log += log_new;
                     continue;
                 };
                 paired += 1;
-                let (squared, log_variance) = self.squared(line, &others[other], *squared_distance);
+                let (squared, log_variance) = self.squared(line, &others[other], neighbour);
                 let normal = -0.5 * (squared + log_variance) - THREE_HALVES_LOG_2_PI;
                 // From logarithms to the amplitude in units of the noise, and to sigma.
                 let scale = line.at[0] - log_rms + line.at[2];
-                log += (log_q + normal - scale - log_density).max(log_gone + log_new);
+                let same = log_q + normal - scale - log_density;
+                log += (own * same).max(own * log_gone + log_new);
             }
-            log += (others.len() - paired) as f64 * log_gone;
-            sum += log / squared_distance;
+            log += own * (others.len() - paired) as f64 * log_gone;
+            // What the fit thought holds the orders already.
+            let counted = 1.0 - noise_correlation * paired as f64 / lines.len().max(1) as f64;
+            sum += (log - counted * orders) / squared_distance;
             weights += 1.0 / squared_distance;
         }
-        let orders: f64 = (1..=lines.len()).map(|k| libm::log(k as f64)).sum();
-        if weights > 0.0 { sum / weights - orders } else { 0.0 }
+        if weights > 0.0 { sum / weights } else { 0.0 }
     }
 
     /// What `lines` might be instead, after these neighbours: all lines of one of them; one line more, of theirs; one line fewer, that
     /// half of them don't have. Empty where all of them agree.
     pub fn proposals(&self, lines: &[Line], neighbours: &[Neighbour<'_>]) -> Vec<Vec<Component>> {
-        let mut sets: Vec<&[Line]> = vec![lines];
+        let mut sets: Vec<&[Line]> = Vec::new();
         let mut more: Vec<&Line> = Vec::new();
         let mut support = vec![0.0; lines.len()];
         let mut weights = 0.0;
-        for Neighbour { lines: others, squared_distance } in neighbours {
-            weights += 1.0 / squared_distance;
-            let paired = self.pairs(others, lines, *squared_distance);
-            for (other, line) in others.iter().zip(paired) {
-                if let Some(line) = line {
-                    support[line] += 1.0 / squared_distance;
-                } else if more.iter().all(|known| self.squared(known, other, 1.0).0 >= GATE) {
+        for neighbour in neighbours {
+            let weight = 1.0 / neighbour.squared_distance;
+            weights += weight;
+            let paired = self.pairs(lines, neighbour);
+            for (support, other) in support.iter_mut().zip(&paired) {
+                *support += if other.is_some() { weight } else { 0.0 };
+            }
+            let among = Neighbour { squared_distance: 1.0, noise_correlation: 0.0, ..*neighbour };
+            for (index, other) in neighbour.lines.iter().enumerate() {
+                let is_new = !paired.contains(&Some(index))
+                    && more.iter().all(|known| self.squared(known, other, &among).0 >= GATE);
+                if is_new {
                     more.push(other);
                 }
             }
-            if sets.iter().all(|known| !self.agree(known, others, *squared_distance)) {
-                sets.push(others);
+            let mut known = std::iter::once(&lines).chain(&sets);
+            if known.all(|known| !self.agree(known, neighbour)) {
+                sets.push(neighbour.lines);
             }
         }
         let components = |lines: &[Line]| -> Vec<Component> {
             lines.iter().map(|line| line.component).collect()
         };
-        let mut proposals: Vec<Vec<Component>> =
-            sets[1..].iter().map(|set| components(set)).collect();
+        let mut proposals: Vec<Vec<Component>> = sets.iter().map(|set| components(set)).collect();
         let own = components(lines);
         proposals.extend(more.iter().map(|line| {
             let mut with = own.clone();
@@ -253,6 +282,11 @@ mod tests {
 
     fn axis() -> Axis {
         Axis { start: 0.0, step: 2.0, channels: 200, unit: String::new() }
+    }
+
+    /// What a pixel beside has, with noise of its own.
+    fn beside(lines: &[Line]) -> Neighbour<'_> {
+        Neighbour { lines, squared_distance: 1.0, noise_correlation: 0.0 }
     }
 
     /// A line by its amplitude and channels, measured to 5 % or a fifth of a channel.
@@ -293,7 +327,8 @@ mod tests {
                 [spectrum(places[0], &mut draws), spectrum(other, &mut draws)].map(Vec::from)
             })
             .collect();
-        let pairs: Vec<[&[Line]; 2]> = spectra.iter().map(|[a, b]| [&a[..], &b[..]]).collect();
+        let pairs: Vec<(&[Line], Neighbour<'_>)> =
+            spectra.iter().map(|[a, b]| (&a[..], beside(b))).collect();
         Coherence::measure(&pairs).unwrap()
     }
 
@@ -313,7 +348,7 @@ mod tests {
         let Coherence { survival, births, .. } = measured(false);
         assert!(survival < 0.3 && births > 1.4, "{survival}, {births}");
         assert_eq!(Coherence::measure(&[]), None);
-        assert_eq!(Coherence::measure(&[[&[], &[]]]), None);
+        assert_eq!(Coherence::measure(&[(&[], beside(&[]))]), None);
     }
 
     #[test]
@@ -322,7 +357,6 @@ mod tests {
         let (a, b, c) = (line(9.0, 50.0, 3.0), line(4.0, 60.0, 3.0), line(4.0, 150.0, 2.0));
         let both = [a.clone(), b.clone()];
         let one = [a.clone()];
-        let beside = |lines| Neighbour { lines, squared_distance: 1.0 };
         let most = [beside(&both[..]), beside(&both[..]), beside(&one[..])];
         assert!(coherence.proposals(&both, &most[..2]).is_empty());
         // The set of a neighbour, which is also one line more.
@@ -351,6 +385,37 @@ mod tests {
     }
 
     #[test]
+    fn what_noise_may_have_made_in_both_counts_for_less_and_what_one_lacks_in_full() {
+        let coherence = Coherence { spread: [0.1, 0.5, 0.1], survival: 0.9, births: 0.2 };
+        let (a, b) = (line(9.0, 50.0, 3.0), line(4.0, 60.0, 3.0));
+        let (both, one) = ([a.clone(), b], [a]);
+        let log_density = libm::log(1.0 / (20.0 * 200.0 * 25.0));
+        let more = |lines: &[Line], noise_correlation: f64| {
+            let neighbours = [Neighbour { noise_correlation, ..beside(lines) }];
+            let prior = |lines: &[Line]| coherence.log_prior(lines, &neighbours, log_density, 1.0);
+            prior(&both) - prior(&one)
+        };
+        // Of what is known to 5 %, a fifth of a channel and 5 %.
+        let log_variance = |c: f64| {
+            let normal = |spread: f64, error: f64| {
+                libm::log(spread * spread + 2.0 * (1.0 - c) * error * error)
+            };
+            normal(0.1, 0.05) + normal(0.5, 0.2) + normal(0.1, 0.05)
+        };
+        let free = more(&both, 0.0);
+        assert!(free > 1.0, "{free}");
+        for c in [0.3, 0.7, 1.0] {
+            let expected = (1.0 - c) * (free - 0.5 * (log_variance(c) - log_variance(0.0)));
+            let found = more(&both, c);
+            assert!((found - expected).abs() < 1e-9, "{c}: {found} is not {expected}");
+        }
+        // The line that the neighbour lacks is a birth; the orders of the lines are the fit's as far as they pair.
+        let orders = libm::log(2.0);
+        assert!((more(&one, 0.0) - (libm::log(0.2) - orders)).abs() < 1e-9);
+        assert!((more(&one, 0.7) - (libm::log(0.2) - (1.0 - 0.7 * 0.5) * orders)).abs() < 1e-9);
+    }
+
+    #[test]
     fn what_neighbours_say_of_a_place_is_a_density() {
         // Summed over all places that a lone line may have, it is the probability that there is just one, over that of
         // none: q/(1 − q) + b, where the fit's own density is one over the volume. Amplitude and sigma are given.
@@ -361,7 +426,7 @@ mod tests {
             line
         };
         let mine = [exact(8.0, 100.0, 4.0)];
-        let neighbours = [Neighbour { lines: &mine, squared_distance: 1.0 }];
+        let neighbours = [beside(&mine)];
         let (low, high) = ([2.0, 90.0, 1.0], [20.0, 110.0, 12.0]);
         let volume: f64 = (0..3).map(|i| high[i] - low[i]).product();
         let log_density = -libm::log(volume);

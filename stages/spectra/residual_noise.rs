@@ -3,11 +3,11 @@
 use super::noise::{FEWEST, robust_rms};
 
 /// A channel is free of lines where the model is below this, in units of the noise rms.
-const FAINT: f64 = 0.1;
+pub(super) const FAINT: f64 = 0.1;
 
 /// What is left beyond this many rms, of either sign, is a spike or a line that the model lacks. Of a normal distribution
 /// that is a part in 10⁶, and takes less than a part in 10⁴ of its variance.
-const SPIKE: f64 = 5.0;
+pub(super) const SPIKE: f64 = 5.0;
 
 /// The rms about zero of the noise of `spectrum`, of which a `model` that was fitted to it, with so many `parameters`,
 /// tells every channel.

@@ -4,7 +4,8 @@ use std::{fs::File, io::BufWriter};
 
 use pipe_stages::spectra::{
     Amplitudes, Axis, CardValue, CatalogueRow, CatalogueWriter, Component, Cube, CubeHeader, Draws,
-    NoiseLevel, Purpose, Range, Recipe, SkyGrid, SpectralGrid, add_components, write_cube,
+    FWHM_PER_SIGMA, NoiseLevel, Purpose, Range, Recipe, SkyGrid, SpectralGrid, add_components,
+    write_cube,
 };
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ use crate::support::Folder;
 const NX: usize = 24;
 const NY: usize = 16;
 const RMS: f64 = 0.1;
+const CLOUDS: Purpose = Purpose::new("smooth test clouds");
 const NOISE: Purpose = Purpose::new("smooth test");
 
 const SMOOTHED: &str = "
@@ -55,9 +57,45 @@ fn drifting(x: usize, y: usize) -> Vec<Component> {
     components
 }
 
-/// Writes a cube of these components, with a pixel and some channels missing, and its truth.
-fn write(folder: &Folder, seed: u64, components: impl Fn(usize, usize) -> Vec<Component>) {
-    let axis = axis();
+/// Noise of unit rms for every pixel: of its own, or smoothed by a beam that covers several.
+fn noise(seed: u64, channels: usize, beam: Option<f64>) -> Vec<Vec<f64>> {
+    // Pixels beyond the field reach into it.
+    const MARGIN: usize = 4;
+    let white = |row: usize| -> Vec<f64> {
+        let mut draws = Draws::new(seed, NOISE, row as u64);
+        (0..channels).map(|_| draws.normal()).collect()
+    };
+    let Some(fwhm) = beam else { return (0..NX * NY).map(white).collect() };
+    let (wide, high) = (NX + 2 * MARGIN, NY + 2 * MARGIN);
+    let white: Vec<Vec<f64>> = (0..wide * high).map(white).collect();
+    let sigma = fwhm / FWHM_PER_SIGMA;
+    let weight = |dx: usize, dy: usize| {
+        let square = dx.abs_diff(MARGIN).pow(2) + dy.abs_diff(MARGIN).pow(2);
+        f64::exp(-0.5 * square as f64 / (sigma * sigma))
+    };
+    let beam: Vec<(usize, f64)> = (0..=2 * MARGIN)
+        .flat_map(|dy| (0..=2 * MARGIN).map(move |dx| (dy * wide + dx, weight(dx, dy))))
+        .collect();
+    let norm = beam.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
+    let smoothed = |row: usize| -> Vec<f64> {
+        let corner = row / NX * wide + row % NX;
+        let sum = |channel: usize| {
+            beam.iter().map(|(at, weight)| weight * white[corner + at][channel]).sum::<f64>()
+        };
+        (0..channels).map(|channel| sum(channel) / norm).collect()
+    };
+    (0..NX * NY).map(smoothed).collect()
+}
+
+/// Writes a cube of these components, with a pixel and some channels missing, and its truth; its noise is that of a
+/// beam as wide as this, if any.
+fn write(
+    folder: &Folder,
+    seed: u64,
+    axis: &Axis,
+    beam: Option<f64>,
+    components: impl Fn(usize, usize) -> Vec<Component>,
+) {
     let real = |keyword: &str, value| (keyword.to_owned(), CardValue::Real(value));
     let text = |keyword: &str, value: &str| (keyword.to_owned(), CardValue::Text(value.to_owned()));
     let header = CubeHeader {
@@ -78,14 +116,13 @@ fn write(folder: &Folder, seed: u64, components: impl Fn(usize, usize) -> Vec<Co
                 real("CDELT2", 0.006),
             ],
         },
-        spectral: SpectralGrid::linear("VRAD", &axis),
+        spectral: SpectralGrid::linear("VRAD", axis),
     };
     let mut spectra = Vec::new();
     let mut truth = CatalogueWriter::new(File::create(folder.path("truth.csv")).unwrap()).unwrap();
-    for row in 0..NX * NY {
+    for (row, noise) in noise(seed, axis.channels, beam).into_iter().enumerate() {
         let (x, y) = header.pixel(row);
-        let mut draws = Draws::new(seed, NOISE, row as u64);
-        let mut values: Vec<f64> = (0..axis.channels).map(|_| RMS * draws.normal()).collect();
+        let mut values: Vec<f64> = noise.iter().map(|value| RMS * value).collect();
         let mut components = components(x, y);
         components.sort_by(|a, b| a.mean.total_cmp(&b.mean));
         match (x, y) {
@@ -93,17 +130,62 @@ fn write(folder: &Folder, seed: u64, components: impl Fn(usize, usize) -> Vec<Co
             (20, 3) => values[..10].fill(f64::NAN),
             _ => {}
         }
-        add_components(&axis, &components, &mut values);
+        add_components(axis, &components, &mut values);
         spectra.extend(values.into_iter().map(|value| value as f32));
         for (index, component) in components.iter().enumerate().filter(|_| (x, y) != (5, 6)) {
             let pixel = Some((x as u64, y as u64));
-            let line = CatalogueRow::new(row as u64, pixel, index as u64, component, &axis, None);
+            let line = CatalogueRow::new(row as u64, pixel, index as u64, component, axis, None);
             truth.write(&line).unwrap();
         }
     }
     truth.finish().unwrap();
     let file = BufWriter::new(File::create(folder.path("field.fits")).unwrap());
     write_cube(&Cube { header, spectra }, file).unwrap();
+}
+
+/// A long axis, with room for noise to make lines.
+fn long_axis() -> Axis {
+    Axis { channels: 424, ..axis() }
+}
+
+/// Twenty clouds with a place, an extent and a gradient of the mean each; the brightest has so much signal to noise.
+fn clouds(seed: u64, brightest: f64, x: usize, y: usize) -> Vec<Component> {
+    let axis = long_axis();
+    let cloud = |index: u64| {
+        let mut draws = Draws::new(seed, CLOUDS, index);
+        let mut between = |low: f64, high: f64| draws.uniform(low, high);
+        let (x, y) = (x as f64 - between(-3.0, 27.0), y as f64 - between(-3.0, 19.0));
+        let (extent, peak) = (between(3.0, 8.0), between(brightest / 6.0, brightest));
+        let (channel, along_x, along_y) =
+            (between(60.0, 360.0), between(-0.4, 0.4), between(-0.4, 0.4));
+        let sigma = between(2.0, 6.0);
+        let snr = peak * f64::exp(-0.5 * (x * x + y * y) / (extent * extent));
+        (snr > 0.5).then(|| Component {
+            amplitude: snr * RMS,
+            mean: axis.value(channel + along_x * x + along_y * y),
+            sigma: sigma * axis.width(),
+        })
+    };
+    (0..20).filter_map(cloud).collect()
+}
+
+/// How many components of a stage that fits there are not.
+fn false_ones(folder: &Folder, stage: &str, evaluation: &str) -> f64 {
+    let found = folder.read(&format!("out/{stage}/table/catalogue.csv")).lines().count() - 1;
+    let metrics: Value =
+        serde_json::from_str(&folder.read(&format!("out/{evaluation}/metrics/metrics.json")))
+            .unwrap();
+    found as f64 * (1.0 - metrics["metrics"]["matched"]["precision"].as_f64().unwrap())
+}
+
+/// The correlation of the noise of pixels beside each other along x, as the record of the run tells it.
+fn shared_along_x(folder: &Folder) -> f64 {
+    let noted = |record: std::path::PathBuf| {
+        let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        let note = record["provenance"]["notes"]["shared noise"].as_str()?;
+        Some(note.split(' ').next().unwrap().parse().unwrap())
+    };
+    folder.cached("records").into_iter().find_map(noted).unwrap()
 }
 
 /// F1 and the part of spectra with as many components as there are.
@@ -121,7 +203,7 @@ fn what_neighbours_have_is_found_in_fields_that_drift() {
     let mut folder = Folder::new(SMOOTHED);
     for seed in 1..=4 {
         folder = Folder::new(SMOOTHED);
-        write(&folder, seed, drifting);
+        write(&folder, seed, &axis(), None, drifting);
         folder.run(&[]);
         let [before, after] = ["before", "after"].map(|stage| judged(&folder, stage));
         assert!(after[0] > before[0], "field {seed}: {before:?} became {after:?}");
@@ -160,8 +242,10 @@ fn spectra_that_have_nothing_to_do_with_each_other_are_left_alone() {
         axis: axis(),
     };
     let folder = Folder::new(SMOOTHED);
-    write(&folder, 1, |x, y| recipe.row(1, (y * NX + x) as u64).components);
+    write(&folder, 1, &axis(), None, |x, y| recipe.row(1, (y * NX + x) as u64).components);
     folder.run(&[]);
+    let shared = shared_along_x(&folder);
+    assert!(shared < 0.02, "{shared}");
     let [before, after] = ["before", "after"].map(|stage| judged(&folder, stage));
     for (before, after) in before.into_iter().zip(after) {
         assert!(after > before - 0.005, "{before} became {after}");
@@ -169,9 +253,27 @@ fn spectra_that_have_nothing_to_do_with_each_other_are_left_alone() {
 }
 
 #[test]
+fn neighbours_that_share_noise_do_not_agree_on_what_it_made() {
+    let (mut before, mut after) = (0.0, 0.0);
+    for (seed, brightest) in [(1, 12.0), (2, 12.0), (3, 5.0), (4, 5.0)] {
+        let folder = Folder::new(SMOOTHED);
+        write(&folder, seed, &long_axis(), Some(2.0), |x, y| clouds(seed, brightest, x, y));
+        folder.run(&[]);
+        let [fitted, smoothed] = ["before", "after"].map(|stage| judged(&folder, stage)[0]);
+        assert!(smoothed > fitted, "field {seed}: F1 {fitted} became {smoothed}");
+        // Of a normal beam, exp(−d²/4σ²).
+        let shared = shared_along_x(&folder);
+        assert!((shared - 0.71).abs() < 0.04, "field {seed}: {shared}");
+        before += false_ones(&folder, "fit", "before");
+        after += false_ones(&folder, "smooth", "after");
+    }
+    assert!(after <= before, "{before} false components became {after}");
+}
+
+#[test]
 fn what_has_no_neighbours_or_no_uncertainties_is_refused() {
     let folder = Folder::new(SMOOTHED);
-    write(&folder, 1, drifting);
+    write(&folder, 1, &axis(), None, drifting);
     let refused = |pipeline: String, expected: &str| {
         folder.write("pipeline.yaml", pipeline);
         let ended = folder.pipe(&["run", "smooth"]);

@@ -1,0 +1,95 @@
+//! How much of a pixel's noise its neighbours share.
+
+use std::collections::BTreeMap;
+
+use pipe_engine::{StageError, Work};
+use rayon::prelude::*;
+
+use super::field::Field;
+use crate::{
+    artifacts::{SpectraReader, chunks},
+    spectra::{Component, Residual},
+};
+
+/// The pixels next to one, of each two that are opposite the one that comes later.
+const OFFSETS: [(i64, i64); 4] = [(1, 0), (0, 1), (1, 1), (-1, 1)];
+
+/// About as many spectra are compared with those next to them, at the most.
+const SPECTRA: usize = 1_000;
+
+/// The correlation of the noise of pixels next to each other, in a field whose beam may cover several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct SharedNoise {
+    /// By offset; `None` where no two spectra have enough channels in common to tell.
+    correlations: [Option<f64>; 4],
+}
+
+impl SharedNoise {
+    /// Measures it on what the fits of a field leave: the median over pairs of pixels, for each offset. Noise that
+    /// repels its neighbours' isn't known; what is below zero is chance, and is zero.
+    pub(super) fn measure(
+        work: &Work<'_>,
+        spectra: &SpectraReader,
+        field: &Field,
+    ) -> Result<Self, StageError> {
+        let rows = field.rows();
+        let mut pairs: [Vec<(usize, usize)>; 4] = [const { Vec::new() }; 4];
+        let mut wanted = vec![false; rows];
+        for row in (0..rows).step_by(rows.div_ceil(SPECTRA).max(1)) {
+            for (pairs, offset) in pairs.iter_mut().zip(OFFSETS) {
+                if let Some(other) = field.fitted_beside(row, offset) {
+                    pairs.push((row, other));
+                    wanted[row] = true;
+                    wanted[other] = true;
+                }
+            }
+        }
+        let mut residuals = BTreeMap::new();
+        let channels = field.axis().channels;
+        for range in chunks(spectra.rows()) {
+            work.check_interrupt()?;
+            let first = range.start as usize;
+            let wanted: Vec<usize> =
+                (first..range.end as usize).filter(|row| wanted[*row]).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let values = spectra.read(range)?;
+            let residual = |row: usize| {
+                let lines = field.lines(row)?;
+                let components: Vec<Component> = lines.iter().map(|line| line.component).collect();
+                let spectrum = &values[(row - first) * channels..][..channels];
+                let rms = field.noise_rms(row);
+                Some((row, Residual::new(spectrum, &components, field.axis(), rms)))
+            };
+            let left: Vec<Option<(usize, Residual)>> =
+                wanted.into_par_iter().map(residual).collect();
+            residuals.extend(left.into_iter().flatten());
+        }
+        let correlations = pairs.map(|pairs| {
+            let mut found: Vec<f64> = pairs
+                .par_iter()
+                .filter_map(|(a, b)| residuals.get(a)?.correlation(residuals.get(b)?))
+                .collect();
+            found.sort_unstable_by(f64::total_cmp);
+            found.get(found.len() / 2).map(|median| median.max(0.0))
+        });
+        Ok(Self { correlations })
+    }
+
+    /// The correlation of a pixel's noise with that of the one that is so far from it.
+    pub(super) fn at(&self, (dx, dy): (i64, i64)) -> Option<f64> {
+        let same = |offset: &(i64, i64)| *offset == (dx, dy) || *offset == (-dx, -dy);
+        self.correlations[OFFSETS.iter().position(same)?]
+    }
+}
+
+impl std::fmt::Display for SharedNoise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [x, y, up, down] = self.correlations.map(|found| match found {
+            Some(found) => format!("{found:.3}"),
+            None => "unknown".to_owned(),
+        });
+        write!(f, "{x} along x, {y} along y, {up} and {down} across the corners")
+    }
+}
