@@ -7,6 +7,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File, Metadata, OpenOptions, Permissions},
+    mem::ManuallyDrop,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
@@ -71,9 +72,10 @@ pub(crate) fn synced_all(staging: &Path) {
     volatile.loose.clear();
 }
 
-/// Takes what isn't durable from the files whose names hold `part`.
+/// Takes what isn't durable from the files whose names hold `part`. The process must end after this.
 pub(crate) fn lose(part: &str) {
-    let volatile = volatile();
+    // Never given back: another thread that learned after the loss that something is durable would go on and name it.
+    let volatile = ManuallyDrop::new(volatile());
     for name in volatile.named.iter().filter(|name| name.to_string_lossy().contains(part)) {
         let Ok(meta) = fs::metadata(name) else { continue };
         let kept = !["blobs", "trees", "leases"]

@@ -150,17 +150,13 @@ impl<'a> Publisher<'a> {
 
     fn commit(&self, jobs: Vec<(Prepared, Done<'a>)>) -> Vec<Arc<Staging>> {
         let (mut jobs, done): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-        if !std::env::var("MUT").is_ok_and(|m| m == "c") {
-            Self::sync(&mut jobs, |job| {
-                let moves = job.blobs.iter().chain(job.trees.iter().map(|(_, tree)| tree));
-                let files = moves.map(|staged| staged.file.clone());
-                files.chain([job.record_file.clone()]).collect()
-            });
-        }
+        Self::sync(&mut jobs, |job| {
+            let moves = job.blobs.iter().chain(job.trees.iter().map(|(_, tree)| tree));
+            let files = moves.map(|staged| staged.file.clone());
+            files.chain([job.record_file.clone()]).collect()
+        });
         self.place(&mut jobs);
-        if !std::env::var("MUT").is_ok_and(|m| m == "d") {
-            Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
-        }
+        Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
         let mut published: Vec<Option<Publication>> = Vec::with_capacity(jobs.len());
         for job in &mut jobs {
             let mut parts = job.record.parts.iter();

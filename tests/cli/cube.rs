@@ -30,7 +30,7 @@ fn summary(folder: &Folder) -> serde_json::Value {
 #[test]
 fn the_example_runs_on_its_own_cube_and_another_cube_runs_only_what_reads_it() {
     let folder = folder();
-    assert_eq!(folder.executed(&SMALL).len(), 10);
+    assert_eq!(folder.executed(&SMALL).len(), 12);
     assert!(folder.executed(&SMALL).is_empty());
     let found = summary(&folder);
     assert_eq!((&found["pixels"], &found["missing"]), (&79.into(), &1.into()));
@@ -38,7 +38,7 @@ fn the_example_runs_on_its_own_cube_and_another_cube_runs_only_what_reads_it() {
         assert!(folder.path("out/maps/figures").join(figure).is_file(), "{figure}");
     }
     // The pixel without data has no row in the catalogue; pixels are counted along the FITS axes.
-    let table = folder.read("out/predict/table/catalogue.csv");
+    let table = folder.read("out/smooth/table/catalogue.csv");
     for line in table.lines().skip(1) {
         let fields: Vec<u64> =
             line.split(',').take(3).map(|field| field.parse().unwrap()).collect();
