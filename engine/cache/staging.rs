@@ -397,26 +397,57 @@ pub(super) fn is_fatal(error: &io::Error) -> bool {
         || super::advice::is_broken_disk(error)
 }
 
-/// The digest and size of a file's bytes. Those of large files are hashed by all threads, block by block: a file that is
-/// mapped costs no less time, and counts as memory of the process.
+/// The digest and size of a file's bytes. Those of large files are hashed by all threads, block by block, the next being read
+/// meanwhile: a file that is mapped costs no less time, and counts as memory of the process.
 pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64), CacheError> {
     const LARGE: u64 = 1 << 18;
     const BLOCK: u64 = 1 << 22;
     let file = File::open(path).map_err(CacheError::io("open", path))?;
     let size = file.metadata().map_err(CacheError::io("inspect", path))?.len();
+    let read = |block: &mut Vec<u8>| {
+        block.clear();
+        (&file).take(BLOCK).read_to_end(block).map_err(CacheError::io("read", path))
+    };
+    let room = || Vec::with_capacity(size.min(BLOCK) as usize + 1);
     let mut hasher = blake3::Hasher::new();
-    let mut bytes = Vec::with_capacity(size.min(BLOCK) as usize + 1);
-    loop {
-        bytes.clear();
-        let read = (&file).take(BLOCK).read_to_end(&mut bytes);
-        if read.map_err(CacheError::io("read", path))? == 0 {
-            break;
-        }
-        if size >= LARGE {
-            hasher.update_rayon(&bytes);
-        } else {
-            hasher.update(&bytes);
+    let mut block = room();
+    let mut length = read(&mut block)?;
+    if size > BLOCK {
+        let mut next = room();
+        while length > 0 {
+            let hash = || {
+                hasher.update_rayon(&block);
+            };
+            let ((), read) = rayon::join(hash, || read(&mut next));
+            length = read?;
+            std::mem::swap(&mut block, &mut next);
         }
     }
+    while length > 0 {
+        if size >= LARGE {
+            hasher.update_rayon(&block);
+        } else {
+            hasher.update(&block);
+        }
+        length = read(&mut block)?;
+    }
     Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_any_size_are_hashed_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let block = 1 << 22;
+        for size in [0, 1, 1 << 18, block - 1, block, block + 1, 2 * block, 3 * block + 5] {
+            let bytes: Vec<u8> = (0..size).map(|i: u32| (i % 251) as u8).collect();
+            fs::write(&path, &bytes).unwrap();
+            let (digest, found) = hash_file(&path).unwrap();
+            assert_eq!((digest, found), (Digest::of(&bytes), u64::from(size)));
+        }
+    }
 }
