@@ -365,14 +365,21 @@ pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
 /// When it fails, also for another's file, and where there is no such call.
 pub(crate) fn sync_file_system(file: &File, staging: &Path) -> io::Result<()> {
     step(staging)?;
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(file)?;
-    #[cfg(not(target_os = "linux"))]
-    return Err(io::ErrorKind::Unsupported.into());
+    synced_whole(file)?;
     if cuts() {
         volatile::synced_all(staging);
     }
     Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn synced_whole(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(file)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn synced_whole(_: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]

@@ -240,7 +240,7 @@ impl<'a, 'p> Running<'a, 'p> {
 
     /// Whether the result of a job is in the cache.
     fn is_known(&self, number: usize, job: &Job) -> Result<bool, Failed> {
-        match look_up(self.attempt.cache, job.fingerprint)? {
+        match look_up(self.attempt.cache, self.attempt.node, job.fingerprint)? {
             Known::Complete(record) => {
                 let log = record.log.map(|(log, _)| log);
                 let done = Done { outputs: record.outputs, log, known: true };

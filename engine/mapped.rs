@@ -271,7 +271,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
 
     /// Whether the cache has the result of a chunk; then it is done.
     fn is_known(&self, chunk: usize, fingerprint: Fingerprint) -> Result<bool, StageError> {
-        match look_up(self.attempt.cache, fingerprint)? {
+        match look_up(self.attempt.cache, self.attempt.node, fingerprint)? {
             Known::Complete(record) if self.is_sound(&record.outputs)? => {
                 let notes = record.provenance.notes;
                 let done = Done { fingerprint, outputs: record.outputs, notes, known: true };

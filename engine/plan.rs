@@ -58,7 +58,7 @@ pub(crate) fn plan_with(
             }
             Ok(resolved) => {
                 let known = match cache {
-                    Some(cache) => look_up_outputs(cache, &memo, resolved.fingerprint)?,
+                    Some(cache) => look_up_outputs(cache, &memo, node, resolved.fingerprint)?,
                     None => Known::Nothing,
                 };
                 report.fingerprint = Some(resolved.fingerprint);

@@ -1,6 +1,6 @@
 //! From a stage and the content of its inputs to its recipe, and from its recipe to what the cache knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
@@ -135,25 +135,28 @@ pub(crate) fn exactness(node: &StageNode) -> Exactness {
     }
 }
 
-/// Looks `fingerprint` up, and checks that everything that its record names is there.
+/// Looks up what `node`, or a part of it, made under `fingerprint`, and checks that everything that its record names is
+/// there, and that it names every output.
 pub(crate) fn look_up(
     cache: &Cache,
+    node: &StageNode,
     fingerprint: Fingerprint,
 ) -> Result<Known<Box<Record>>, CacheError> {
-    find(cache, fingerprint, &mut Vec::new())
+    find(cache, node, fingerprint, &mut Vec::new())
 }
 
-/// Looks up the outputs under `fingerprint`, and checks that they are there, the shorter way if `memo` knows one.
+/// Looks up the outputs of `node` under `fingerprint`, and checks that they are there, the shorter way if `memo` knows one.
 pub(crate) fn look_up_outputs(
     cache: &Cache,
     memo: &Memo,
+    node: &StageNode,
     fingerprint: Fingerprint,
 ) -> Result<Known<BTreeMap<String, Digest>>, CacheError> {
     if let Some(outputs) = memo.result(cache, fingerprint) {
         return Ok(Known::Complete(outputs));
     }
     let mut trees = Vec::new();
-    Ok(match find(cache, fingerprint, &mut trees)? {
+    Ok(match find(cache, node, fingerprint, &mut trees)? {
         Known::Complete(record) => {
             memo.learn_result(cache, fingerprint, &record, &trees);
             Known::Complete(record.outputs)
@@ -165,6 +168,7 @@ pub(crate) fn look_up_outputs(
 
 fn find(
     cache: &Cache,
+    node: &StageNode,
     fingerprint: Fingerprint,
     trees: &mut Vec<Tree>,
 ) -> Result<Known<Box<Record>>, CacheError> {
@@ -173,6 +177,12 @@ fn find(
         Some(Err(flaw)) => return Ok(Known::Broken(flaw)),
         Some(Ok(record)) => record,
     };
+    // The fingerprint tells that a recipe is as it was written; nothing tells it of the names of outputs.
+    let outputs: BTreeSet<String> = node.outputs().into_iter().map(|(name, _)| name).collect();
+    if !record.outputs.keys().eq(&outputs) {
+        let flaw = "it has other outputs than the stage".to_owned();
+        return Ok(Known::Broken(Flaw::RecordCorrupt(flaw)));
+    }
     for digest in record.outputs.values() {
         match cache.complete_tree(*digest)? {
             Ok(tree) => trees.push(tree),

@@ -9,7 +9,10 @@ use rayon::prelude::*;
 use crate::{
     artifacts::SpectraReader,
     fit::{Config, NoiseFrom, PriorFrom},
-    spectra::fit::{FittedSpectrum, Fitter, NoiseModel, Population, Selection, Tried},
+    spectra::{
+        fit::{FittedSpectrum, Fitter, NoiseModel, Population, Selection, Tried},
+        median,
+    },
 };
 
 /// Spectra between which the stage can be interrupted.
@@ -111,11 +114,4 @@ impl Pass<'_> {
         }
         Ok(found)
     }
-}
-
-/// The median of the values that are finite.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.retain(|value| value.is_finite());
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

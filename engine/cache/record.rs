@@ -261,7 +261,12 @@ impl Cache {
             return Ok(Publication::First);
         }
         let there = match self.published_record(fingerprint)? {
-            Some(Ok(there)) if there.outputs == record.outputs || self.is_whole(&there)? => there,
+            Some(Ok(there)) if there.outputs == record.outputs => there,
+            Some(Ok(there))
+                if there.outputs.keys().eq(record.outputs.keys()) && self.is_whole(&there)? =>
+            {
+                there
+            }
             _ => {
                 // It broke or went since, or what it names did: ours takes its place.
                 self.quarantine(&path)?;

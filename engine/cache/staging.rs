@@ -409,27 +409,24 @@ pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64), CacheError> {
         (&file).take(BLOCK).read_to_end(block).map_err(CacheError::io("read", path))
     };
     let room = || Vec::with_capacity(size.min(BLOCK) as usize + 1);
-    let mut hasher = blake3::Hasher::new();
-    let mut block = room();
-    let mut length = read(&mut block)?;
+    let (mut block, mut next) = (room(), Vec::new());
     if size > BLOCK {
-        let mut next = room();
-        while length > 0 {
-            let hash = || {
-                hasher.update_rayon(&block);
-            };
-            let ((), read) = rayon::join(hash, || read(&mut next));
-            length = read?;
-            std::mem::swap(&mut block, &mut next);
-        }
+        next = room();
     }
+    let mut hasher = blake3::Hasher::new();
+    let mut length = read(&mut block)?;
     while length > 0 {
-        if size >= LARGE {
-            hasher.update_rayon(&block);
-        } else {
-            hasher.update(&block);
-        }
-        length = read(&mut block)?;
+        let mut hash = || {
+            if size < LARGE {
+                hasher.update(&block);
+            } else {
+                hasher.update_rayon(&block);
+            }
+        };
+        let mut ahead = || read(&mut next);
+        let ((), read) = if size > BLOCK { rayon::join(hash, ahead) } else { (hash(), ahead()) };
+        length = read?;
+        std::mem::swap(&mut block, &mut next);
     }
     Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count()))
 }

@@ -310,7 +310,7 @@ impl Run<'_> {
             resolve(node, &self.memo, Reading::No, |stage, output| before[&stage][output]).ok()?;
         let fingerprint = resolved.fingerprint;
         self.live.uses(fingerprint);
-        let outputs = match look_up_outputs(self.cache, &self.memo, fingerprint) {
+        let outputs = match look_up_outputs(self.cache, &self.memo, node, fingerprint) {
             Ok(Known::Complete(outputs)) => outputs,
             Ok(Known::Broken(flaw)) => {
                 self.flaws().insert(fingerprint, flaw);

@@ -198,7 +198,7 @@ impl Run<'_> {
         let warn =
             |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
         let mut damage = None;
-        match look_up_outputs(self.cache, &self.memo, resolved.fingerprint)? {
+        match look_up_outputs(self.cache, &self.memo, node, resolved.fingerprint)? {
             Known::Complete(outputs) => {
                 let why = why_reused(&self.history, &node.name, resolved.fingerprint);
                 return Ok(End::Known { outputs, reason: why.to_string() });
@@ -214,7 +214,7 @@ impl Run<'_> {
         };
         let lease = self.lease(node.name.as_str(), resolved.fingerprint, twin)?;
         // Someone else may have computed it while this process waited for the lease.
-        match look_up_outputs(self.cache, &self.memo, resolved.fingerprint)? {
+        match look_up_outputs(self.cache, &self.memo, node, resolved.fingerprint)? {
             Known::Complete(outputs) => {
                 let who = if twin { "for another stage" } else { "by another process" };
                 return Ok(End::Known { outputs, reason: format!("computed {who}") });

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 use super::field::Field;
 use crate::{
     artifacts::{SpectraReader, chunks},
-    spectra::{Component, Residual},
+    spectra::{Component, Residual, median},
 };
 
 /// The pixels next to one, of each two that are opposite the one that comes later.
 const OFFSETS: [(i64, i64); 4] = [(1, 0), (0, 1), (1, 1), (-1, 1)];
 
 /// About as many spectra are compared with those next to them, at the most.
-const SPECTRA: usize = 1_000;
+const MOST_SPECTRA: usize = 1_000;
 
 /// The correlation of the noise of pixels next to each other, in a field whose beam may cover several.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,7 +35,7 @@ impl SharedNoise {
         let rows = field.rows();
         let mut pairs: [Vec<(usize, usize)>; 4] = [const { Vec::new() }; 4];
         let mut wanted = vec![false; rows];
-        for row in (0..rows).step_by(rows.div_ceil(SPECTRA).max(1)) {
+        for row in (0..rows).step_by(rows.div_ceil(MOST_SPECTRA).max(1)) {
             for (pairs, offset) in pairs.iter_mut().zip(OFFSETS) {
                 if let Some(other) = field.fitted_beside(row, offset) {
                     pairs.push((row, other));
@@ -67,12 +67,11 @@ impl SharedNoise {
             residuals.extend(left.into_iter().flatten());
         }
         let correlations = pairs.map(|pairs| {
-            let mut found: Vec<f64> = pairs
+            let found = pairs
                 .par_iter()
                 .filter_map(|(a, b)| residuals.get(a)?.correlation(residuals.get(b)?))
                 .collect();
-            found.sort_unstable_by(f64::total_cmp);
-            found.get(found.len() / 2).map(|median| median.max(0.0))
+            median(found).map(|median| median.max(0.0))
         });
         Ok(Self { correlations })
     }

@@ -93,7 +93,7 @@ impl Coherence {
     pub fn measure(pairs: &[(&[Line], Neighbour<'_>)]) -> Option<Self> {
         let mut sigmas: Vec<f64> =
             pairs.iter().flat_map(|(a, _)| a.iter().map(|line| line.at[2])).collect();
-        let typical = libm::exp(median(&mut sigmas)?);
+        let typical = libm::exp(lower_median(&mut sigmas)?);
         let widest = [0.5, 0.5 * typical.max(1.0), 0.4];
         let mut found = Self { spread: widest, survival: 0.5, births: 0.5 };
         for _ in 0..ROUNDS {
@@ -116,7 +116,7 @@ impl Coherence {
             }
             for i in 0..3 {
                 if let (Some(difference), Some(explained)) =
-                    (median(&mut differences[i]), median(&mut explained[i]))
+                    (lower_median(&mut differences[i]), lower_median(&mut explained[i]))
                 {
                     let deviation = DEVIATION_PER_MEDIAN * difference;
                     let own = (deviation * deviation - explained).max(0.0).sqrt();
@@ -268,7 +268,7 @@ impl Coherence {
 }
 
 /// The lower median of values, which it orders.
-fn median(values: &mut [f64]) -> Option<f64> {
+fn lower_median(values: &mut [f64]) -> Option<f64> {
     let middle = values.len().checked_sub(1)? / 2;
     Some(*values.select_nth_unstable_by(middle, f64::total_cmp).1)
 }

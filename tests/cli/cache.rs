@@ -137,6 +137,29 @@ stages:
     }
 }
 
+/// The recipe of a record is what its fingerprint says; the names of its outputs are nothing that could be hashed.
+#[test]
+fn a_record_that_names_other_outputs_is_not_believed() {
+    let folder = Folder::new(TWO);
+    folder.run(&[]);
+    for file in folder.cached("records") {
+        Folder::damage(&file, |path| {
+            let text = fs::read_to_string(path).unwrap();
+            let outputs = text.find("\"outputs\"").unwrap();
+            let (before, after) = text.split_at(outputs);
+            let rotten = after.replacen("\"o\":", "\"n\":", 1);
+            assert_ne!(rotten, after);
+            fs::write(path, format!("{before}{rotten}")).unwrap();
+        });
+    }
+    let planned = folder.pipe(&["plan"]);
+    assert!(planned.stdout.contains("it has other outputs than the stage"), "{}", planned.stdout);
+    let again = folder.pipe(&["run"]);
+    assert_eq!(again.code, Some(0), "{}{}", again.stdout, again.stderr);
+    assert!(again.stderr.contains("it has other outputs than the stage"), "{}", again.stderr);
+    assert!(folder.executed(&[]).is_empty());
+}
+
 /// Adds to what a machine has verified the file of a blob as it is now, as `docs/cache-format.md` tells.
 fn mark_verified(folder: &Folder, machine: &str, path: &Path, blob: blake3::Hash) {
     let meta = fs::metadata(path).unwrap();

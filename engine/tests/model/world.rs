@@ -241,6 +241,8 @@ impl World {
         self.known.clear();
         self.chains.clear();
         self.ends.clear();
+        // What it computed may be collected already: the next run begins with nothing that is known.
+        self.computed();
         self.run(1);
     }
 

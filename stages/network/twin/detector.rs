@@ -12,7 +12,7 @@ use super::lanes::to_lanes;
 use super::normalization::{normalize_batch, normalize_by};
 use super::pooling::halve;
 use super::pools::pool;
-use super::signal::{Matrix, Reused, Signal};
+use super::signal::{Matrix, Reused, Signal, upload};
 use super::upsampling::{beside, double};
 use crate::network::design::Values;
 use crate::network::detector::lanes::{Instructions, LANES};
@@ -97,7 +97,7 @@ impl<'a, D: Device<f32>> Detector<'a, D> {
         gradient: &mut [f32],
         moments: &mut [f32],
     ) -> Result<LossParts, D::Err> {
-        let weights = self.upload(weights.to_vec(), weights.len())?;
+        let weights = upload(&self.device, weights.to_vec(), weights.len())?;
         let observed = self.observed(examples, rows);
         let planes = self.planes(observed.chunks_exact(self.channels))?;
         let mut found = Vec::new();
@@ -130,7 +130,7 @@ impl<'a, D: Device<f32>> Detector<'a, D> {
         spectra: &[&[f32]],
         tell: &mut dyn FnMut(&[f32], &[f32]),
     ) -> Result<(), D::Err> {
-        let weights = self.upload(values.weights.to_vec(), values.weights.len())?;
+        let weights = upload(&self.device, values.weights.to_vec(), values.weights.len())?;
         let nothing = vec![0.0; self.channels];
         let told = self.model.head.convolution.length * OUTPUTS;
         let counts = self.model.count.convolution.filters;
@@ -140,8 +140,9 @@ impl<'a, D: Device<f32>> Detector<'a, D> {
                 weights.clone(),
                 &self.planes(filled)?,
                 &mut |layer, scale, shift, signal| {
-                    let row =
-                        |of: &Range<usize>| self.upload(values.statistics[of.clone()].to_vec(), 1);
+                    let row = |of: &Range<usize>| {
+                        upload(&self.device, values.statistics[of.clone()].to_vec(), 1)
+                    };
                     normalize_by(row(&layer.mean)?, row(&layer.variance)?, scale, shift, signal)
                 },
             )?;
@@ -219,12 +220,7 @@ impl<'a, D: Device<f32>> Detector<'a, D> {
         for (spectrum, planes) in spectra.zip(planes.chunks_exact_mut(length * PLANES)) {
             encode(spectrum, INPUT_SCALE, planes);
         }
-        Ok(Signal { values: self.upload(planes, count)?, length, features: PLANES })
-    }
-
-    fn upload(&self, values: Vec<f32>, rows: usize) -> Result<Matrix<D>, D::Err> {
-        let columns = values.len() / rows;
-        self.device.try_tensor_from_vec(values, (rows, columns))
+        Ok(Signal { values: upload(&self.device, planes, count)?, length, features: PLANES })
     }
 }
 

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::cross_entropy::cross_entropy;
-use super::signal::{Matrix, Reused, column_copies, column_sums, row_sums};
+use super::signal::{Matrix, Reused, column_copies, column_sums, row_sums, upload};
 use crate::network::detector::DetectorDesign;
 use crate::network::detector::model::{CLASSES, TOLD};
 use crate::network::detector::target::find_targets;
@@ -37,10 +37,7 @@ pub(super) fn evaluate<D: Device<f32>, T: Tape<f32, D>>(
     let places = rows.len() * length * CLASSES;
     let truth = Truth::new(design, examples, rows, length);
     let device = heads.told.device().clone();
-    let upload = |values: Vec<f32>, rows: usize| {
-        let columns = values.len() / rows;
-        device.try_tensor_from_vec(values, (rows, columns))
-    };
+    let upload = |values: Vec<f32>, rows: usize| upload(&device, values, rows);
     let per_component = (1.0 / design.typical_count) as f32;
 
     let mut told = Reused::new(heads.told.try_reshape_like(&(places, TOLD))?);

@@ -5,6 +5,16 @@ use dfdx::prelude::*;
 /// A matrix on a device.
 pub(super) type Matrix<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
 
+/// A matrix of so many rows, brought to a device.
+pub(super) fn upload<D: Device<f32>>(
+    device: &D,
+    values: Vec<f32>,
+    rows: usize,
+) -> Result<Matrix<D>, D::Err> {
+    let columns = values.len() / rows;
+    device.try_tensor_from_vec(values, (rows, columns))
+}
+
 /// Spectra on their way through a network: positions with features, position by position.
 ///
 /// `T` is [`OwnedTape`] in training and [`NoneTape`] in prediction.

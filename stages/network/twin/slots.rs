@@ -9,7 +9,7 @@ use super::dense::{add_bias, multiply};
 use super::device::On;
 use super::normalization::{normalize_batch, normalize_by};
 use super::pooling::halve;
-use super::signal::{Matrix, Reused, Signal};
+use super::signal::{Matrix, Reused, Signal, upload};
 use super::slots_loss;
 use crate::network::design::Values;
 use crate::network::encoding::{PLANES, encode};
@@ -84,7 +84,7 @@ impl<'a, D: Device<f32>> Slots<'a, D> {
         moments: &mut [f32],
     ) -> Result<LossParts, D::Err> {
         let rows = dropout.rows;
-        let weights = self.upload(weights.to_vec(), weights.len())?;
+        let weights = upload(&self.device, weights.to_vec(), weights.len())?;
         let planes = self.planes(rows.iter().map(|&row| examples.spectrum(row)))?;
         let mut found = Vec::new();
         let outputs = self.forward(
@@ -102,7 +102,7 @@ impl<'a, D: Device<f32>> Slots<'a, D> {
                 let (count, features) = *values.shape();
                 let mut mask = vec![1.0; count * features];
                 dropout.apply(layer, features, &mut mask);
-                values.try_mul(self.upload(mask, count)?)
+                values.try_mul(upload(&self.device, mask, count)?)
             },
         )?;
         let parts = slots_loss::evaluate(&self.design.transform, examples, rows, outputs)?;
@@ -118,7 +118,7 @@ impl<'a, D: Device<f32>> Slots<'a, D> {
 
     /// What the heads say of scaled spectra in prediction: N × (3K + K + 1).
     pub(super) fn predict(&self, values: Values, spectra: &[&[f32]]) -> Result<Vec<f32>, D::Err> {
-        let weights = self.upload(values.weights.to_vec(), values.weights.len())?;
+        let weights = upload(&self.device, values.weights.to_vec(), values.weights.len())?;
         let nothing = vec![0.0; self.model.channels];
         let mut result = Vec::with_capacity(spectra.len() * self.model.head.outputs);
         for spectra in spectra.chunks(ROWS) {
@@ -127,8 +127,9 @@ impl<'a, D: Device<f32>> Slots<'a, D> {
                 weights.clone(),
                 &self.planes(filled)?,
                 &mut |place, weight, bias, signal| {
-                    let row =
-                        |of: &Range<usize>| self.upload(values.statistics[of.clone()].to_vec(), 1);
+                    let row = |of: &Range<usize>| {
+                        upload(&self.device, values.statistics[of.clone()].to_vec(), 1)
+                    };
                     normalize_by(row(&place.mean)?, row(&place.variance)?, weight, bias, signal)
                 },
                 &mut |_, values| Ok(values),
@@ -182,12 +183,11 @@ impl<'a, D: Device<f32>> Slots<'a, D> {
         for (spectrum, planes) in spectra.zip(planes.chunks_exact_mut(channels * PLANES)) {
             encode(spectrum, self.design.input_scale, planes);
         }
-        Ok(Signal { values: self.upload(planes, count)?, length: channels, features: PLANES })
-    }
-
-    fn upload(&self, values: Vec<f32>, rows: usize) -> Result<Matrix<D>, D::Err> {
-        let columns = values.len() / rows;
-        self.device.try_tensor_from_vec(values, (rows, columns))
+        Ok(Signal {
+            values: upload(&self.device, planes, count)?,
+            length: channels,
+            features: PLANES,
+        })
     }
 }
 

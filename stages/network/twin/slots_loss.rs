@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::cross_entropy::cross_entropy;
-use super::signal::{Matrix, Reused, column_copies, column_sums, row_copies, row_sums};
+use super::signal::{Matrix, Reused, column_copies, column_sums, row_copies, row_sums, upload};
 use crate::network::examples::Examples;
 use crate::network::history::LossParts;
 use crate::network::hyperparameters::LossWeights;
@@ -27,10 +27,7 @@ pub(super) fn evaluate<D: Device<f32>, T: Tape<f32, D>>(
     let (count, slots) = (rows.len(), examples.slots);
     let truth = Truth::new(transform, examples, rows);
     let device = outputs.device().clone();
-    let upload = |values: Vec<f32>, rows: usize| {
-        let columns = values.len() / rows;
-        device.try_tensor_from_vec(values, (rows, columns))
-    };
+    let upload = |values: Vec<f32>, rows: usize| upload(&device, values, rows);
     let mut outputs = Reused::new(outputs);
     let logits = outputs.again().try_slice((.., 3 * slots..))?;
     let heads = outputs.again().try_slice((.., ..3 * slots))?;
