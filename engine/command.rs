@@ -18,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     desk::Desk,
     digest::Digest,
     disk,
+    encoding::Json,
     entry::Entry,
     interrupt::{Interrupt, Interrupted},
     pipeline::{Command, ForEach, Piece, Run, Template},
@@ -107,42 +108,41 @@ fn how(status: ExitStatus) -> String {
 }
 
 /// What a command's fingerprint depends on besides its inputs.
-pub(crate) fn canonical(command: &Command, files: &BTreeMap<String, Source>) -> Value {
-    let template = |template: &Template| -> Value {
-        template
-            .pieces()
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => json!(text),
-                Piece::Config(path) => json!({ "config": path }),
-                Piece::Input(name) => json!({ "input": name }),
-                Piece::Output(name) => json!({ "output": name }),
-                Piece::Item(word) => json!({ "item": word }),
-            })
-            .collect()
+pub(crate) fn canonical<'a>(command: &'a Command, files: &'a BTreeMap<String, Source>) -> Json<'a> {
+    let one = |key, value| Json::object([(key, value)]);
+    let piece = |piece: &'a Piece| match piece {
+        Piece::Text(text) => Json::text(text),
+        Piece::Config(path) => one("config", path.iter().map(|key| Json::text(key)).collect()),
+        Piece::Input(name) => one("input", Json::text(name)),
+        Piece::Output(name) => one("output", Json::text(name)),
+        Piece::Item(word) => one("item", word.as_deref().map_or(Json::Null, Json::text)),
     };
-    let run = match &command.run {
-        Run::Words(words) => json!({ "words": words.iter().map(template).collect::<Vec<_>>() }),
-        Run::Shell(line) => json!({ "shell": template(line) }),
+    let template = |template: &'a Template| template.pieces().iter().map(piece).collect();
+    let digest = |source: &Source| Json::Text(source.tree.digest().hex().into());
+    let files = files.iter().map(|(name, source)| (name.as_str(), digest(source)));
+    let variable = |name: &'a String| {
+        let value = std::env::var_os(name);
+        let value = value.map(|value| Json::Text(value.to_string_lossy().into_owned().into()));
+        (name.as_str(), value.unwrap_or(Json::Null))
     };
-    let files: BTreeMap<_, _> =
-        files.iter().map(|(name, source)| (name, source.tree.digest())).collect();
-    let env: BTreeMap<_, _> = command
-        .env
-        .iter()
-        .map(|name| {
-            (name, std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
-        })
-        .collect();
-    let mut canonical = json!({
-        "run": run, "config": command.config, "outputs": command.outputs, "files": files, "env": env
+    let for_each = command.for_each.as_ref().map(|ForEach { input, paths }| {
+        let paths = paths.iter().map(|(name, path)| (name.as_str(), template(path)));
+        Json::object([("input", Json::text(input)), ("paths", Json::object(paths))])
     });
-    if let Some(ForEach { input, paths }) = &command.for_each {
-        let paths: BTreeMap<_, _> =
-            paths.iter().map(|(name, path)| (name, template(path))).collect();
-        canonical["for_each"] = json!({ "input": input, "paths": paths });
-    }
-    canonical
+    let run = match &command.run {
+        Run::Words(words) => one("words", words.iter().map(template).collect()),
+        Run::Shell(line) => one("shell", template(line)),
+    };
+    let outputs = command.outputs.iter().map(|name| Json::text(name)).collect();
+    let entries = [
+        ("config", Some(Json::Value(Cow::Borrowed(&command.config)))),
+        ("env", Some(Json::object(command.env.iter().map(variable)))),
+        ("files", Some(Json::object(files))),
+        ("for_each", for_each),
+        ("outputs", Some(outputs)),
+        ("run", Some(run)),
+    ];
+    Json::object(entries.into_iter().filter_map(|(key, value)| Some((key, value?))))
 }
 
 /// The entry of an input for which a command runs.
@@ -433,4 +433,50 @@ fn move_to(from: &Path, staging: &Staging) -> Result<PathBuf, CommandError> {
     disk::rename(from, &file)
         .map_err(|source| CommandError::Prepare { path: from.to_owned(), source })?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        Registry,
+        pipeline::{Task, load_text},
+    };
+
+    #[test]
+    fn all_that_a_declaration_means_is_in_its_canonical_form() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("data"), "x").unwrap();
+        let text = "stages:\n  all:\n    kind: command\n    inputs: {d: {file: data}}\n    for_each: d\n    \
+                    files: [data]\n    env: [PIPE_NO_SUCH_VARIABLE]\n    config: {b: 1, a: {c: x}}\n    \
+                    outputs: {o: '{item.stem}.txt'}\n    \
+                    run: tool --c={config.a.c} {item} {inputs.d} {outputs.o}\n  shell:\n    kind: command\n    \
+                    shell: true\n    outputs: [o]\n    run: echo > {outputs.o}\n";
+        let file = folder.path().join("pipeline.yaml");
+        let pipeline = load_text(&file, text.to_owned(), &[], &Registry::new());
+        let pipeline = pipeline.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        let forms = pipeline.stages.iter().map(|node| {
+            let Task::Command(command) = &node.task else { panic!("{node:?}") };
+            let read = |path: &Path| Source::read(path, &Memo::none(), Reading::Yes).unwrap();
+            let files = command.files.iter().map(|file| (file.written.clone(), read(&file.path)));
+            Value::from(canonical(command, &files.collect()))
+        });
+        let data = Tree::single(Digest::of(b"x"), 1).digest();
+        let all = json!({
+            "config": {"a": {"c": "x"}, "b": 1},
+            "env": {"PIPE_NO_SUCH_VARIABLE": null},
+            "files": {"data": data},
+            "for_each": {"input": "d", "paths": {"o": [{"item": "stem"}, ".txt"]}},
+            "outputs": ["o"],
+            "run": {"words": [["tool"], ["--c=", {"config": ["a", "c"]}], [{"item": null}], [{"input": "d"}],
+                [{"output": "o"}]]},
+        });
+        let shell = json!({
+            "config": {}, "env": {}, "files": {}, "outputs": ["o"],
+            "run": {"shell": ["echo > ", {"output": "o"}]},
+        });
+        assert_eq!(forms.collect::<Vec<_>>(), [all, shell]);
+    }
 }

@@ -7,7 +7,7 @@
 //! file system without locks does. Without the variable a step costs one look at a static.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Write},
     os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crate::volatile;
@@ -295,15 +295,15 @@ pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Whether a file is too new to be collected, and for some time to come.
-pub(crate) fn is_new(meta: &Metadata) -> bool {
+pub(crate) fn is_new(modified: SystemTime) -> bool {
     const NEW: Duration = Duration::from_mins(30);
     // A time in the future tells that some clock is off: then it isn't relied on.
-    meta.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age < NEW))
+    modified.elapsed().is_ok_and(|age| age < NEW)
 }
 
 /// Has a file count as new, so that it isn't collected; whether that could be done. What is new enough stays as it is.
 pub(crate) fn touch(path: &Path) -> bool {
-    if fs::metadata(path).is_ok_and(|meta| is_new(&meta)) {
+    if fs::metadata(path).and_then(|meta| meta.modified()).is_ok_and(is_new) {
         return true;
     }
     // Both times at once, since whoever may write may set both to now, and only an owner may set one.

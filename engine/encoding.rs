@@ -14,30 +14,77 @@
 //!
 //! Lengths come first, so ("ab", "c") and ("a", "bc") differ.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-/// Feeds the encoding of values to a hasher.
-pub(crate) struct Encoder(blake3::Hasher);
+/// A JSON value that borrows what it is made of. What stages are made of is hashed in every run and kept in few.
+pub(crate) enum Json<'a> {
+    Value(Cow<'a, Value>),
+    Null,
+    Text(Cow<'a, str>),
+    Array(Vec<Self>),
+    Object(Vec<(&'a str, Self)>),
+}
+
+impl<'a> Json<'a> {
+    pub(crate) fn text(text: &'a str) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// An object of `entries`, whose keys are in the order of their bytes.
+    pub(crate) fn object(entries: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
+        let entries: Vec<_> = entries.into_iter().collect();
+        debug_assert!(entries.is_sorted_by(|(a, _), (b, _)| a.as_bytes() < b.as_bytes()));
+        Self::Object(entries)
+    }
+}
+
+impl<'a> FromIterator<Json<'a>> for Json<'a> {
+    fn from_iter<I: IntoIterator<Item = Self>>(items: I) -> Self {
+        Self::Array(items.into_iter().collect())
+    }
+}
+
+impl From<Json<'_>> for Value {
+    fn from(json: Json<'_>) -> Self {
+        match json {
+            Json::Value(value) => value.into_owned(),
+            Json::Null => Self::Null,
+            Json::Text(text) => Self::String(text.into_owned()),
+            Json::Array(items) => items.into_iter().map(Self::from).collect(),
+            Json::Object(entries) => {
+                entries.into_iter().map(|(key, item)| (key.to_owned(), Self::from(item))).collect()
+            }
+        }
+    }
+}
+
+/// Hashes the encoding of values.
+pub(crate) struct Encoder {
+    context: &'static str,
+    bytes: Vec<u8>,
+}
 
 impl Encoder {
     /// Starts a hash of its own domain: the same bytes under another `context` have another hash.
     pub(crate) fn new(context: &'static str) -> Self {
-        Self(blake3::Hasher::new_derive_key(context))
+        Self { context, bytes: Vec::with_capacity(512) }
     }
 
     pub(crate) fn number(&mut self, number: u64) -> &mut Self {
-        self.0.update(&number.to_le_bytes());
+        self.bytes.extend(number.to_le_bytes());
         self
     }
 
     pub(crate) fn fixed(&mut self, bytes: &[u8; 32]) -> &mut Self {
-        self.0.update(bytes);
+        self.bytes.extend(bytes);
         self
     }
 
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.number(text.len() as u64);
-        self.0.update(text.as_bytes());
+        self.bytes.extend(text.as_bytes());
         self
     }
 
@@ -50,12 +97,12 @@ impl Encoder {
                 let whole = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
                 if let Some(whole) = whole {
                     self.tag(3);
-                    self.0.update(&whole.to_le_bytes());
+                    self.bytes.extend(whole.to_le_bytes());
                 } else {
                     // Adding zero turns −0 into 0 and leaves every other number as it is.
                     let real = number.as_f64().unwrap_or(f64::NAN) + 0.0;
                     self.tag(4);
-                    self.0.update(&real.to_bits().to_le_bytes());
+                    self.bytes.extend(real.to_bits().to_le_bytes());
                 }
                 self
             }
@@ -79,12 +126,29 @@ impl Encoder {
         }
     }
 
+    /// Encodes what the [`Value`] made of `json` is encoded as.
+    pub(crate) fn json(&mut self, json: &Json<'_>) -> &mut Self {
+        match json {
+            Json::Value(value) => self.value(value),
+            Json::Null => self.tag(0),
+            Json::Text(text) => self.tag(5).text(text),
+            Json::Array(items) => {
+                self.tag(6).number(items.len() as u64);
+                items.iter().fold(self, Self::json)
+            }
+            Json::Object(entries) => {
+                self.tag(7).number(entries.len() as u64);
+                entries.iter().fold(self, |encoder, (key, item)| encoder.text(key).json(item))
+            }
+        }
+    }
+
     pub(crate) fn finish(&self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
+        blake3::derive_key(self.context, &self.bytes)
     }
 
     fn tag(&mut self, tag: u8) -> &mut Self {
-        self.0.update(&[tag]);
+        self.bytes.push(tag);
         self
     }
 }
@@ -131,7 +195,44 @@ mod tests {
         assert_ne!(one, Encoder::new("two").text("x").finish());
     }
 
+    /// JSON values of every form, and borrowed as deep as it goes.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-zé]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map("[a-zé]{0,4}", inner, 0..5)
+                    .prop_map(|entries| entries.into_iter().collect()),
+            ]
+        })
+    }
+
+    fn borrowed(value: &Value) -> Json<'_> {
+        match value {
+            Value::Null => Json::Null,
+            Value::String(text) => Json::text(text),
+            Value::Array(items) => items.iter().map(borrowed).collect(),
+            Value::Object(map) => {
+                Json::object(map.iter().map(|(key, item)| (key.as_str(), borrowed(item))))
+            }
+            other => Json::Value(Cow::Borrowed(other)),
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_borrowed_is_encoded_as_what_is_owned(value in value()) {
+            let json = borrowed(&value);
+            prop_assert_eq!(Encoder::new("test").json(&json).finish(), hash(&value));
+            prop_assert_eq!(Value::from(json), value);
+        }
+
         #[test]
         fn order_of_keys_is_nothing(entries in prop::collection::btree_map("[a-z]{0,8}", any::<i64>(), 0..12)) {
             let forward: serde_json::Map<_, _> = entries.iter().map(|(k, v)| (k.clone(), json!(v))).collect();

@@ -69,7 +69,7 @@ pub use place::{Method, PlaceError, place};
 pub use plan::plan;
 pub use registry::Registry;
 pub use report::{Failure, Outcome, PartCount, RunReport, StageReport};
-pub use schedule::{RunError, RunOptions, run};
+pub use schedule::{RunError, RunOptions, run, run_then};
 pub use stage::{
     ArtifactType, Exactness, Fault, Format, InputPort, Kind, OutputPort, RowMap, RowsFrom, Shape,
     Stage,

@@ -99,7 +99,7 @@ pub struct OutFolder {
 struct Placed(BTreeMap<String, PlacedOutput>);
 
 /// Path, size, inode, and times of modification and change of a file, in nanoseconds.
-type PlacedFile = (String, u64, u64, i128, i128);
+type PlacedFile = (String, u64, u64, i64, i64);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct PlacedOutput {
@@ -369,7 +369,8 @@ fn holds(path: &Path, tree: &Tree, found: &[PlacedFile]) -> bool {
 }
 
 fn placed(name: String, meta: &fs::Metadata) -> PlacedFile {
-    let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let time =
+        |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
     let (modified, changed) =
         (time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()));
     (name, meta.size(), meta.ino(), modified, changed)

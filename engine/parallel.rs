@@ -1,6 +1,6 @@
 //! The same done to many things at once.
 
-use std::{panic, thread};
+use std::{panic, sync::OnceLock, thread};
 
 /// How many things a thread is started for at least.
 const SHARE: usize = 128;
@@ -49,7 +49,8 @@ pub(crate) fn both<A, B: Send>(
 
 /// How many threads the machine runs at the same time.
 pub(crate) fn processors() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 #[cfg(test)]

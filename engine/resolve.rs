@@ -1,14 +1,18 @@
 //! From a stage and the content of its inputs to its recipe, and from its recipe to what the cache knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use thiserror::Error;
 
 use crate::{
-    cache::{Cache, CacheError, Flaw, Memo, Recipe, Record},
+    cache::{self, Cache, CacheError, Flaw, Memo, Recipe, Record},
     command,
     digest::{Digest, Fingerprint},
-    pipeline::{Combination, Input, StageNode, Task},
+    encoding::Json,
+    pipeline::{Combination, CommandFile, Input, StageNode, Task},
     select,
     source::{Reading, Source, SourceError},
     stage::Exactness,
@@ -58,66 +62,119 @@ pub(crate) fn resolve(
     reading: Reading,
     output: impl Fn(usize, &str) -> Digest,
 ) -> Result<Resolved, ResolveError> {
-    let mut inputs = BTreeMap::new();
-    let mut sources = BTreeMap::new();
-    for (name, input) in &node.inputs {
-        let digest = match input {
-            Input::Output { stage, output: port } => output(*stage, port),
-            Input::Gathered { members, output: port, .. } => {
-                for member in members {
-                    let name = member_name(name, &member.combination, port);
-                    inputs.insert(name, output(member.stage, port));
-                }
-                continue;
-            }
-            Input::File { path, .. } => {
-                let read = Source::read(path, memo, reading);
-                let source =
-                    read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
-                let digest = source.tree.digest();
-                sources.insert(name.clone(), source);
-                digest
-            }
-        };
-        inputs.insert(name.clone(), digest);
-    }
-    let (mut recipe, files) = own(node, memo, reading)?;
-    recipe.inputs = inputs;
+    let Inputs { digests, sources } = Inputs::of(node, memo, reading, output)?;
+    let files = files(node, memo, reading)?;
+    let mut recipe = Own::of(node, &files).recipe();
+    recipe.inputs = digests;
     let fingerprint = recipe.fingerprint();
     Ok(Resolved { recipe, fingerprint, sources, files })
 }
 
-/// The recipe of `node` as far as it says itself, without the contents of its inputs.
-pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
-    own(node, &Memo::none(), Reading::Yes).map(|(recipe, _)| recipe)
-}
-
-/// The recipe without inputs, and the user's files that a command works with.
-fn own(
+/// The fingerprint of the recipe that [`resolve`] makes.
+pub(crate) fn fingerprint(
     node: &StageNode,
     memo: &Memo,
     reading: Reading,
-) -> Result<(Recipe, BTreeMap<String, Source>), ResolveError> {
-    let mut files = BTreeMap::new();
-    let (kind, revision, config) = match &node.task {
-        Task::Kind { kind, config } => (kind.name(), kind.revision(), config.clone()),
-        Task::Command(command) => {
-            for file in &command.files {
-                let read = Source::read(&file.path, memo, reading);
-                let source = read.map_err(|source| ResolveError::Input {
-                    input: file.written.clone(),
-                    source,
-                })?;
-                files.insert(file.written.clone(), source);
-            }
-            (command::KIND, command::REVISION, command::canonical(command, &files))
+    output: impl Fn(usize, &str) -> Digest,
+) -> Result<Fingerprint, ResolveError> {
+    let inputs = Inputs::of(node, memo, reading, output)?;
+    let files = files(node, memo, reading)?;
+    let Own { kind, revision, config } = Own::of(node, &files);
+    Ok(cache::fingerprint(kind, revision, &config, &inputs.digests, None))
+}
+
+/// The recipe of `node` as far as it says itself, without the contents of its inputs.
+pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
+    let files = files(node, &Memo::none(), Reading::Yes)?;
+    Ok(Own::of(node, &files).recipe())
+}
+
+/// What a stage reads.
+#[derive(Default)]
+struct Inputs {
+    /// The content digests, by the names in the recipe.
+    digests: BTreeMap<String, Digest>,
+    /// The user's files among them, by the names of the inputs.
+    sources: BTreeMap<String, Source>,
+}
+
+impl Inputs {
+    fn of(
+        node: &StageNode,
+        memo: &Memo,
+        reading: Reading,
+        output: impl Fn(usize, &str) -> Digest,
+    ) -> Result<Self, ResolveError> {
+        let mut inputs = Self::default();
+        for (name, input) in &node.inputs {
+            let digest = match input {
+                Input::Output { stage, output: port } => output(*stage, port),
+                Input::Gathered { members, output: port, .. } => {
+                    for member in members {
+                        let name = member_name(name, &member.combination, port);
+                        inputs.digests.insert(name, output(member.stage, port));
+                    }
+                    continue;
+                }
+                Input::File { path, .. } => {
+                    let read = Source::read(path, memo, reading);
+                    let source =
+                        read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
+                    let digest = source.tree.digest();
+                    inputs.sources.insert(name.clone(), source);
+                    digest
+                }
+            };
+            inputs.digests.insert(name.clone(), digest);
         }
-        Task::Select(choice) => {
-            (select::KIND, select::REVISION, select::canonical(choice, &node.inputs))
-        }
+        Ok(inputs)
+    }
+}
+
+/// The user's files that a command works with.
+fn files(
+    node: &StageNode,
+    memo: &Memo,
+    reading: Reading,
+) -> Result<BTreeMap<String, Source>, ResolveError> {
+    let Task::Command(command) = &node.task else { return Ok(BTreeMap::new()) };
+    let read = |file: &CommandFile| {
+        let read = Source::read(&file.path, memo, reading);
+        let failed = |source| ResolveError::Input { input: file.written.clone(), source };
+        Ok((file.written.clone(), read.map_err(failed)?))
     };
-    let kind = kind.to_owned();
-    Ok((Recipe { kind, revision, config, inputs: BTreeMap::new(), part: None }, files))
+    command.files.iter().map(read).collect()
+}
+
+/// What a stage says itself of its recipe.
+struct Own<'a> {
+    kind: &'a str,
+    revision: u32,
+    config: Json<'a>,
+}
+
+impl<'a> Own<'a> {
+    fn of(node: &'a StageNode, files: &'a BTreeMap<String, Source>) -> Self {
+        let (kind, revision, config) = match &node.task {
+            Task::Kind { kind, config } => {
+                (kind.name(), kind.revision(), Json::Value(Cow::Borrowed(config)))
+            }
+            Task::Command(command) => {
+                (command::KIND, command::REVISION, command::canonical(command, files))
+            }
+            Task::Select(choice) => {
+                let config = select::canonical(choice, &node.inputs);
+                (select::KIND, select::REVISION, Json::Value(Cow::Owned(config)))
+            }
+        };
+        Self { kind, revision, config }
+    }
+
+    fn recipe(self) -> Recipe {
+        let Self { kind, revision, config } = self;
+        let (kind, config) = (kind.to_owned(), config.into());
+        Recipe { kind, revision, config, inputs: BTreeMap::new(), part: None }
+    }
 }
 
 /// The name in a recipe of one of the outputs that the input `name` gathers. A file that is gathered keeps the name of its

@@ -54,7 +54,11 @@ impl Cache {
 
     /// Where the bytes of `blob` lie once they are published.
     pub(super) fn published_path(&self, blob: Digest) -> PathBuf {
-        self.bucket("blobs", &blob.hex(), "")
+        self.root.join(Self::blob_name(blob))
+    }
+
+    pub(super) fn blob_name(blob: Digest) -> String {
+        Self::bucket("blobs", blob.as_bytes(), "")
     }
 
     /// Quarantines `blob`, which is broken. In a cache that takes no writes it stays, and isn't used either.
@@ -229,7 +233,11 @@ impl Cache {
     }
 
     pub(super) fn tree_path(&self, tree: Digest) -> PathBuf {
-        self.bucket("trees", &tree.hex(), ".json")
+        self.root.join(Self::tree_name(tree))
+    }
+
+    pub(super) fn tree_name(tree: Digest) -> String {
+        Self::bucket("trees", tree.as_bytes(), ".json")
     }
 
     /// The tree whose content digest is `digest`, checked against that digest; its blobs are not looked at.

@@ -1,7 +1,7 @@
 //! Runs that are under way: what they have used is kept from being collected.
 
 use std::{
-    collections::BTreeSet,
+    collections::HashSet,
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::FileExt as _,
@@ -43,9 +43,9 @@ struct LiveRunState {
     line: Line,
     file: Option<File>,
     /// What was written.
-    written: BTreeSet<Fingerprint>,
+    written: HashSet<Fingerprint>,
     /// What is yet to be written.
-    used: BTreeSet<Fingerprint>,
+    used: HashSet<Fingerprint>,
     /// Where the next fingerprint goes.
     end: u64,
 }
@@ -58,8 +58,8 @@ impl Cache {
         let state = LiveRunState {
             line,
             file: None,
-            written: BTreeSet::new(),
-            used: BTreeSet::new(),
+            written: HashSet::new(),
+            used: HashSet::new(),
             end: LINE as u64,
         };
         let inner = LiveRunInner { path, mode: self.mode(0o664), state: Mutex::new(state) };

@@ -15,6 +15,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rustix::{
+    fd::OwnedFd,
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, statat},
+};
+
 use super::{Cache, CacheError, Record, Staging};
 use crate::{
     digest::{Digest, Fingerprint},
@@ -49,6 +54,24 @@ impl Signature {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
+    }
+
+    /// Times of `stat` have other types on other systems.
+    #[allow(clippy::unnecessary_cast)]
+    fn of_stat(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    /// When the file was written to.
+    fn modified(&self) -> SystemTime {
+        let (seconds, nanos) = self.modified;
+        SystemTime::UNIX_EPOCH + Duration::new(seconds.max(0) as u64, nanos as u32)
     }
 
     /// The file's size, in bytes.
@@ -98,6 +121,8 @@ struct Learned {
 #[derive(Debug)]
 pub(crate) struct Memo {
     path: PathBuf,
+    /// The cache's folder: what many files are looked for in is opened once.
+    folder: Option<OwnedFd>,
     known: Content,
     learned: Mutex<Learned>,
 }
@@ -112,14 +137,25 @@ impl Cache {
         }
         let path = self.root.join("memos").join(&hasher.finalize().to_hex()[..16]);
         let known = fs::read(&path).ok().and_then(|bytes| Content::decode(&bytes));
-        Memo { path, known: known.unwrap_or_default(), learned: Mutex::default() }
+        let folder = rustix::fs::open(
+            &self.root,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let known = known.unwrap_or_default();
+        Memo { path, folder: folder.ok(), known, learned: Mutex::default() }
     }
 }
 
 impl Memo {
     /// Remembers nothing: for who has no cache.
     pub(crate) fn none() -> Self {
-        Self { path: PathBuf::new(), known: Content::default(), learned: Mutex::default() }
+        Self {
+            path: PathBuf::new(),
+            folder: None,
+            known: Content::default(),
+            learned: Mutex::default(),
+        }
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
@@ -147,22 +183,26 @@ impl Memo {
         fingerprint: Fingerprint,
     ) -> Option<BTreeMap<String, Digest>> {
         let whole = self.known.results.get(&fingerprint)?;
-        let record = cache.record_path(fingerprint);
-        let found = fs::metadata(&record).ok()?;
-        if Signature::of(&found) != whole.record {
+        let folder = self.folder.as_ref()?;
+        let look = |name: &str| statat(folder, name, AtFlags::empty()).ok();
+        if look(&Cache::record_name(fingerprint)).map(|stat| Signature::of_stat(&stat))
+            != Some(whole.record)
+        {
             return None;
         }
         let has = |(blob, size): &(Digest, u64)| {
-            fs::metadata(cache.published_path(*blob))
-                .is_ok_and(|meta| meta.is_file() && meta.len() == *size)
+            look(&Cache::blob_name(*blob)).is_some_and(|stat| {
+                FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size as u64 == *size
+            })
         };
         for output in &whole.outputs {
-            let tree = fs::metadata(cache.tree_path(output.digest)).ok()?;
-            if Signature::of(&tree) != output.tree || !output.blobs.iter().all(has) {
+            let tree = look(&Cache::tree_name(output.digest))?;
+            if Signature::of_stat(&tree) != output.tree || !output.blobs.iter().all(has) {
                 return None;
             }
         }
-        if !disk::is_new(&found) {
+        if !disk::is_new(whole.record.modified()) {
+            let record = cache.record_path(fingerprint);
             disk::touch(&record);
             let record = fs::metadata(&record).map(|meta| Signature::of(&meta)).ok()?;
             if record != whole.record {
@@ -204,7 +244,7 @@ impl Memo {
     /// # Errors
     /// When it can't be written, which does no harm.
     pub(crate) fn save(self, cache: &Cache) -> Result<(), CacheError> {
-        let Self { path, known, learned } = self;
+        let Self { path, known, learned, .. } = self;
         let learned = learned.into_inner().unwrap_or_else(PoisonError::into_inner);
         if learned.files.is_empty() && learned.results.is_empty() {
             return Ok(());

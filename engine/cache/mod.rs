@@ -47,7 +47,6 @@ pub mod verify;
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -71,6 +70,7 @@ pub(crate) use self::{
     memo::{Memo, Signature},
     prepared::{Bundle, FEW},
     publisher::Publisher,
+    record::fingerprint,
     staging::{Staged, StagedPlaces, StagedWriter, Staging, hash_file},
 };
 use self::{lease::Watch, pending::Pending, staging::Writer, verified::Verified};
@@ -236,16 +236,15 @@ impl Cache {
         Ok(())
     }
 
-    /// The path at which `kind` keeps the thing called `hex`.
-    fn bucket(&self, kind: &str, hex: &str, suffix: &str) -> PathBuf {
-        let root = self.root.as_os_str();
-        let mut path =
-            OsString::with_capacity(root.len() + kind.len() + hex.len() + suffix.len() + 3);
-        path.push(root);
-        for part in ["/", kind, "/", &hex[..2], "/", &hex[2..], suffix] {
-            path.push(part);
+    /// The path, seen from the cache's folder, at which `kind` keeps what has the name `bytes`.
+    fn bucket(kind: &str, bytes: &[u8; 32], suffix: &str) -> String {
+        let hex = blake3::Hash::from_bytes(*bytes).to_hex();
+        let (folder, file) = hex.split_at(2);
+        let mut path = String::with_capacity(kind.len() + hex.len() + suffix.len() + 2);
+        for part in [kind, "/", folder, "/", file, suffix] {
+            path.push_str(part);
         }
-        path.into()
+        path
     }
 
     /// Removes a file that may be gone already.

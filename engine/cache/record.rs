@@ -1,6 +1,7 @@
 //! Records: what the cache holds under a fingerprint.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     digest::{Digest, Fingerprint},
     disk,
-    encoding::Encoder,
+    encoding::{Encoder, Json},
     stage::Exactness,
     tree::Entry,
 };
@@ -63,26 +64,38 @@ impl Recipe {
     /// The fingerprint: the hash, in a domain of its own, of kind, revision, config, inputs and part in this order,
     /// encoded as the crate's module `encoding` says. A whole adds nothing for its part.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut encoder = Encoder::new(CONTEXT);
-        encoder.text(&self.kind).number(self.revision.into()).value(&self.config);
-        encoder.number(self.inputs.len() as u64);
-        for (name, digest) in &self.inputs {
-            encoder.text(name).fixed(digest.as_bytes());
-        }
-        match &self.part {
-            None => {}
-            Some(Part::Rows { first, rows }) => {
-                encoder.text("rows").number(*first).number(*rows);
-            }
-            Some(Part::Step(step)) => {
-                encoder.text("step").number(*step);
-            }
-            Some(Part::Entry(entry)) => {
-                encoder.text("entry").text(entry);
-            }
-        }
-        Fingerprint::from_bytes(encoder.finish())
+        let config = Json::Value(Cow::Borrowed(&self.config));
+        fingerprint(&self.kind, self.revision, &config, &self.inputs, self.part.as_ref())
     }
+}
+
+/// The fingerprint of the [`Recipe`] with these parts.
+pub(crate) fn fingerprint(
+    kind: &str,
+    revision: u32,
+    config: &Json<'_>,
+    inputs: &BTreeMap<String, Digest>,
+    part: Option<&Part>,
+) -> Fingerprint {
+    let mut encoder = Encoder::new(CONTEXT);
+    encoder.text(kind).number(revision.into()).json(config);
+    encoder.number(inputs.len() as u64);
+    for (name, digest) in inputs {
+        encoder.text(name).fixed(digest.as_bytes());
+    }
+    match part {
+        None => {}
+        Some(Part::Rows { first, rows }) => {
+            encoder.text("rows").number(*first).number(*rows);
+        }
+        Some(Part::Step(step)) => {
+            encoder.text("step").number(*step);
+        }
+        Some(Part::Entry(entry)) => {
+            encoder.text("entry").text(entry);
+        }
+    }
+    Fingerprint::from_bytes(encoder.finish())
 }
 
 /// How a result came to be. Nothing here enters a fingerprint.
@@ -137,7 +150,11 @@ pub enum Publication {
 
 impl Cache {
     pub(super) fn record_path(&self, fingerprint: Fingerprint) -> PathBuf {
-        self.bucket("records", &fingerprint.hex(), ".json")
+        self.root.join(Self::record_name(fingerprint))
+    }
+
+    pub(super) fn record_name(fingerprint: Fingerprint) -> String {
+        Self::bucket("records", fingerprint.as_bytes(), ".json")
     }
 
     /// The record under `fingerprint`, if there is one that can be read.

@@ -17,6 +17,7 @@ use super::{
     select,
     stages::{self, Context, Declaration, Schemas},
 };
+use crate::parallel;
 
 /// After so many combinations of a stage that are wrong the rest aren't looked at.
 const WRONG: usize = 1000;
@@ -34,14 +35,18 @@ pub(super) struct Declared<'d, 'a> {
 /// The stages and their order. `None` if there was a complaint.
 pub(super) fn stages(
     declared: &Declared<'_, '_>,
-    schemas: &mut Schemas,
+    schemas: &Schemas,
     report: &mut Report,
 ) -> Option<(Vec<StageNode>, Vec<usize>)> {
-    let mut tasks: Vec<Tasks<'_, '_>> = declared
-        .stages
-        .iter()
-        .map(|stage| Tasks::check(stage, declared, schemas, report))
-        .collect();
+    let checked = parallel::map(declared.stages, parallel::processors(), |stage| {
+        let mut found = Report::default();
+        (Tasks::check(stage, declared, schemas, &mut found), found)
+    });
+    let mut tasks: Vec<Tasks<'_, '_>> = Vec::with_capacity(checked.len());
+    for (task, found) in checked {
+        report.take(found);
+        tasks.push(task);
+    }
     let spaces = declared.spaces(report);
     let mut numbers: Vec<Range<usize>> = Vec::with_capacity(spaces.len());
     let mut count = 0_usize;
@@ -293,7 +298,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
     fn check(
         declaration: &'d Declaration<'a>,
         declared: &Declared<'_, '_>,
-        schemas: &mut Schemas,
+        schemas: &Schemas,
         report: &mut Report,
     ) -> Self {
         let mut tasks = Self { declaration, known: HashMap::new(), sole: None, sound: false };
@@ -334,7 +339,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
         &mut self,
         combination: &Combination,
         declared: &Declared<'_, '_>,
-        schemas: &mut Schemas,
+        schemas: &Schemas,
         report: &mut Report,
     ) -> Option<Task> {
         if !self.sound {
@@ -369,7 +374,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
         digits: Vec<usize>,
         selected: Vec<usize>,
         declared: &Declared<'_, '_>,
-        schemas: &mut Schemas,
+        schemas: &Schemas,
         report: &mut Report,
     ) -> Option<Task> {
         if let Some(known) = self.known.get(&(digits.clone(), selected.clone())) {
@@ -384,7 +389,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
         digits: &[usize],
         selected: &[usize],
         declared: &Declared<'_, '_>,
-        schemas: &mut Schemas,
+        schemas: &Schemas,
         report: &mut Report,
     ) -> Option<Task> {
         let declaration = self.declaration;

@@ -1,6 +1,10 @@
 //! The stages as they are declared, made into the nodes of a graph.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{
     Source, Span, StageNode, command,
@@ -81,13 +85,13 @@ pub(super) fn build<'a>(
     context: &Context<'_>,
     report: &mut Report,
 ) -> Option<(Vec<StageNode>, Vec<usize>)> {
-    let mut schemas = Schemas::default();
+    let schemas = Schemas::default();
     let declarations: Vec<Declaration<'_>> = entries
         .into_iter()
         .enumerate()
         .map(|(i, entry)| {
             let selected = selected.remove(&i).unwrap_or_default();
-            Declaration::read(entry, selected, context, &mut schemas, report)
+            Declaration::read(entry, selected, context, &schemas, report)
         })
         .collect();
     let index: HashMap<&str, usize> =
@@ -125,7 +129,7 @@ pub(super) fn build<'a>(
             order: &sorted.order,
             context,
         },
-        &mut schemas,
+        &schemas,
         report,
     )
 }
@@ -133,12 +137,13 @@ pub(super) fn build<'a>(
 /// The schemas of the kinds in use: each is made once.
 #[derive(Default)]
 pub(super) struct Schemas {
-    known: HashMap<&'static str, Arc<Schema>>,
+    known: Mutex<HashMap<&'static str, Arc<Schema>>>,
 }
 
 impl Schemas {
-    fn of(&mut self, kind: &dyn Kind) -> Arc<Schema> {
-        let known = self.known.entry(kind.name());
+    fn of(&self, kind: &dyn Kind) -> Arc<Schema> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.entry(kind.name());
         Arc::clone(known.or_insert_with(|| Arc::new(Schema::new(kind.schema()))))
     }
 }
@@ -148,7 +153,7 @@ impl<'a> Declaration<'a> {
         entry: Entry<'a>,
         selected: Vec<Selected<'a>>,
         context: &Context<'_>,
-        schemas: &mut Schemas,
+        schemas: &Schemas,
         report: &mut Report,
     ) -> Self {
         let Entry { key, value } = entry;
@@ -283,7 +288,7 @@ pub(super) fn config(
     kind: &Arc<dyn Kind>,
     node: Option<&Node<'_>>,
     place: Span,
-    schemas: &mut Schemas,
+    schemas: &Schemas,
     report: &mut Report,
 ) -> Option<serde_json::Value> {
     let checked = schemas.of(kind.as_ref()).check(node, place, report)?;

@@ -31,7 +31,7 @@ use crate::{
     parallel,
     pipeline::{Input, NotFound, Pipeline, RUN_RULE, is_run_name},
     report::{Failure, Outcome, RunReport, StageReport},
-    resolve::{Known, look_up_outputs, resolve},
+    resolve::{Known, fingerprint, look_up_outputs},
     source::Reading,
 };
 
@@ -102,6 +102,22 @@ pub fn run(
     observer: &dyn Observer,
     interrupt: &Interrupt,
 ) -> Result<RunReport, RunError> {
+    run_then(pipeline, cache, options, observer, interrupt, |_| ()).map(|(report, ())| report)
+}
+
+/// Does what [`run`] does, and gives with the report what `then` makes of it; that is called while it is written down
+/// that the run was.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_then<T: Send>(
+    pipeline: &Pipeline,
+    cache: &Cache,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    interrupt: &Interrupt,
+    then: impl FnOnce(&RunReport) -> T + Send,
+) -> Result<(RunReport, T), RunError> {
     let began = Instant::now();
     let started = jiff::Timestamp::now();
     let wanted = needed(pipeline, &options.targets)?;
@@ -146,12 +162,17 @@ pub fn run(
     let report = state.report(pipeline, &wanted, observer, began, interrupt.is_requested());
     // A cache that takes no memo is as good, only slower; that it takes no writes is told below.
     let _ = memo.save(cache);
-    if let Err(error) = remember(&runs, pipeline, options, &report, started) {
+    let (remembered, made) = parallel::both(
+        wanted.len(),
+        || remember(&runs, pipeline, options, &report, started),
+        || then(&report),
+    );
+    if let Err(error) = remembered {
         // The results are there, or are told in the report: a cache that takes no writes can still be read.
         let message = format!("the run can't be remembered: {}", chain(&error));
         observer.event(&Event::Notice { message: &message });
     }
-    Ok(report)
+    Ok((report, made))
 }
 
 /// The stages wanted and all that they need, in the pipeline's topological order.
@@ -306,9 +327,8 @@ impl Run<'_> {
     fn known(&self, index: usize) -> Option<StageReport> {
         let (began, node) = (self.began.elapsed(), &self.pipeline.stages[index]);
         let before = self.before(index);
-        let resolved =
-            resolve(node, &self.memo, Reading::No, |stage, output| before[&stage][output]).ok()?;
-        let fingerprint = resolved.fingerprint;
+        let output = |stage, output: &str| before[&stage][output];
+        let fingerprint = fingerprint(node, &self.memo, Reading::No, output).ok()?;
         self.live.uses(fingerprint);
         let outputs = match look_up_outputs(self.cache, &self.memo, node, fingerprint) {
             Ok(Known::Complete(outputs)) => outputs,
@@ -353,7 +373,7 @@ impl Run<'_> {
     fn before(&self, index: usize) -> BTreeMap<usize, Arc<BTreeMap<String, Digest>>> {
         let state = self.lock();
         let stages = self.pipeline.stages[index].inputs.values().flat_map(Input::stages);
-        stages.map(|stage| (stage, Arc::clone(&state.outputs[&stage]))).collect()
+        stages.map(|stage| (stage, state.outputs(stage))).collect()
     }
 
     /// Takes ready stages until there are none and none will come.

@@ -124,17 +124,18 @@ impl Run<'_> {
 
     /// Waits for the end of a stage whose readers could begin before it, and says whether it ended well.
     fn ended_well(&self, stage: usize) -> bool {
-        let open = |state: &mut State| !state.reports.contains_key(&stage);
+        let open = |state: &mut State| state.reports[stage].is_none();
         let state = self.changed.wait_while(self.lock(), open);
         let state = state.unwrap_or_else(PoisonError::into_inner);
-        matches!(state.reports[&stage].outcome, Outcome::Executed | Outcome::Reused)
+        let report = state.reports[stage].as_ref();
+        report.is_some_and(|end| matches!(end.outcome, Outcome::Executed | Outcome::Reused))
     }
 
     /// Has the stages before this one run again whose outputs were found damaged.
     fn repair_inputs(&self, index: usize, publisher: &Publisher<'_>) -> Result<(), End> {
         let inputs = self.pipeline.stages[index].inputs.values();
         for stage in inputs.flat_map(Input::stages) {
-            let outputs = Arc::clone(&self.lock().outputs[&stage]);
+            let outputs = self.lock().outputs(stage);
             if !outputs.values().any(|digest| self.cache.is_damaged(*digest)) {
                 continue;
             }
@@ -162,9 +163,9 @@ impl Run<'_> {
                 self.cache.forget_damage(*digest);
             }
             let mut state = self.lock();
-            state.outputs.insert(stage, Arc::new(report.outputs.clone()));
+            state.outputs[stage] = Some(Arc::new(report.outputs.clone()));
             if report.outcome == Outcome::Executed {
-                state.reports.insert(stage, report);
+                state.reports[stage] = Some(report);
             }
         }
         Ok(())

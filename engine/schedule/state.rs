@@ -17,15 +17,16 @@ use crate::{
 pub(super) struct State {
     /// The stages that can be taken, by their place in the order.
     pub(super) ready: BTreeSet<usize>,
-    /// For each stage in the order, how many stages it still waits for.
-    waits: BTreeMap<usize, usize>,
-    /// The places of the stages that read a stage's outputs.
-    readers: BTreeMap<usize, Vec<usize>>,
+    /// For each place in the order, how many stages its stage still waits for.
+    waits: Vec<usize>,
+    /// For each stage, the places of those that read its outputs.
+    readers: Vec<Vec<usize>>,
     /// The stage at each place in the order.
     pub(super) order: Vec<usize>,
     /// The outputs of each stage that ended well.
-    pub(super) outputs: BTreeMap<usize, Arc<BTreeMap<String, Digest>>>,
-    pub(super) reports: BTreeMap<usize, StageReport>,
+    pub(super) outputs: Vec<Option<Arc<BTreeMap<String, Digest>>>>,
+    /// For each stage, how it ended.
+    pub(super) reports: Vec<Option<StageReport>>,
     /// What was skipped, and because of which stage.
     skipped: BTreeMap<usize, usize>,
     pub(super) running: usize,
@@ -36,11 +37,11 @@ impl State {
     pub(super) fn new(pipeline: &Pipeline, wanted: &[usize]) -> Self {
         let mut state = Self {
             ready: BTreeSet::new(),
-            waits: BTreeMap::new(),
-            readers: BTreeMap::new(),
+            waits: Vec::with_capacity(wanted.len()),
+            readers: vec![Vec::new(); pipeline.stages.len()],
             order: wanted.to_vec(),
-            outputs: BTreeMap::new(),
-            reports: BTreeMap::new(),
+            outputs: vec![None; pipeline.stages.len()],
+            reports: vec![None; pipeline.stages.len()],
             skipped: BTreeMap::new(),
             running: 0,
             stopped: false,
@@ -51,24 +52,28 @@ impl State {
             if before.is_empty() {
                 state.ready.insert(place);
             }
-            state.waits.insert(place, before.len());
+            state.waits.push(before.len());
             for stage in before {
-                state.readers.entry(stage).or_default().push(place);
+                state.readers[stage].push(place);
             }
         }
         state
     }
 
+    /// The outputs of a stage that another one waited for.
+    pub(super) fn outputs(&self, stage: usize) -> Arc<BTreeMap<String, Digest>> {
+        let outputs = self.outputs[stage].clone();
+        outputs.unwrap_or_else(|| unreachable!("those that it waits for ended well"))
+    }
+
     /// Lets the readers of a stage begin.
     pub(super) fn release(&mut self, stage: usize, outputs: &BTreeMap<String, Digest>) {
         self.running -= 1;
-        self.outputs.insert(stage, Arc::new(outputs.clone()));
-        for place in self.readers.get(&stage).cloned().unwrap_or_default() {
-            if let Some(waits) = self.waits.get_mut(&place) {
-                *waits -= 1;
-                if *waits == 0 {
-                    self.ready.insert(place);
-                }
+        self.outputs[stage] = Some(Arc::new(outputs.clone()));
+        for &place in &self.readers[stage] {
+            self.waits[place] -= 1;
+            if self.waits[place] == 0 {
+                self.ready.insert(place);
             }
         }
     }
@@ -76,7 +81,7 @@ impl State {
     /// Notes how a stage ended, and what follows from it.
     pub(super) fn end(&mut self, stage: usize, report: StageReport, keep_going: bool) {
         let well = matches!(report.outcome, Outcome::Executed | Outcome::Reused);
-        let released = self.outputs.contains_key(&stage);
+        let released = self.outputs[stage].is_some();
         if well && !released {
             self.release(stage, &report.outputs);
         } else if !well {
@@ -86,15 +91,15 @@ impl State {
             self.skip_readers(stage);
             self.stopped |= !keep_going;
         }
-        self.reports.insert(stage, report);
+        self.reports[stage] = Some(report);
     }
 
     fn skip_readers(&mut self, cause: usize) {
         let mut open = vec![cause];
         while let Some(stage) = open.pop() {
-            for place in self.readers.get(&stage).cloned().unwrap_or_default() {
-                let reader = self.order[place];
-                self.ready.remove(&place);
+            for place in &self.readers[stage] {
+                let reader = self.order[*place];
+                self.ready.remove(place);
                 if self.skipped.insert(reader, cause).is_none() {
                     open.push(reader);
                 }
@@ -112,7 +117,7 @@ impl State {
     ) -> RunReport {
         let mut stages = Vec::with_capacity(wanted.len());
         for stage in wanted {
-            let report = self.reports.remove(stage).unwrap_or_else(|| {
+            let report = self.reports[*stage].take().unwrap_or_else(|| {
                 let mut report = StageReport::new(&pipeline.stages[*stage].name, Outcome::Skipped);
                 report.reason = match self.skipped.get(stage) {
                     Some(cause) => format!("`{}` did not succeed", pipeline.stages[*cause].name),

@@ -109,9 +109,12 @@ fn execute(
     let view = view::choose(arguments.json, arguments.detail, printer);
     let cache = Cache::open(&pipeline.cache)?;
     let quiet = arguments.detail.quiet;
-    let mut report = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)
-        .map_err(|error| refused(error, &pipeline))?;
-    let mut placed = place(&cache, &pipeline, &report, quiet, printer);
+    let once = || {
+        pipe_engine::run_then(&pipeline, &cache, &options, &*view, &interrupt, |report| {
+            place(&cache, &pipeline, report, quiet, printer)
+        })
+    };
+    let (mut report, mut placed) = once().map_err(|error| refused(error, &pipeline))?;
     for _ in 0..REPAIRS {
         let Err(OutError::Gone { .. }) = &placed else { break };
         if let Err(error) = &placed
@@ -119,9 +122,9 @@ fn execute(
         {
             printer.warning(format_args!("{error}; the stage is executed again"));
         }
-        let again = pipe_engine::run(&pipeline, &cache, &options, &*view, &interrupt)?;
+        let again;
+        (again, placed) = once()?;
         report = merge(&report, again);
-        placed = place(&cache, &pipeline, &report, quiet, printer);
     }
     let placed = match placed.map_err(CommandError::from) {
         // What failed may have taken an earlier result with it: the failure is the news.
