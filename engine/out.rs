@@ -204,7 +204,7 @@ impl OutFolder {
         let mut gone = None;
         for (stale, ready) in stale.into_iter().zip(ready) {
             match ready? {
-                Ready::At(target) => moves.push((stale, Some(target))),
+                Ready::At { folder, edited } => moves.push((stale, Some((folder, edited)))),
                 Ready::ThereAlready => moves.push((stale, None)),
                 Ready::Gone(flaw) => {
                     let (stage, output) = (stale.wanted.stage.clone(), stale.wanted.output.clone());
@@ -217,7 +217,7 @@ impl OutFolder {
         }
         let moved = parallel::map(&moves, parallel::processors(), |(stale, ready)| {
             let kept: Option<Kept> = match ready {
-                Some(ready) => stale.replace(ready)?,
+                Some((ready, edited)) => stale.replace(ready, *edited)?,
                 None => None,
             };
             look(&stale.path).map(|files| (kept, files))
@@ -249,8 +249,9 @@ impl OutFolder {
                 return Ok(None);
             }
             let known = |file: &_| before.is_some_and(|before| before.files.contains(file));
-            let edited = !found.iter().all(known);
-            Ok(Some(Stale { number: 0, wanted, key, path, edited, found }))
+            let untouched = found.iter().all(known);
+            let before = before.map(|before| before.digest);
+            Ok(Some(Stale { number: 0, wanted, key, path, before, untouched, found }))
         });
         let mut stale: Vec<Stale<'_>> =
             looked.into_iter().filter_map(Result::transpose).collect::<Result<_, OutError>>()?;
@@ -277,16 +278,18 @@ struct Stale<'w> {
     wanted: &'w Wanted,
     key: String,
     path: PathBuf,
-    /// Whether what stands there was not placed by us.
-    edited: bool,
+    /// What was placed there last.
+    before: Option<Digest>,
+    /// Whether nothing stands there but the very files that were placed.
+    untouched: bool,
     /// What stands there.
     found: Vec<PlacedFile>,
 }
 
 /// What there is to put in an output's place.
 enum Ready {
-    /// It is put together here.
-    At(PathBuf),
+    /// It is put together in this folder; in its place stands what somebody made, or nothing of the kind.
+    At { folder: PathBuf, edited: bool },
     /// It stands there already.
     ThereAlready,
     /// It isn't in the cache.
@@ -301,22 +304,28 @@ impl Stale<'_> {
             Err(flaw) => return Ok(Ready::Gone(flaw)),
         };
         // A run that was killed may have placed it and not have noted that.
-        if self.edited && holds(&self.path, &tree, &self.found) {
+        if !self.untouched && holds(&self.path, &tree, &self.found) {
             return Ok(Ready::ThereAlready);
         }
+        // In a workspace that was copied stand other files, and yet what was placed.
+        let is_copy = |before| {
+            let tree = cache.tree(before);
+            matches!(tree, Ok(Ok(tree)) if holds(&self.path, &tree, &self.found))
+        };
+        let edited = !self.untouched && !self.before.is_some_and(is_copy);
         match place(cache, &tree, &target, Method::Copy) {
             Err(PlaceError::Cache(CacheError::Damaged(flaw))) => Ok(Ready::Gone(flaw)),
             placed => {
                 placed?;
-                Ok(Ready::At(target))
+                Ok(Ready::At { folder: target, edited })
             }
         }
     }
 
-    /// Puts what is `ready` in its place. Gives what had been edited, and was kept aside.
-    fn replace(&self, ready: &Path) -> Result<Option<Kept>, OutError> {
+    /// Puts what is `ready` in its place. Gives what had been `edited`, and was kept aside.
+    fn replace(&self, ready: &Path, edited: bool) -> Result<Option<Kept>, OutError> {
         let mut kept = None;
-        if self.edited {
+        if edited {
             kept = Some(set_aside(&self.path)?);
         } else {
             remove(&self.path)?;

@@ -90,7 +90,7 @@ impl Stage for Plot {
 
     const KIND: &'static str = "plot";
     const ABOUT: &'static str = "Draws sample spectra, example fits, the history of a training, and how good a catalogue is.";
-    const REVISION: u32 = 3;
+    const REVISION: u32 = 4;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", artifacts::SPECTRA, "the observed spectra"),

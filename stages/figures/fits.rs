@@ -56,7 +56,7 @@ pub fn fits(panels: &[FitPanel], labels: &Labels, thresholds: Thresholds) -> Fig
     let scales: Vec<Scale> = (0..panels.len())
         .map(|i| curve::value_scale(panels[i].observed, &[&found[i], &truth[i]]))
         .collect();
-    let (ticks, exponent) = shared_ticks(&scales, 3);
+    let (ticks, exponent) = shared_ticks(&scales, 3, labels.unit);
     let residuals: Vec<Residual> =
         panels.iter().zip(&found).map(|(p, f)| Residual::new(p, f)).collect();
     let beside_residual = residuals.iter().map(Residual::widest).fold(0.0, f64::max);
@@ -146,7 +146,7 @@ impl Residual {
             frame.note(sheet, "noise rms unknown");
         }
         frame.outline(sheet);
-        let across = frame.x.ticks(4, frame.x.exponent());
+        let across = frame.x.ticks(4, frame.x.exponent(&axis.unit));
         frame.ticks_below(sheet, &across, labelled);
     }
 }

@@ -73,7 +73,7 @@ pub fn history(history: &History) -> Figure {
         Scale::linear(first - 1.0, first + 1.0)
     };
 
-    let loss_ticks = loss.ticks(5, loss.exponent());
+    let loss_ticks = loss.ticks(5, loss.exponent(""));
     let left = beside(loss_ticks.widest(SMALL));
     let top = 4.0 + legend.height(PAGE - left) + LINE;
     let mut sheet = Sheet::new(PAGE, top + HEIGHT + below());
@@ -97,7 +97,7 @@ pub fn history(history: &History) -> Figure {
     axes(&mut sheet, &frame);
     frame.ticks_left(&mut sheet, &loss_ticks, true);
     frame.minor_left(&mut sheet);
-    let label = text::axis_label("Loss", "", loss.exponent());
+    let label = text::axis_label("Loss", "", loss.exponent(""));
     frame.label_left(&mut sheet, &label, loss_ticks.widest(SMALL));
 
     if let (Some(y), Some(curves)) = (accuracy, &history.accuracy) {

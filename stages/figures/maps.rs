@@ -139,13 +139,10 @@ impl<'a> Shown<'a> {
             Some((range, beyond)) => (Some(range), beyond),
             None => (None, (false, false)),
         };
-        let exponent = range.map_or(0, |r| colour_scale(r).exponent());
+        let exponent = range.map_or(0, |r| colour_scale(r).exponent(given.unit));
         let mut shown = Self { given, pixels, range, beyond, exponent, label: String::new() };
         if !shown.discrete() {
-            shown.label = match (shown.exponent, given.unit) {
-                (0, unit) => unit.to_string(),
-                (e, unit) => format!("{} {unit}", text::power(e)).trim_end().to_string(),
-            };
+            shown.label = text::scaled_unit(given.unit, exponent);
         }
         shown
     }

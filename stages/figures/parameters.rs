@@ -113,7 +113,7 @@ impl<'a> Panel<'a> {
         let usual = predicted[cut..predicted.len() - cut].iter().copied();
         let range = pairs.iter().map(|p| p.0).chain(usual);
         let scale = Scale::around(range, 0.04);
-        let exponent = scale.exponent();
+        let exponent = scale.exponent(given.unit);
         Self { given, pairs, scale, ticks: scale.ticks(4, exponent), exponent }
     }
 

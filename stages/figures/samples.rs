@@ -42,7 +42,7 @@ pub fn samples(panels: &[SamplePanel], labels: &Labels, thresholds: Thresholds) 
         .zip(&parts)
         .map(|(panel, parts)| curve::value_scale(panel.observed, &[parts]))
         .collect();
-    let (ticks, exponent) = shared_ticks(&scales, 3);
+    let (ticks, exponent) = shared_ticks(&scales, 3, labels.unit);
     let widest = ticks.iter().map(|t| t.widest(SMALL)).fold(8.0, f64::max);
 
     let top = 4.0 + legend.height(PAGE) + LINE;
@@ -64,7 +64,7 @@ pub fn samples(panels: &[SamplePanel], labels: &Labels, thresholds: Thresholds) 
         curve::total(&mut sheet, &frame, &parts[i], SUM);
         frame.outline(&mut sheet);
         frame.ticks_left(&mut sheet, &ticks[i], true);
-        let across = frame.x.ticks(4, frame.x.exponent());
+        let across = frame.x.ticks(4, frame.x.exponent(&panel.axis.unit));
         frame.ticks_below(&mut sheet, &across, grid.is_lowest(i));
         frame.title(&mut sheet, &panel.title);
         if !panel.observed.iter().any(|y| y.is_finite()) {
@@ -77,8 +77,8 @@ pub fn samples(panels: &[SamplePanel], labels: &Labels, thresholds: Thresholds) 
 }
 
 /// Ticks for panels that share one axis label, so that they share one power of ten too.
-pub(super) fn shared_ticks(scales: &[Scale], target: usize) -> (Vec<Ticks>, i32) {
-    let exponent = scales.iter().map(Scale::exponent).max().unwrap_or(0);
+pub(super) fn shared_ticks(scales: &[Scale], target: usize, unit: &str) -> (Vec<Ticks>, i32) {
+    let exponent = scales.iter().map(|scale| scale.exponent(unit)).max().unwrap_or(0);
     let ticks = scales.iter().map(|s| s.ticks(target, exponent)).collect();
     (ticks, exponent)
 }
@@ -102,7 +102,7 @@ pub(super) fn outer_labels(
         outer.note(sheet, "no spectra");
     }
     let unit = axis.map_or("", |a| &a.unit);
-    let across = text::axis_label(labels.axis, unit, outer.x.exponent());
+    let across = text::axis_label(labels.axis, unit, outer.x.exponent(unit));
     outer.label_below(sheet, &across);
     let up = text::axis_label(labels.intensity, labels.unit, exponent);
     outer.label_left(sheet, &up, widest);

@@ -76,13 +76,15 @@ impl Scale {
         parts.filter(|v| *v > self.low && *v < self.high).collect()
     }
 
-    /// The power of ten to take out of this axis' labels: 0, or a multiple of three.
-    pub(super) fn exponent(&self) -> i32 {
+    /// The power of ten to take out of the labels of this axis, whose values are in `unit`: 0, or a multiple of three.
+    pub(super) fn exponent(&self, unit: &str) -> i32 {
         if self.log {
             return 0;
         }
         let size = self.low.abs().max(self.high.abs());
-        if size >= 1e4 {
+        // Four digits are read more easily than a power of ten, but not than another unit.
+        let large = if text::prefixed(unit, 3).is_some() { 1e3 } else { 1e4 };
+        if size >= large {
             3 * libm::floor(libm::log10(size) / 3.0) as i32
         } else if size < 1e-3 {
             // One digit more is left to the numbers: 0.75 reads better than 750.
@@ -201,11 +203,13 @@ mod tests {
 
     #[test]
     fn powers_of_ten_come_out_in_threes() {
-        assert_eq!(Scale::linear(0.0, 0.05).exponent(), 0);
-        assert_eq!(Scale::linear(-5000.0, 85_000.0).exponent(), 3);
-        assert_eq!(Scale::linear(-7.5e-4, 7.5e-4).exponent(), -3);
+        assert_eq!(Scale::linear(0.0, 0.05).exponent("K"), 0);
+        assert_eq!(Scale::linear(-5000.0, 85_000.0).exponent("m/s"), 3);
+        assert_eq!(Scale::linear(0.0, 5000.0).exponent("K m/s"), 3);
+        assert_eq!(Scale::linear(0.0, 5000.0).exponent("K"), 0);
+        assert_eq!(Scale::linear(-7.5e-4, 7.5e-4).exponent("K"), -3);
         let hertz = Scale::linear(1.1020e11, 1.1025e11);
-        assert_eq!(hertz.exponent(), 9);
+        assert_eq!(hertz.exponent("Hz"), 9);
         assert_eq!(hertz.ticks(3, 9).labels, ["110.20", "110.22", "110.24"]);
     }
 

@@ -48,10 +48,10 @@ pub fn spectra(
         [scale.low, scale.high]
     });
     let y = Scale::around(ends, 0.0);
-    let ticks = y.ticks(3, y.exponent());
+    let ticks = y.ticks(3, y.exponent(labels.unit));
     let widest = ticks.widest(SMALL);
     let x = curve::axis_scale(axis);
-    let across = x.ticks(4, x.exponent());
+    let across = x.ticks(4, x.exponent(&axis.unit));
 
     let top = 4.0 + legend.height(PAGE) + LINE;
     let (left, right) = (beside(widest), PAGE - 8.0);
@@ -80,6 +80,6 @@ pub fn spectra(
         }
     }
     let shown = (!panels.is_empty()).then_some(axis);
-    outer_labels(&mut sheet, &grid, shown, labels, y.exponent(), widest);
+    outer_labels(&mut sheet, &grid, shown, labels, y.exponent(labels.unit), widest);
     sheet.finish()
 }

@@ -60,14 +60,43 @@ pub(super) fn clean(text: &str) -> String {
     out
 }
 
-/// An axis label: the name, and in brackets a power of ten and the unit, where there are any.
+/// An axis label: the name, and in brackets the unit and a power of ten, where there are any.
 pub(super) fn axis_label(name: &str, unit: &str, exponent: i32) -> String {
-    match (exponent, unit) {
-        (0, "") => name.to_string(),
-        (0, unit) => format!("{name} ({unit})"),
-        (e, "") => format!("{name} ({})", power(e)),
-        (e, unit) => format!("{name} ({} {unit})", power(e)),
+    match scaled_unit(unit, exponent).as_str() {
+        "" => name.to_string(),
+        unit => format!("{name} ({unit})"),
     }
+}
+
+/// A unit, and the power of ten by which the numbers beside it are to be multiplied; as one word where there is one in use.
+pub(super) fn scaled_unit(unit: &str, exponent: i32) -> String {
+    if exponent == 0 {
+        return unit.to_string();
+    }
+    let plain = || format!("{} {unit}", power(exponent)).trim_end().to_string();
+    prefixed(unit, exponent).unwrap_or_else(plain)
+}
+
+/// The name of the unit that is 10 to the power `exponent` times `unit`, where astronomers use that one.
+pub(super) fn prefixed(unit: &str, exponent: i32) -> Option<String> {
+    const PREFIXES: [(&str, i32, &str); 11] = [
+        ("m/s", 3, "k"),
+        ("m s-1", 3, "k"),
+        ("Hz", 3, "k"),
+        ("Hz", 6, "M"),
+        ("Hz", 9, "G"),
+        ("K", -3, "m"),
+        ("K", -6, "µ"),
+        ("Jy", -3, "m"),
+        ("Jy", -6, "µ"),
+        ("Jy/beam", -3, "m"),
+        ("Jy/beam", -6, "µ"),
+    ];
+    PREFIXES.iter().filter(|(_, power, _)| *power == exponent).find_map(|(name, _, prefix)| {
+        // The last of several factors takes it.
+        let others = unit.strip_suffix(name)?;
+        (others.is_empty() || others.ends_with(' ')).then(|| format!("{others}{prefix}{name}"))
+    })
 }
 
 /// 10 to the power `exponent`, with a raised exponent.
@@ -124,7 +153,18 @@ mod tests {
     fn labels_name_unit_and_power() {
         assert_eq!(axis_label("Velocity", "km/s", 0), "Velocity (km/s)");
         assert_eq!(axis_label("Intensity", "", 0), "Intensity");
-        assert_eq!(axis_label("Intensity", "K", -3), "Intensity (10⁻³ K)");
+        assert_eq!(axis_label("Velocity", "m/s", 3), "Velocity (km/s)");
+        assert_eq!(axis_label("Integrated intensity", "K m/s", 3), "Integrated intensity (K km/s)");
+        assert_eq!(
+            axis_label("Integrated intensity", "K m/s", -3),
+            "Integrated intensity (10⁻³ K m/s)"
+        );
+        assert_eq!(
+            axis_label("Integrated intensity", "K km/s", 3),
+            "Integrated intensity (10³ K km/s)"
+        );
+        assert_eq!(axis_label("Intensity", "K", -3), "Intensity (mK)");
+        assert_eq!(axis_label("Intensity", "K", 6), "Intensity (10⁶ K)");
         assert_eq!(axis_label("Frequency", "", 12), "Frequency (10¹²)");
     }
 

@@ -105,7 +105,7 @@ impl Stage for Maps {
 
     const KIND: &'static str = "maps";
     const ABOUT: &'static str = "Maps what was found in a cube: integrated intensity, centroid, width, number of components, noise and χ².";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", artifacts::SPECTRA, "the spectra of a cube"),

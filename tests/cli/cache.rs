@@ -327,4 +327,13 @@ fn a_workspace_can_be_moved_and_copied() {
     assert_eq!(verified.code, Some(0), "{}", verified.stdout);
     // What `b` made are the same bytes as those of `a`, which are made again.
     assert_eq!(run("three"), ["executed", "reused"]);
+    // What was copied along under `out` is nobody's edit, and goes when something else takes its place.
+    folder.write("two/out/b/o", "mine");
+    for (place, edits) in [("two", 1), ("three", 0)] {
+        let file = folder.path(&format!("{place}/pipeline.yaml"));
+        fs::write(&file, TWO.replace("some bytes", "others")).unwrap();
+        let ended = folder.pipe(&["run", "-f", file.to_str().unwrap()]);
+        assert_eq!(ended.stderr.matches("had been edited").count(), edits, "{}", ended.stderr);
+        assert_eq!(folder.read(&format!("{place}/out/b/o")), "others\n");
+    }
 }
