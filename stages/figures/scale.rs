@@ -83,9 +83,12 @@ impl Scale {
         }
         let size = self.low.abs().max(self.high.abs());
         // Four digits are read more easily than a power of ten, but not than another unit.
-        let large = if text::prefixed(unit, 3).is_some() { 1e3 } else { 1e4 };
+        let has_kilo = text::prefixed(unit, 3).is_some();
+        let large = if has_kilo { 1e3 } else { 1e4 };
         if size >= large {
-            3 * libm::floor(libm::log10(size) / 3.0) as i32
+            let exponent = 3 * libm::floor(libm::log10(size) / 3.0) as i32;
+            let is_few_kilo = has_kilo && size < 1e7 && text::prefixed(unit, exponent).is_none();
+            if is_few_kilo { 3 } else { exponent }
         } else if size < 1e-3 {
             // One digit more is left to the numbers: 0.75 reads better than 750.
             3 * libm::floor((libm::log10(size) + 1.0) / 3.0) as i32
@@ -206,6 +209,10 @@ mod tests {
         assert_eq!(Scale::linear(0.0, 0.05).exponent("K"), 0);
         assert_eq!(Scale::linear(-5000.0, 85_000.0).exponent("m/s"), 3);
         assert_eq!(Scale::linear(0.0, 5000.0).exponent("K m/s"), 3);
+        assert_eq!(Scale::linear(0.0, 5e6).exponent("m/s"), 3);
+        assert_eq!(Scale::linear(0.0, 5e7).exponent("m/s"), 6);
+        assert_eq!(Scale::linear(0.0, 5e6).exponent("Hz"), 6);
+        assert_eq!(Scale::linear(0.0, 5e6).exponent("K"), 6);
         assert_eq!(Scale::linear(0.0, 5000.0).exponent("K"), 0);
         assert_eq!(Scale::linear(-7.5e-4, 7.5e-4).exponent("K"), -3);
         let hertz = Scale::linear(1.1020e11, 1.1025e11);
