@@ -18,6 +18,7 @@ use crate::{
         Metrics, Oracle, TrueRanges,
         fit::{CramerRao, NoiseModel, SpectrumFit},
     },
+    truth_table::{Compared, TruthTable},
 };
 
 /// The evaluation of a catalogue.
@@ -152,7 +153,7 @@ impl Stage for Evaluate {
 
     const KIND: &'static str = "evaluate";
     const ABOUT: &'static str = "Says how good a catalogue is, beside the best possible and baselines that say the same of every spectrum.";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("catalogue", CATALOGUE, "the components that were found"),
@@ -170,6 +171,11 @@ impl Stage for Evaluate {
             "tables",
             TABLE,
             "the figures as CSV: summary, parameters, confusion, calibration, separation, signal_to_noise",
+        ),
+        OutputPort::new(
+            "components",
+            TABLE,
+            "the true components as CSV: the Cramér–Rao bound of each, and what was found of it",
         ),
     ];
 
@@ -223,6 +229,8 @@ impl Stage for Evaluate {
         let evaluation = || Evaluation::new(config.criteria(), spectra.axis().width(), slots);
         let [mut found, mut oracle, mut majority, mut constant] = [(); 4].map(|()| evaluation());
         let (majority_answer, constant_answer) = (guess.components(), guess.slots());
+        let (criteria, width) = (config.criteria(), spectra.axis().width());
+        let mut components = TruthTable::new(work.output("components")?.create("components.csv")?)?;
         for (done, rows) in by_chunk(&evaluated) {
             work.check_interrupt()?;
             work.progress(done, evaluated.len() as u64, "spectra");
@@ -240,6 +248,9 @@ impl Stage for Evaluate {
                     &all[first..first + find.len()]
                 });
                 found.push_with(truth, find, rms, Deviations { bound, stated });
+                let pairs = criteria.pairs(truth, find, width);
+                let (row, pairs) = (*row, &pairs[..]);
+                components.write(&Compared { row, truth, bound, rms, found: find, pairs })?;
                 if config.oracle {
                     let (components, stated) = limit.oracle();
                     let deviations = Deviations { bound, stated: Some(&stated) };
@@ -262,6 +273,7 @@ impl Stage for Evaluate {
                 constant_guess: constant.finish(),
             },
         };
+        components.finish()?.finish()?;
         work.output("metrics")?.document(METRICS_FILE, &document)?;
         evaluation_tables::write(&document, work.output("tables")?)
     }

@@ -16,6 +16,7 @@ pub mod network;
 mod row_chunks;
 pub mod spectra;
 mod summary;
+mod truth_table;
 
 pub mod compare;
 pub mod evaluate;
