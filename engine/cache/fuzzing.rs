@@ -33,8 +33,17 @@ pub fn lease(bytes: &[u8]) {
     assert_eq!(again.bytes(), written);
 }
 
-/// Whoever collects sees of the record in `json` all that it names.
-pub fn record_is_collected_whole(record: &Record, json: &[u8]) {
+/// A record that is read is written and read again as the same, and whoever collects sees all that it names.
+pub fn record(json: &[u8]) {
+    let _ = Record::from_bytes(json);
+    let Ok(record) = serde_json::from_slice::<Record>(json) else { return };
+    let written = record.to_bytes();
+    if record.format == super::FORMAT {
+        let again = Record::from_bytes(&written).expect("what was written can be read");
+        assert_eq!(again, record);
+        assert_eq!(again.recipe.fingerprint(), record.recipe.fingerprint());
+        assert_eq!(again.to_bytes(), written);
+    }
     let named: Named = serde_json::from_slice(json).expect("whoever collects reads every record");
     assert_eq!(named.outputs, record.outputs);
     assert_eq!(named.log, record.log);

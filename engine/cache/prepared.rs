@@ -64,9 +64,7 @@ impl Prepared {
     /// When the cache can't be written.
     pub(super) fn new(bundle: Bundle, cache: &Cache) -> Result<Self, CacheError> {
         let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
-        let json = serde_json::to_vec_pretty(&record)
-            .unwrap_or_else(|_| unreachable!("a record has text keys only"));
-        let record_file = staging.write_document(&json)?;
+        let record_file = staging.write_document(&record.to_bytes())?;
         let fingerprint = record.recipe.fingerprint();
         let mut prepared = Self {
             contested: cache.record_path(fingerprint).exists(),

@@ -100,7 +100,6 @@ pub(crate) fn fingerprint(
 
 /// How a result came to be. Nothing here enters a fingerprint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// The name of the stage that made it.
     pub stage: String,
@@ -116,9 +115,8 @@ pub struct Provenance {
     pub notes: BTreeMap<String, String>,
 }
 
-/// What the cache holds under a fingerprint.
+/// What the cache holds under a fingerprint. Its file may have keys that a later version added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Record {
     /// The version of this format.
     pub format: u32,
@@ -137,6 +135,43 @@ pub struct Record {
     pub sources: BTreeMap<String, (Digest, u64)>,
     /// How it came to be.
     pub provenance: Provenance,
+}
+
+/// What stands in the file of a record before and after the 64 digits of its checksum.
+const BEFORE_SUM: &str = ",\"checksum\":\"";
+const AFTER_SUM: &str = "\"}";
+
+impl Record {
+    /// The bytes of its file: JSON, whose last key has the BLAKE3 hash of all that stands before it.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let json = serde_json::to_vec_pretty(self);
+        let mut bytes = json.unwrap_or_else(|_| unreachable!("a record has text keys only"));
+        bytes.truncate(bytes.len() - "\n}".len());
+        let sum = blake3::hash(&bytes).to_hex();
+        for part in [BEFORE_SUM, &sum, AFTER_SUM] {
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        bytes
+    }
+
+    /// The record in the `bytes` of its file; else what is wrong with them.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let parts = |bytes| {
+            let (front, sum) = <[u8]>::strip_suffix(bytes, AFTER_SUM.as_bytes())?
+                .split_last_chunk::<{ 2 * blake3::OUT_LEN }>()?;
+            Some((front.strip_suffix(BEFORE_SUM.as_bytes())?, sum))
+        };
+        let (body, sum) = parts(bytes).ok_or("it doesn't end with a checksum")?;
+        if blake3::hash(body).to_hex().as_bytes() != sum {
+            return Err("its checksum is another".to_owned());
+        }
+        let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if record.format == super::FORMAT {
+            Ok(record)
+        } else {
+            Err(format!("its format is {}", record.format))
+        }
+    }
 }
 
 /// How the publication of a record ended.
@@ -192,15 +227,12 @@ impl Cache {
         };
         // What is looked up is in use again: it must not be collected as something old.
         disk::touch(&path);
-        let flaw = match serde_json::from_slice::<Record>(&json) {
-            Ok(record) if record.format != super::FORMAT => {
-                format!("its format is {}", record.format)
-            }
+        let flaw = match Record::from_bytes(&json) {
             Ok(record) if record.recipe.fingerprint() != fingerprint => {
                 "its recipe has another fingerprint".to_owned()
             }
             Ok(record) => return Ok(Some(Ok(record))),
-            Err(error) => error.to_string(),
+            Err(flaw) => flaw,
         };
         Ok(Some(Err(Flaw::RecordCorrupt(flaw))))
     }
@@ -366,9 +398,45 @@ mod tests {
         assert_ne!(swapped.fingerprint(), recipe().fingerprint());
     }
 
+    fn record() -> Record {
+        let provenance = Provenance {
+            stage: "a".into(),
+            host: "here".into(),
+            version: "0".into(),
+            started: "2026-11-01T00:00:00Z".into(),
+            seconds: 0.25,
+            notes: BTreeMap::new(),
+        };
+        let outputs = [("o".to_owned(), Digest::of(b"o"))].into();
+        let (parts, log, sources) = (vec![recipe().fingerprint()], None, BTreeMap::new());
+        Record { format: 1, recipe: recipe(), outputs, parts, log, sources, provenance }
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_is_passed_over() {
+        let text = String::from_utf8(record().to_bytes()).unwrap();
+        let more = text.replacen('{', "{\"later\":1,", 1);
+        let body = &more[..more.rfind(BEFORE_SUM).unwrap()];
+        let sum = blake3::hash(body.as_bytes());
+        let sealed = format!("{body}{BEFORE_SUM}{sum}{AFTER_SUM}");
+        assert_eq!(Record::from_bytes(sealed.as_bytes()), Ok(record()));
+        assert_eq!(Record::from_bytes(more.as_bytes()), Err("its checksum is another".to_owned()));
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_make_reading_a_record_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn no_damage_to_a_record_goes_unseen(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+            let mut bytes = record().to_bytes();
+            prop_assert_eq!(Record::from_bytes(&bytes), Ok(record()));
+            let at = at.index(bytes.len());
+            prop_assert!(Record::from_bytes(&bytes[..at]).is_err());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Record::from_bytes(&bytes).is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_reading_a_record_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Record::from_bytes(&bytes);
             let _ = serde_json::from_slice::<Record>(&bytes);
         }
     }

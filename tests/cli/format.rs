@@ -119,7 +119,7 @@ fn a_reader_that_knows_the_document_alone_reads_everything() {
 
 #[test]
 fn a_reader_that_knows_the_document_finds_damage() {
-    for (kind, said) in [("blobs", "corrupt"), ("trees", "corrupt"), ("records", "recipe")] {
+    for (kind, said) in [("blobs", "corrupt"), ("trees", "corrupt"), ("records", "checksum")] {
         let folder = Folder::new(
             "stages: { a: { kind: command, config: { n: 4711 }, run: \"touch {outputs.o}\", outputs: [o] } }",
         );

@@ -151,7 +151,10 @@ class Cache:
         return {file["path"]: self.blob(file["blob"], file["size"]) for file in files}
 
     def record(self, name):
-        record = json.loads(self.bytes_of("records", name, ".json"))
+        data = self.bytes_of("records", name, ".json")
+        seal = f',"checksum":"{blake3(data[:-79]).hex()}"}}'
+        check(data[-79:] == seal.encode(), f"the checksum of record {name} is another")
+        record = json.loads(data)
         check(record["format"] == 1, f"record {name} has another format")
         check(fingerprint(record["recipe"]) == name, f"record {name} is not of its recipe")
         for part in record.get("parts", []):
