@@ -63,41 +63,31 @@ fn undisturbed() -> Result {
     result(&folder)
 }
 
-#[test]
-fn a_kill_at_any_step_leaves_nothing_or_the_whole_truth() {
+/// Ends a run at its first step, at its second and so on to its last; after each end the next run puts things right.
+fn recovers_from_an_end_at_any_step(fault: impl Fn(usize) -> String) {
     let undisturbed = undisturbed();
-    let mut step = 0;
-    loop {
-        step += 1;
+    for step in 1.. {
         let folder = Folder::new(SMALL);
-        let fault = format!("kill@{step}");
+        let fault = fault(step);
         let (ended, killed) = faulty(&folder, &fault, &["run", "-j", "1"]);
         if !killed {
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            assert!(step > 100, "the seam sees the steps: {step}");
             break;
         }
         recovers(&folder, &undisturbed, &fault);
     }
-    assert!(step > 100, "the seam sees the steps: {step}");
+}
+
+#[test]
+fn a_kill_at_any_step_leaves_nothing_or_the_whole_truth() {
+    recovers_from_an_end_at_any_step(|step| format!("kill@{step}"));
 }
 
 /// What was written and not synced may be gone, and names may be there or not, in any order.
 #[test]
 fn a_power_cut_at_any_step_leaves_nothing_or_the_whole_truth() {
-    let undisturbed = undisturbed();
-    let mut step = 0;
-    loop {
-        step += 1;
-        let folder = Folder::new(SMALL);
-        let fault = format!("cut@{step}:/cache/");
-        let (ended, killed) = faulty(&folder, &fault, &["run", "-j", "1"]);
-        if !killed {
-            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-            break;
-        }
-        recovers(&folder, &undisturbed, &fault);
-    }
-    assert!(step > 100, "the seam sees the steps: {step}");
+    recovers_from_an_end_at_any_step(|step| format!("cut@{step}:/cache/"));
 }
 
 #[test]
