@@ -125,6 +125,9 @@ pub struct FileChanges {
     /// The arrays among the files: their chunks are under `ARRAY/c`.
     #[serde(skip)]
     arrays: BTreeSet<String>,
+    /// Whether nothing is as it was but what describes arrays.
+    #[serde(skip)]
+    all: bool,
 }
 
 impl FileChanges {
@@ -138,6 +141,7 @@ impl FileChanges {
             added: Vec::new(),
             removed: Vec::new(),
             arrays: BTreeSet::new(),
+            all: true,
         };
         for tree in [old, new] {
             let paths = tree.files().iter().map(|entry| entry.path.as_str());
@@ -146,7 +150,9 @@ impl FileChanges {
         }
         for entry in new.files() {
             match old.get(entry.path.as_str()) {
-                Some(before) if before.blob == entry.blob => {}
+                Some(before) if before.blob == entry.blob => {
+                    changes.all &= entry.path.as_str().ends_with("zarr.json");
+                }
                 Some(_) => changes.changed.push(entry.path.to_string()),
                 None => changes.added.push(entry.path.to_string()),
             }
@@ -187,6 +193,9 @@ impl FileChanges {
 impl fmt::Display for FileChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 3;
+        if self.all && self.count() > MOST {
+            return f.write_str("all of it");
+        }
         let named: Vec<String> = self
             .first(MOST)
             .into_iter()
@@ -282,9 +291,11 @@ fn line(run: &Value) -> Map<String, Value> {
             other => {
                 let keys = other["config"].as_array().into_iter().flatten();
                 let keys: Vec<&str> = keys.filter_map(Value::as_str).collect();
-                match (other["input"].as_str(), other["output"].as_str()) {
-                    (Some(name), _) => format!("{{inputs.{name}}}"),
-                    (_, Some(name)) => format!("{{outputs.{name}}}"),
+                match ["input", "output", "item"].map(|of| other.get(of).map(Value::as_str)) {
+                    [Some(Some(name)), ..] => format!("{{inputs.{name}}}"),
+                    [_, Some(Some(name)), _] => format!("{{outputs.{name}}}"),
+                    [_, _, Some(Some(word))] => format!("{{item.{word}}}"),
+                    [_, _, Some(None)] => "{item}".to_owned(),
                     _ => format!("{{config.{}}}", keys.join(".")),
                 }
             }
@@ -358,12 +369,12 @@ mod tests {
             json!({ "run": run, "config": {}, "outputs": ["o"], "files": files, "env": {"LANG": null} })
         };
         let words = json!({ "words": [["sh"], ["a.sh"], [{"config": ["a", "b"]}, ","], [{"output": "o"}]] });
-        let shell = json!({ "shell": ["sh a.sh ", {"input": "spectra"}, " > ", {"output": "o"}] });
+        let shell = json!({ "shell": ["sh ", {"input": "i"}, " ", {"item": null}, {"item": "stem"}, " > ", {"output": "o"}] });
         let old = recipe("command", config(b"1", words), b"a");
         let new = recipe("command", config(b"2", shell), b"a");
         assert_eq!(
             sentence(&changes(&old, &new)),
-            "run sh a.sh {config.a.b}, {outputs.o} → sh a.sh {inputs.spectra} > {outputs.o}; \
+            "run sh a.sh {config.a.b}, {outputs.o} → sh {inputs.i} {item}{item.stem} > {outputs.o}; \
              shell added: true; file a.sh changed"
         );
     }
@@ -378,12 +389,25 @@ mod tests {
             };
             Tree::new(files.iter().map(entry).collect()).unwrap()
         };
-        let old =
-            tree(&[("f/zarr.json", b"1"), ("f/c/0/0", b"a"), ("f/c/1/0", b"b"), ("x/c/0", b"1")]);
-        let new =
-            tree(&[("f/zarr.json", b"1"), ("f/c/0/0", b"b"), ("f/c/2/0", b"b"), ("x/c/0", b"2")]);
+        let old = tree(&[
+            ("f/zarr.json", b"1"),
+            ("f/c/0/0", b"a"),
+            ("f/c/1/0", b"b"),
+            ("x/c/0", b"1"),
+            ("y", b"1"),
+        ]);
+        let new = tree(&[
+            ("f/zarr.json", b"1"),
+            ("f/c/0/0", b"b"),
+            ("f/c/2/0", b"b"),
+            ("x/c/0", b"2"),
+            ("y", b"1"),
+        ]);
         let changes = FileChanges::between(&old, &new).unwrap();
         assert_eq!(changes.to_string(), "chunk 0/0 of f, x/c/0, chunk 2/0 of f added and 1 more");
+        let moved =
+            tree(&[("f/zarr.json", b"1"), ("f/c/0/0", b"c"), ("f/c/2/0", b"c"), ("x/c/1", b"3")]);
+        assert_eq!(FileChanges::between(&old, &moved).unwrap().to_string(), "all of it");
         assert_eq!((changes.count(), changes.removed.as_slice()), (4, &["f/c/1/0".to_owned()][..]));
         let single = |bytes: &[u8]| Tree::single(Digest::of(bytes), 1);
         assert_eq!(FileChanges::between(&single(b"1"), &single(b"2")), None);
