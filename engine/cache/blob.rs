@@ -143,23 +143,33 @@ impl Cache {
     /// # Errors
     /// [`CacheError::Damaged`] when they are missing or broken; else when the disk fails.
     pub fn read_blob(&self, entry: &Entry) -> Result<Vec<u8>, CacheError> {
-        let (blob, path) = (entry.blob, self.blob_path(entry.blob));
-        // Before it is read: what is done to it meanwhile must not be noted as verified.
-        let meta = self.has_blob(blob, entry.size);
-        if let Ok(meta) = &meta
-            && let Ok(bytes) = fs::read(&path)
-        {
-            let known = self.shared.verified.knows(blob, meta) && bytes.len() as u64 == entry.size;
-            if known || Digest::of(&bytes) == blob {
-                if !known {
-                    self.shared.verified.note(blob, meta);
-                }
-                return Ok(bytes);
-            }
+        if let Some(bytes) = self.read_sound(entry) {
+            return Ok(bytes);
         }
         // Whatever was wrong, this names it, and takes a broken blob out of the way.
-        self.check_blob(blob, entry.size)?;
-        fs::read(&path).map_err(CacheError::io("read", &path))
+        self.check_blob(entry.blob, entry.size)?;
+        // It was made again meanwhile. What is read now needn't be the file that was found sound.
+        self.read_sound(entry).ok_or_else(|| {
+            self.shared.verified.note_bad(entry.blob);
+            CacheError::Damaged(Flaw::BlobCorrupt(entry.blob))
+        })
+    }
+
+    /// The bytes of a file of an artifact, if they are there and what they should be.
+    fn read_sound(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let path = self.blob_path(entry.blob);
+        // Before it is read: what is done to it meanwhile must not be noted as verified.
+        let meta = fs::metadata(&path).ok()?;
+        let bytes = fs::read(&path).ok()?;
+        if bytes.len() as u64 != entry.size {
+            return None;
+        }
+        let known = self.shared.verified.knows(entry.blob, &meta);
+        if !known && Digest::of(&bytes) == entry.blob {
+            self.shared.verified.note(entry.blob, &meta);
+            return Some(bytes);
+        }
+        known.then_some(bytes)
     }
 
     /// Whether the file of `blob` is as it was when this machine wrote or hashed it.
@@ -313,7 +323,10 @@ mod tests {
     use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
     use super::*;
-    use crate::cache::{Staging, publish};
+    use crate::{
+        cache::{Staging, publish},
+        digest::Fingerprint,
+    };
 
     fn published(bytes: &[u8]) -> (tempfile::TempDir, Cache, Entry) {
         let folder = tempfile::tempdir().unwrap();
@@ -356,6 +369,39 @@ mod tests {
         assert_eq!(fs::read_dir(cache.root.join("quarantine")).unwrap().count(), 1);
         let read = cache.read_blob(&entry);
         assert!(matches!(read, Err(CacheError::Damaged(Flaw::BlobMissing(_)))), "{read:?}");
+    }
+
+    /// While the same bytes are on their way to the place where broken ones stand, nobody takes one file for the other.
+    #[test]
+    fn a_broken_blob_is_never_read_while_it_is_made_again() {
+        let (folder, cache, entry) = published(b"some bytes");
+        let (path, staged) = (cache.published_path(entry.blob), folder.path().join("staged"));
+        fs::write(&staged, b"some bytes").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let tree = Tree::single(entry.blob, entry.size).digest();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..2000 {
+                    let broken = folder.path().join(format!("broken-{round}"));
+                    fs::write(&broken, b"some bytfs").unwrap();
+                    fs::rename(&broken, &path).unwrap();
+                    cache.pending.begin();
+                    cache.pending.hold_blob(entry.blob, staged.clone());
+                    std::thread::yield_now();
+                    cache.pending.end(
+                        [entry.blob].into_iter(),
+                        [tree].into_iter(),
+                        Fingerprint::from_bytes([1; 32]),
+                    );
+                }
+                done.store(true, std::sync::atomic::Ordering::Release);
+            });
+            while !done.load(std::sync::atomic::Ordering::Acquire) {
+                if let Ok(bytes) = cache.read_blob(&entry) {
+                    assert_eq!(bytes, b"some bytes");
+                }
+            }
+        });
     }
 
     #[test]
