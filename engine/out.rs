@@ -204,7 +204,7 @@ impl OutFolder {
         let mut gone = None;
         for (stale, ready) in stale.into_iter().zip(ready) {
             match ready? {
-                Ready::At { folder, edited } => moves.push((stale, Some((folder, edited)))),
+                Ready::At { fresh, edited } => moves.push((stale, Some((fresh, edited)))),
                 Ready::ThereAlready => moves.push((stale, None)),
                 Ready::Gone(flaw) => {
                     let (stage, output) = (stale.wanted.stage.clone(), stale.wanted.output.clone());
@@ -288,8 +288,8 @@ struct Stale<'w> {
 
 /// What there is to put in an output's place.
 enum Ready {
-    /// It is put together in this folder; in its place stands what somebody made, or nothing of the kind.
-    At { folder: PathBuf, edited: bool },
+    /// It is put together at `fresh`, and what stands in its place was `edited` or not.
+    At { fresh: PathBuf, edited: bool },
     /// It stands there already.
     ThereAlready,
     /// It isn't in the cache.
@@ -317,7 +317,7 @@ impl Stale<'_> {
             Err(PlaceError::Cache(CacheError::Damaged(flaw))) => Ok(Ready::Gone(flaw)),
             placed => {
                 placed?;
-                Ok(Ready::At { folder: target, edited })
+                Ok(Ready::At { fresh: target, edited })
             }
         }
     }

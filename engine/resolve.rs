@@ -234,7 +234,7 @@ fn find(
         Some(Err(flaw)) => return Ok(Known::Broken(flaw)),
         Some(Ok(record)) => record,
     };
-    // The fingerprint tells that a recipe is as it was written; nothing tells it of the names of outputs.
+    // Another version of the kind may have made others, if nobody raised its revision.
     let outputs: BTreeSet<String> = node.outputs().into_iter().map(|(name, _)| name).collect();
     if !record.outputs.keys().eq(&outputs) {
         let flaw = "it has other outputs than the stage".to_owned();

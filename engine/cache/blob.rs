@@ -164,12 +164,13 @@ impl Cache {
         if bytes.len() as u64 != entry.size {
             return None;
         }
-        let known = self.shared.verified.knows(entry.blob, &meta);
-        if !known && Digest::of(&bytes) == entry.blob {
+        if !self.shared.verified.knows(entry.blob, &meta) {
+            if Digest::of(&bytes) != entry.blob {
+                return None;
+            }
             self.shared.verified.note(entry.blob, &meta);
-            return Some(bytes);
         }
-        known.then_some(bytes)
+        Some(bytes)
     }
 
     /// Whether the file of `blob` is as it was when this machine wrote or hashed it.

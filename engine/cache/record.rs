@@ -156,12 +156,12 @@ impl Record {
 
     /// The record in the `bytes` of its file; else what is wrong with them.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let parts = |bytes| {
+        let unseal = |bytes| {
             let (front, sum) = <[u8]>::strip_suffix(bytes, AFTER_SUM.as_bytes())?
                 .split_last_chunk::<{ 2 * blake3::OUT_LEN }>()?;
             Some((front.strip_suffix(BEFORE_SUM.as_bytes())?, sum))
         };
-        let (body, sum) = parts(bytes).ok_or("it doesn't end with a checksum")?;
+        let (body, sum) = unseal(bytes).ok_or("it doesn't end with a checksum")?;
         if blake3::hash(body).to_hex().as_bytes() != sum {
             return Err("its checksum is another".to_owned());
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{CHUNK_ROWS, LayoutError, SPECTRA, wrong};
-use crate::spectra::{Axis, CardValue, CubeHeader, SkyGrid, SpectralGrid};
+use crate::spectra::{Axis, CardValue, CubeHeader, SkyGrid, SpectralGrid, median};
 
 /// The sky that the spectra of a cube cover.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -332,10 +332,7 @@ impl SpectraReader {
     /// # Errors
     /// When it can't be read.
     pub fn typical_correlation(&self, rows: Range<u64>) -> Result<Option<f64>, LayoutError> {
-        let mut known = self.noise_correlation(rows)?.unwrap_or_default();
-        known.retain(|value| value.is_finite());
-        known.sort_unstable_by(f64::total_cmp);
-        Ok(known.get(known.len() / 2).copied())
+        Ok(median(self.noise_correlation(rows)?.unwrap_or_default()))
     }
 
     /// The pixels (x, y) of some rows, for spectra of a cube.

@@ -14,7 +14,7 @@ stages:
     inputs: { n: number }
     config: { base: 2 }
     shell: true
-    run: expr $(tr -cd 0-9 < {inputs.n}) % {config.base} > {outputs.p} || true
+    run: echo $(( $(tr -cd 0-9 < {inputs.n}) % {config.base} )) > {outputs.p}
     outputs: [p]
   other: { kind: command, run: \"touch {outputs.o}\", outputs: [o] }
 ";

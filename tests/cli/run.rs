@@ -17,7 +17,7 @@ stages:
     kind: command
     inputs: { n: number }
     shell: true
-    run: expr $(cat {inputs.n}) % 2 > {outputs.p} || true
+    run: echo $(( $(cat {inputs.n}) % 2 )) > {outputs.p}
     outputs: [p]
   last:
     kind: command
