@@ -334,11 +334,16 @@ fn check_inputs(
     }
     for (name, artifact) in inputs {
         let (None, Some(path)) = (artifact.outside_path(), desk.inputs.get(name)) else { continue };
+        let look = |entry: &tree::Entry| {
+            let meta = fs::metadata(cache.blob_path(entry.blob)).ok()?;
+            cache.is_as_verified(entry.blob, &meta).then_some((entry.blob, meta))
+        };
+        let sound: Vec<_> = artifact.tree().files().iter().filter_map(look).collect();
         let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         // What a command removed itself, or protected from us, goes with its folder.
         if removed.is_ok() {
-            for entry in artifact.tree().files() {
-                cache.note_verified(entry.blob);
+            for (blob, meta) in sound {
+                cache.note_verified(blob, &meta);
             }
         }
     }
@@ -392,6 +397,7 @@ fn take(
         return Ok((Tree::single(staged.blob, staged.size), vec![staged]));
     }
     let source = Source::read(path, &Memo::none(), Reading::Yes)?;
+    let seen = source.seen();
     let mut staged = Vec::with_capacity(source.tree.files().len());
     let mut last: Option<(PathBuf, bool)> = None;
     for entry in source.tree.files() {
@@ -404,7 +410,11 @@ fn take(
         };
         if within && is_sole(&fs::symlink_metadata(&from).map_err(prepare)?) {
             let file = move_to(&from, staging)?;
-            staged.push(Staged { file, blob: entry.blob, size: entry.size });
+            let (blob, size) = (entry.blob, entry.size);
+            staged.push(match seen.get(from.as_path()) {
+                Some(&seen) => Staged { file, blob, size, seen },
+                None => Staged::adopt(file)?,
+            });
         } else {
             let file = staging.fresh();
             disk::step(&file).map_err(prepare)?;

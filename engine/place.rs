@@ -1,9 +1,9 @@
 //! Artifacts as files: for commands that read them, and for people under `out`.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -68,8 +68,8 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
     }
     let place = |entry: &Entry| {
         let target = entry.path.under(base);
-        cache.check_blob(entry.blob, entry.size)?;
-        place_file(cache, entry, &target, method).map_err(PlaceError::at(&target))
+        let (from, sound) = cache.open_blob(entry.blob, entry.size)?;
+        place_file(cache, entry, &from, &sound, &target, method).map_err(PlaceError::at(&target))
     };
     if tree.files().len() > FEW {
         tree.files().par_iter().try_for_each(place)
@@ -78,35 +78,61 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
     }
 }
 
-fn place_file(cache: &Cache, entry: &Entry, target: &Path, method: Method) -> io::Result<()> {
+/// Puts the file `from`, which is open and was found to be `sound`, at `target`.
+fn place_file(
+    cache: &Cache,
+    entry: &Entry,
+    mut from: &File,
+    sound: &Metadata,
+    target: &Path,
+    method: Method,
+) -> io::Result<()> {
     let blob = &cache.blob_path(entry.blob);
+    // A copy is its reader's own: it takes the owner's permission to write that the blob doesn't have.
+    let mode = sound.mode() & 0o777 | 0o200;
     disk::step(target)?;
     if method == Method::Link {
         // Where a clone can't be had, an empty file is left behind and removed, which takes longer than a link.
         static CLONES: AtomicBool = AtomicBool::new(true);
         if CLONES.load(Ordering::Relaxed) {
-            if reflink_copy::reflink(blob, target).is_ok() {
-                return make_writable(target);
+            if cloned(from, target, mode)? {
+                return Ok(());
             }
             CLONES.store(false, Ordering::Relaxed);
         }
         if fs::hard_link(blob, target).is_ok() {
-            // The link is a change of the blob's file that we made ourselves.
-            cache.note_verified(entry.blob);
-            return Ok(());
+            let linked = fs::symlink_metadata(target)?;
+            if (linked.dev(), linked.ino()) == (sound.dev(), sound.ino()) {
+                // The link is a change of the blob's file that we made ourselves.
+                cache.note_verified(entry.blob, sound);
+                return Ok(());
+            }
+            // Another file took the place of the one that was looked at.
+            fs::remove_file(target)?;
         }
     }
-    let mut from = File::open(blob)?;
-    // A copy is its reader's own: it takes the owner's permission to write that the blob doesn't have.
-    let mode = from.metadata()?.mode() & 0o777 | 0o200;
-    let mut to = OpenOptions::new().write(true).create_new(true).mode(mode).open(target)?;
+    let mut to = create(target, mode)?;
     // This clones where the file system can.
     io::copy(&mut from, &mut to)?;
     Ok(())
 }
 
-/// The same permission for a clone.
-fn make_writable(target: &Path) -> io::Result<()> {
-    let mode = fs::metadata(target)?.mode();
-    fs::set_permissions(target, Permissions::from_mode(mode | 0o200))
+fn create(target: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(target)
+}
+
+/// Makes `target` a clone of the file `from`, if the file system can.
+#[cfg(target_os = "linux")]
+fn cloned(from: &File, target: &Path, mode: u32) -> io::Result<bool> {
+    let to = create(target, mode)?;
+    if rustix::fs::ioctl_ficlone(&to, from).is_ok() {
+        return Ok(true);
+    }
+    fs::remove_file(target)?;
+    Ok(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cloned(_: &File, _: &Path, _: u32) -> io::Result<bool> {
+    Ok(false)
 }

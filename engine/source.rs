@@ -106,10 +106,14 @@ impl Source {
         Ok(Self { path: path.to_owned(), tree, seen })
     }
 
+    /// What each of the files was when it was hashed, by where it is.
+    pub(crate) fn seen(&self) -> HashMap<&Path, Signature> {
+        self.seen.iter().map(|(path, signature)| (path.as_path(), *signature)).collect()
+    }
+
     /// Each of the files by itself.
     pub(crate) fn split(&self) -> BTreeMap<ArtifactPath, Self> {
-        let seen: HashMap<&Path, Signature> =
-            self.seen.iter().map(|(path, signature)| (path.as_path(), *signature)).collect();
+        let seen = self.seen();
         let one = |entry: &Entry| {
             let path = entry.path.under(&self.path);
             let seen = seen.get(path.as_path()).map(|signature| (path.clone(), *signature));

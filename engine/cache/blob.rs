@@ -1,12 +1,12 @@
 //! Blobs and trees as they lie in the cache.
 
 use std::{
-    fs::{self, Metadata},
-    io,
+    fs::{self, File, Metadata},
+    io::{self, Read as _, Seek as _},
     path::PathBuf,
 };
 
-use super::{Cache, CacheError, staging::hash_file};
+use super::{Cache, CacheError, memo::Signature, staging::hash_open};
 use crate::{
     digest::Digest,
     disk,
@@ -46,6 +46,16 @@ impl std::fmt::Display for Flaw {
     }
 }
 
+/// The file of a blob, opened.
+struct Opened {
+    file: File,
+    /// What it was when it was opened.
+    meta: Metadata,
+    path: PathBuf,
+    /// Whether it is this process's own, not published yet.
+    staged: bool,
+}
+
 impl Cache {
     /// Where the bytes of `blob` lie.
     pub fn blob_path(&self, blob: Digest) -> PathBuf {
@@ -68,9 +78,9 @@ impl Cache {
     }
 
     /// Whether `blob` is there with `size` bytes.
-    pub(super) fn has_blob(&self, blob: Digest, size: u64) -> Result<Metadata, Flaw> {
+    pub(super) fn has_blob(&self, blob: Digest, size: u64) -> Result<(), Flaw> {
         match fs::metadata(self.blob_path(blob)) {
-            Ok(meta) if meta.is_file() && meta.len() == size => Ok(meta),
+            Ok(meta) if meta.is_file() && meta.len() == size => Ok(()),
             Ok(_) => Err(Flaw::BlobCorrupt(blob)),
             Err(_) => Err(Flaw::BlobMissing(blob)),
         }
@@ -90,52 +100,96 @@ impl Cache {
 
     /// Hashes the bytes of `blob`, and changes nothing but the memory of what was verified.
     pub(super) fn hash_blob(&self, blob: Digest) -> Result<Result<(), Flaw>, CacheError> {
-        let path = self.blob_path(blob);
-        let meta = match fs::metadata(&path) {
-            Ok(meta) if meta.is_file() => meta,
-            Ok(_) => return Ok(Err(Flaw::BlobCorrupt(blob))),
-            Err(_) => return Ok(Err(Flaw::BlobMissing(blob))),
+        let opened = match self.open_any(blob)? {
+            Ok(opened) => opened,
+            Err(flaw) => return Ok(Err(flaw)),
         };
-        match hash_file(&path) {
-            Ok((found, _)) if found == blob => {
-                self.shared.verified.note(blob, &meta);
-                Ok(Ok(()))
-            }
-            Ok(_) => Ok(Err(Flaw::BlobCorrupt(blob))),
-            Err(CacheError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Err(Flaw::BlobMissing(blob)))
-            }
-            Err(CacheError::Io { source, .. })
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Ok(Err(Flaw::BlobForbidden(blob)))
-            }
-            Err(error) => Err(error),
+        Ok(self.hash_opened(blob, &opened)?.map(|_| ()))
+    }
+
+    /// Opens the file of `blob`, whatever its bytes are. One that is staged here is opened there.
+    fn open_any(&self, blob: Digest) -> Result<Result<Opened, Flaw>, CacheError> {
+        loop {
+            let staged = self.pending.blob(blob);
+            let path = staged.clone().unwrap_or_else(|| self.published_path(blob));
+            let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
+            return match opened {
+                Ok((meta, file)) if meta.is_file() => {
+                    Ok(Ok(Opened { file, meta, path, staged: staged.is_some() }))
+                }
+                Ok(_) => Ok(Err(Flaw::BlobCorrupt(blob))),
+                // It was published since, and its staged file is gone.
+                Err(_) if staged.is_some() && self.pending.blob(blob) != staged => continue,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::NotFound => Ok(Err(Flaw::BlobMissing(blob))),
+                    io::ErrorKind::PermissionDenied => Ok(Err(Flaw::BlobForbidden(blob))),
+                    _ => Err(CacheError::io("open", &path)(error)),
+                },
+            };
         }
     }
 
-    /// Makes sure that `blob` is there and holds what it should: by its file's state, when this machine has written or
-    /// hashed it before, else by hashing it. A broken one is quarantined.
+    /// Hashes the very file that is open. It is noted as verified if nothing was done to it meanwhile; gives what is known of
+    /// it then.
+    fn hash_opened(
+        &self,
+        blob: Digest,
+        opened: &Opened,
+    ) -> Result<Result<Metadata, Flaw>, CacheError> {
+        let (found, _) = hash_open(&opened.file, &opened.path)?;
+        if found != blob {
+            return Ok(Err(Flaw::BlobCorrupt(blob)));
+        }
+        let meta = opened.file.metadata().map_err(CacheError::io("inspect", &opened.path))?;
+        if Signature::of(&meta) == Signature::of(&opened.meta) {
+            self.shared.verified.note(blob, &meta);
+        }
+        Ok(Ok(meta))
+    }
+
+    /// Opens the file of `blob`, which holds what it should: by its state, when this machine has written or hashed it before,
+    /// else by hashing it. A broken one is quarantined. What is read from the very file that this gives is sound; what its
+    /// path names later needn't be.
+    ///
+    /// # Errors
+    /// [`CacheError::Damaged`] when it is missing or broken; else when the disk fails.
+    pub(crate) fn open_blob(
+        &self,
+        blob: Digest,
+        size: u64,
+    ) -> Result<(File, Metadata), CacheError> {
+        let checked = match self.open_any(blob)? {
+            Ok(opened) if opened.meta.len() != size => Err(Flaw::BlobCorrupt(blob)),
+            // What this process has just staged it needn't look at.
+            Ok(Opened { file, meta, staged: true, .. }) => Ok((file, meta)),
+            Ok(opened) if self.shared.verified.knows(blob, &opened.meta) => {
+                Ok((opened.file, opened.meta))
+            }
+            Ok(mut opened) => match self.hash_opened(blob, &opened)? {
+                Ok(meta) => opened
+                    .file
+                    .rewind()
+                    .map(|()| Ok((opened.file, meta)))
+                    .map_err(CacheError::io("read", &opened.path))?,
+                Err(flaw) => Err(flaw),
+            },
+            Err(flaw) => Err(flaw),
+        };
+        checked.map_err(|flaw| {
+            if matches!(flaw, Flaw::BlobCorrupt(_) | Flaw::BlobForbidden(_)) {
+                self.quarantine_blob(blob);
+            }
+            self.shared.verified.note_bad(blob);
+            CacheError::Damaged(flaw)
+        })
+    }
+
+    /// Makes sure that `blob` is there and holds what it should. See [`open_blob`](Self::open_blob).
     ///
     /// # Errors
     /// [`CacheError::Damaged`] when it is missing or broken; else when the disk fails.
     pub(crate) fn check_blob(&self, blob: Digest, size: u64) -> Result<(), CacheError> {
-        let checked = match self.has_blob(blob, size) {
-            // What this process has just staged it needn't look at.
-            Ok(_) if self.pending.blob(blob).is_some() => Ok(()),
-            Ok(meta) if self.shared.verified.knows(blob, &meta) => Ok(()),
-            Ok(_) => self.verify_blob(blob)?,
-            Err(flaw) => {
-                if flaw == Flaw::BlobCorrupt(blob) {
-                    self.quarantine_blob(blob);
-                }
-                Err(flaw)
-            }
-        };
-        checked.map_err(|flaw| {
-            self.shared.verified.note_bad(blob);
-            CacheError::Damaged(flaw)
-        })
+        self.open_blob(blob, size).map(drop)
     }
 
     /// The bytes of a file of an artifact, which are what they should be.
@@ -155,22 +209,17 @@ impl Cache {
         })
     }
 
-    /// The bytes of a file of an artifact, if they are there and what they should be.
+    /// The bytes of a file of an artifact, if they are there and what they should be. The very bytes that are given are
+    /// hashed: whatever is done to the file before, meanwhile or after, they are the right ones.
     fn read_sound(&self, entry: &Entry) -> Option<Vec<u8>> {
-        let path = self.blob_path(entry.blob);
-        // Before it is read: what is done to it meanwhile must not be noted as verified.
-        let meta = fs::metadata(&path).ok()?;
-        let bytes = fs::read(&path).ok()?;
-        if bytes.len() as u64 != entry.size {
+        let Opened { file, meta, .. } = self.open_any(entry.blob).ok()?.ok()?;
+        if meta.len() != entry.size {
             return None;
         }
-        if !self.shared.verified.knows(entry.blob, &meta) {
-            if Digest::of(&bytes) != entry.blob {
-                return None;
-            }
-            self.shared.verified.note(entry.blob, &meta);
-        }
-        Some(bytes)
+        let mut bytes = Vec::with_capacity(usize::try_from(entry.size).ok()?);
+        // A file that grows meanwhile is read no further than it matters.
+        file.take(entry.size + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() as u64 == entry.size && Digest::of(&bytes) == entry.blob).then_some(bytes)
     }
 
     /// Whether the file of `blob` is as it was when this machine wrote or hashed it.
@@ -181,29 +230,61 @@ impl Cache {
     /// Whether `blob` is published already, sound, and safe from being collected.
     pub(crate) fn holds_blob(&self, blob: Digest, size: u64) -> bool {
         let path = self.published_path(blob);
-        let sound = fs::metadata(&path).is_ok_and(|meta| {
-            meta.len() == size
-                && (self.shared.verified.knows(blob, &meta)
-                    || hash_file(&path).is_ok_and(|(found, _)| found == blob))
-        });
-        let holds = sound && disk::touch(&path);
-        if holds {
-            self.note_published(blob);
+        let sound = || {
+            let file = File::open(&path).ok()?;
+            let before =
+                file.metadata().ok().filter(|meta| meta.is_file() && meta.len() == size)?;
+            if !self.shared.verified.knows(blob, &before) {
+                let (found, _) = hash_open(&file, &path).ok()?;
+                (found == blob).then_some(())?;
+            }
+            let after = Signature::of(&file.metadata().ok()?);
+            (after == Signature::of(&before)).then_some(after)
+        };
+        // That it is touched changes its times, not its bytes.
+        let same = |touched: &Signature, sound: &Signature| touched.is_of_file(sound);
+        let Some(sound) = sound().filter(|_| disk::touch(&path)) else { return false };
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_file() && same(&Signature::of(&meta), &sound) => {
+                self.shared.verified.note(blob, &meta);
+                true
+            }
+            _ => false,
         }
-        holds
     }
 
-    /// Notes that the published file of `blob`, just written or verified, holds what it should.
-    pub(super) fn note_published(&self, blob: Digest) {
-        if let Ok(meta) = fs::metadata(self.published_path(blob)) {
-            self.shared.verified.note(blob, &meta);
+    /// Notes that the published file of `blob` holds what it should, if it is the file that was `hashed`, and nothing was
+    /// written to it since; whether it is.
+    pub(super) fn note_published(&self, blob: Digest, hashed: &Signature) -> bool {
+        let meta = fs::symlink_metadata(self.published_path(blob));
+        let same = |meta: &Metadata| meta.is_file() && Signature::of(meta).has_content_of(hashed);
+        match meta.ok().filter(same) {
+            Some(meta) => {
+                self.shared.verified.note(blob, &meta);
+                true
+            }
+            None => false,
         }
     }
 
-    /// Whether the published file of `blob` is as it was when this machine wrote or hashed it.
-    pub(super) fn is_published_as_verified(&self, blob: Digest) -> bool {
-        let meta = fs::metadata(self.published_path(blob));
-        meta.is_ok_and(|meta| self.shared.verified.knows(blob, &meta))
+    /// Makes sure that what was just published as `blob` is it: it isn't the file that was hashed, or was written to since. What
+    /// is broken is quarantined.
+    pub(super) fn verify_published(&self, blob: Digest) -> Result<(), CacheError> {
+        let path = self.published_path(blob);
+        let file = File::open(&path).map_err(CacheError::io("open", &path))?;
+        let meta = file.metadata().map_err(CacheError::io("inspect", &path))?;
+        let opened = Opened { file, meta, path, staged: false };
+        self.hash_opened(blob, &opened)?.map(drop).map_err(|flaw| {
+            let _ = self.quarantine(&opened.path);
+            self.shared.verified.note_bad(blob);
+            CacheError::Damaged(flaw)
+        })
+    }
+
+    /// What is known of the published file of `blob`, if it is as it was when this machine wrote or hashed it.
+    pub(super) fn published_as_verified(&self, blob: Digest) -> Option<Signature> {
+        let meta = fs::symlink_metadata(self.published_path(blob)).ok()?;
+        self.shared.verified.knows(blob, &meta).then(|| Signature::of(&meta))
     }
 
     /// Notes that `tree`, just published, isn't damaged any more.
@@ -211,9 +292,12 @@ impl Cache {
         self.shared.verified.forget_bad(tree);
     }
 
-    /// Notes that the file of `blob`, just written or verified, holds what it should.
-    pub(crate) fn note_verified(&self, blob: Digest) {
-        if let Ok(meta) = fs::metadata(self.blob_path(blob)) {
+    /// Notes that the file of `blob` holds what it should, though its time of change is another: we gave it a name or took one
+    /// away. `sound` is what it was when it was last known to be; after any write it is no more.
+    pub(crate) fn note_verified(&self, blob: Digest, sound: &Metadata) {
+        if let Ok(meta) = fs::symlink_metadata(self.blob_path(blob))
+            && Signature::of(&meta).has_content_of(&Signature::of(sound))
+        {
             self.shared.verified.note(blob, &meta);
         }
     }
@@ -325,7 +409,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cache::{Staging, publish},
+        cache::{Staged, Staging, publish, publisher::try_publish},
         digest::Fingerprint,
     };
 
@@ -406,6 +490,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_written_to_after_it_was_hashed_is_not_published() {
+        use std::os::unix::fs::FileExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let staging = Arc::new(Staging::new(&cache).unwrap());
+        let path = staging.fresh();
+        fs::write(&path, b"some bytes").unwrap();
+        // As a process does that a command left behind.
+        let lingering = File::options().write(true).open(&path).unwrap();
+        let staged = Staged::adopt(path).unwrap();
+        let (blob, size) = (staged.blob, staged.size);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        lingering.write_all_at(b"other", 0).unwrap();
+        let tree = Tree::single(blob, size);
+        let published = try_publish(&cache, staging, vec![staged], &tree);
+        assert!(
+            matches!(published, Err(CacheError::Damaged(Flaw::BlobCorrupt(_)))),
+            "{published:?}"
+        );
+        assert!(!cache.published_path(blob).exists());
+        assert_eq!(fs::read_dir(cache.root.join("records")).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_broken_tree_gives_way() {
         let (_folder, cache, entry) = published(b"some bytes");
         let tree = Tree::single(entry.blob, entry.size);
@@ -417,6 +525,6 @@ mod tests {
     #[test]
     fn what_was_published_is_known_without_hashing() {
         let (_folder, cache, entry) = published(b"some bytes");
-        assert!(cache.is_published_as_verified(entry.blob));
+        assert!(cache.published_as_verified(entry.blob).is_some());
     }
 }

@@ -79,6 +79,16 @@ impl Signature {
         self.size
     }
 
+    /// Whether it is the same file, and nothing was written to it: names may have been given to it and taken away since.
+    pub(crate) fn has_content_of(&self, other: &Self) -> bool {
+        self.is_of_file(other) && self.modified == other.modified
+    }
+
+    /// Whether it is the same file of the same size.
+    pub(crate) fn is_of_file(&self, other: &Self) -> bool {
+        (self.device, self.inode, self.size) == (other.device, other.inode, other.size)
+    }
+
     /// Whether a write right after `moment` could leave the signature as it is.
     fn is_racy(&self, moment: SystemTime) -> bool {
         let moment = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

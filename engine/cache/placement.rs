@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Cache, CacheError, Staging, create_folder, staging::is_fatal};
+use super::{Cache, CacheError, Staging, create_folder, memo::Signature, staging::is_fatal};
 use crate::{digest::Digest, disk};
 
 /// A staged file, and where it is to be.
@@ -15,6 +15,8 @@ pub(super) struct Placement {
     pub(super) target: PathBuf,
     pub(super) blob: Digest,
     pub(super) size: u64,
+    /// What the staged file was when its bytes were hashed.
+    pub(super) seen: Signature,
 }
 
 impl Placement {
@@ -26,7 +28,10 @@ impl Placement {
         staging: &Staging,
     ) -> Result<Option<PathBuf>, CacheError> {
         let made = self.put(cache, staging)?;
-        staging.note_published(self.blob);
+        // Whoever still has the staged file open may have written to it since it was hashed.
+        if !staging.note_published(self.blob, &self.seen) {
+            cache.verify_published(self.blob)?;
+        }
         Ok(made)
     }
 
@@ -60,8 +65,18 @@ impl Placement {
         disk::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
         Ok(made)
     }
+}
 
-    /// Moves the staged file to its place.
+/// A staged manifest, and where it is to be.
+#[derive(Debug)]
+pub(super) struct TreePlacement {
+    pub(super) file: PathBuf,
+    pub(super) target: PathBuf,
+    pub(super) digest: Digest,
+}
+
+impl TreePlacement {
+    /// Moves the staged file to its place. Gives the folder above the target's, if the target's had to be made.
     pub(super) fn rename(&self) -> Result<Option<PathBuf>, CacheError> {
         let rename = || disk::rename(&self.file, &self.target);
         let mut made = None;

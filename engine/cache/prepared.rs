@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::{
     Cache, CacheError, Lease, Publication, Record, Staged, Staging,
     losses::Losses,
-    placement::{Placement, make_folder, sync_path},
+    placement::{Placement, TreePlacement, make_folder, sync_path},
 };
 use crate::{digest::Digest, disk, parallel, stage::Exactness, tree::Tree};
 
@@ -41,7 +41,7 @@ pub(crate) struct Bundle {
 pub(super) struct Prepared {
     pub(super) staging: Arc<Staging>,
     pub(super) blobs: Vec<Placement>,
-    pub(super) trees: Vec<(Digest, Placement)>,
+    pub(super) trees: Vec<TreePlacement>,
     pub(super) record: Arc<Record>,
     pub(super) record_file: PathBuf,
     pub(super) exactness: Exactness,
@@ -106,11 +106,11 @@ impl Prepared {
         };
         cache.pending.begin();
         for (staged, there) in blobs.into_iter().zip(there) {
-            let Staged { file, blob, size } = staged;
+            let Staged { file, blob, size, seen } = staged;
             if there {
                 let target = cache.published_path(blob);
                 prepared.folders.extend(target.parent().map(Path::to_owned));
-                prepared.spares.push(Placement { file, target, blob, size });
+                prepared.spares.push(Placement { file, target, blob, size, seen });
             } else {
                 cache.pending.hold_blob(blob, file.clone());
                 prepared.blobs.push(Placement {
@@ -118,12 +118,13 @@ impl Prepared {
                     target: cache.published_path(blob),
                     blob,
                     size,
+                    seen,
                 });
             }
         }
         for tree in trees {
             let (digest, json) = (tree.digest(), tree.to_json());
-            let (target, size) = (cache.tree_path(digest), json.len() as u64);
+            let target = cache.tree_path(digest);
             let sound = fs::read(&target).is_ok_and(|there| there == json);
             if sound && disk::touch(&target) {
                 cache.note_tree(digest);
@@ -138,7 +139,7 @@ impl Prepared {
                 }
             };
             cache.pending.hold_tree(digest, Arc::new(tree));
-            prepared.trees.push((digest, Placement { file, target, blob: digest, size }));
+            prepared.trees.push(TreePlacement { file, target, digest });
         }
         Ok(prepared)
     }
@@ -158,12 +159,13 @@ impl Prepared {
         for made in in_parallel(blobs, |staged| staged.link(cache, staging))? {
             folders.extend(made);
         }
-        for (_, tree) in &*trees {
+        for tree in &*trees {
             folders.extend(tree.rename()?);
-            cache.note_tree(tree.blob);
+            cache.note_tree(tree.digest);
         }
-        for staged in blobs.iter().chain(trees.iter().map(|(_, tree)| tree)) {
-            folders.extend(staged.target.parent().map(Path::to_owned));
+        let blobs = blobs.iter().map(|staged| &staged.target);
+        for target in blobs.chain(trees.iter().map(|tree| &tree.target)) {
+            folders.extend(target.parent().map(Path::to_owned));
         }
         let nothing = Digest::of(b"");
         let made_again = in_parallel(relies_on, |(blob, size)| {
@@ -171,13 +173,14 @@ impl Prepared {
             // An empty file that a collection has taken meanwhile is made again; a command's log that says nothing is
             // relied on rather than staged.
             if *blob == nothing && !path.exists() {
-                let Staged { file, blob, size } = staging.write(b"")?;
+                let Staged { file, blob, size, seen } = staging.write(b"")?;
                 let made = File::open(&file).map_err(CacheError::io("open", &file))?;
                 disk::protect(&made, &file, cache.mode(0o444))
                     .map_err(CacheError::io("protect", &file))?;
                 sync_path(&file)?;
                 let folder = path.parent().map(Path::to_owned);
-                let above = Placement { file, target: path, blob, size }.link(cache, staging)?;
+                let above =
+                    Placement { file, target: path, blob, size, seen }.link(cache, staging)?;
                 return Ok([folder, above]);
             }
             let found = fs::metadata(&path).and_then(|meta| {
@@ -211,7 +214,7 @@ impl Prepared {
     /// From here on, what isn't published isn't found.
     pub(super) fn forget(&self, cache: &Cache) {
         let blobs = self.blobs.iter().map(|staged| staged.blob);
-        let trees = self.trees.iter().map(|(digest, _)| *digest);
+        let trees = self.trees.iter().map(|tree| tree.digest);
         cache.pending.end(blobs, trees, self.record.recipe.fingerprint());
     }
 }

@@ -151,9 +151,9 @@ impl<'a> Publisher<'a> {
     fn commit(&self, jobs: Vec<(Prepared, Done<'a>)>) -> Vec<Arc<Staging>> {
         let (mut jobs, done): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
         Self::sync(&mut jobs, |job| {
-            let moves = job.blobs.iter().chain(job.trees.iter().map(|(_, tree)| tree));
-            let files = moves.map(|staged| staged.file.clone());
-            files.chain([job.record_file.clone()]).collect()
+            let blobs = job.blobs.iter().map(|staged| &staged.file);
+            let trees = job.trees.iter().map(|tree| &tree.file);
+            blobs.chain(trees).chain([&job.record_file]).cloned().collect()
         });
         self.place(&mut jobs);
         Self::sync(&mut jobs, |job| std::mem::take(&mut job.folders).into_iter().collect());
@@ -236,9 +236,20 @@ pub(crate) fn publish(
     blobs: Vec<super::Staged>,
     tree: crate::tree::Tree,
 ) -> crate::tree::Tree {
-    let bundle = tests::bundle(staging, blobs, vec![tree.clone()], &tree.digest().hex());
-    Publisher::new(cache).publish(bundle).unwrap();
+    try_publish(cache, staging, blobs, &tree).unwrap();
     tree
+}
+
+/// The same, if it can be.
+#[cfg(test)]
+pub(super) fn try_publish(
+    cache: &Cache,
+    staging: Arc<Staging>,
+    blobs: Vec<super::Staged>,
+    tree: &crate::tree::Tree,
+) -> Result<Publication, CacheError> {
+    let bundle = tests::bundle(staging, blobs, vec![tree.clone()], &tree.digest().hex());
+    Publisher::new(cache).publish(bundle)
 }
 
 #[cfg(test)]

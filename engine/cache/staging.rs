@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Cache, CacheError, create_folder, owner::Owned, sync_folder};
+use super::{Cache, CacheError, create_folder, memo::Signature, owner::Owned, sync_folder};
 use crate::{
     digest::Digest,
     disk::{self, Lock, Pieces},
@@ -41,8 +41,8 @@ pub(crate) struct Staging {
     writer: Arc<Writer>,
     number: u64,
     next: AtomicU64,
-    /// Blobs whose files, which are staged here too, were just given their places.
-    published: Mutex<Vec<Digest>>,
+    /// Blobs whose files, which are staged here too, were just given their places, and what those files were.
+    published: Mutex<Vec<(Digest, Signature)>>,
 }
 
 /// A file that is written and hashed, and not yet published.
@@ -51,6 +51,8 @@ pub(crate) struct Staged {
     pub(crate) file: PathBuf,
     pub(crate) blob: Digest,
     pub(crate) size: u64,
+    /// What the file was when it was written by us, or hashed.
+    pub(crate) seen: Signature,
 }
 
 const LOCK: &str = ".lock";
@@ -222,7 +224,8 @@ impl Staging {
         let file = self.fresh();
         let out = create(&file)?;
         disk::write_all(&out, &file, bytes).map_err(CacheError::io("write", &file))?;
-        Ok(Staged { file, blob: Digest::of(bytes), size: bytes.len() as u64 })
+        let seen = inspect(&out, &file)?;
+        Ok(Staged { file, blob: Digest::of(bytes), size: bytes.len() as u64, seen })
     }
 
     /// Starts a staged file that is hashed while it is written.
@@ -259,10 +262,14 @@ impl Staging {
         Ok(path)
     }
 
-    /// Notes that the file of `blob`, which is staged here, has its place now.
-    pub(super) fn note_published(&self, blob: Digest) {
-        self.cache.note_published(blob);
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).push(blob);
+    /// Notes that the file of `blob`, which is staged here and was `hashed`, has its place now; whether it is that file.
+    pub(super) fn note_published(&self, blob: Digest, hashed: &Signature) -> bool {
+        let noted = self.cache.note_published(blob, hashed);
+        if noted {
+            let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+            published.push((blob, *hashed));
+        }
+        noted
     }
 
     /// Publishes `bytes` at `target` unless something stands there; says whether it did.
@@ -295,8 +302,10 @@ impl Staging {
 impl Staged {
     /// Takes over a file that stands in a staging folder already.
     pub(crate) fn adopt(file: PathBuf) -> Result<Self, CacheError> {
-        let (blob, size) = hash_file(&file)?;
-        Ok(Self { file, blob, size })
+        let opened = File::open(&file).map_err(CacheError::io("open", &file))?;
+        let seen = inspect(&opened, &file)?;
+        let (blob, size) = hash_open(&opened, &file)?;
+        Ok(Self { file, blob, size, seen })
     }
 }
 
@@ -305,7 +314,7 @@ impl Drop for Staging {
         // That a published blob's file loses its second name, here, is a change to it that we make ourselves.
         let mut published =
             std::mem::take(&mut *self.published.lock().unwrap_or_else(PoisonError::into_inner));
-        published.retain(|blob| self.cache.is_published_as_verified(*blob));
+        published.retain(|(blob, _)| self.cache.published_as_verified(*blob).is_some());
         for number in 0..self.next.load(Ordering::Relaxed) {
             let path = self.path(number);
             // Most are gone already. What can't be removed now goes with the writer's folder.
@@ -313,8 +322,8 @@ impl Drop for Staging {
                 let _ = fs::remove_dir_all(&path);
             }
         }
-        for blob in published {
-            self.cache.note_published(blob);
+        for (blob, hashed) in published {
+            self.cache.note_published(blob, &hashed);
         }
     }
 }
@@ -331,7 +340,8 @@ impl StagedWriter {
     pub(crate) fn finish(mut self) -> Result<Staged, CacheError> {
         self.out.flush().map_err(CacheError::io("write", &self.file))?;
         let blob = Digest::from_bytes(*self.hasher.finalize().as_bytes());
-        Ok(Staged { file: self.file, blob, size: self.size })
+        let seen = inspect(&self.out.get_ref().file, &self.file)?;
+        Ok(Staged { file: self.file, blob, size: self.size, seen })
     }
 }
 
@@ -386,6 +396,10 @@ pub(super) fn link_once(file: &Path, target: &Path) -> Result<bool, CacheError> 
     }
 }
 
+fn inspect(file: &File, path: &Path) -> Result<Signature, CacheError> {
+    file.metadata().map(|meta| Signature::of(&meta)).map_err(CacheError::io("inspect", path))
+}
+
 fn create(file: &Path) -> Result<File, CacheError> {
     disk::create(file).map_err(CacheError::io("create", file))
 }
@@ -397,16 +411,20 @@ pub(super) fn is_fatal(error: &io::Error) -> bool {
         || super::advice::is_broken_disk(error)
 }
 
-/// The digest and size of a file's bytes. Those of large files are hashed by all threads, block by block, the next being read
-/// meanwhile: a file that is mapped costs no less time, and counts as memory of the process.
+/// The digest and size of the bytes of the file at `path`.
 pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64), CacheError> {
+    hash_open(&File::open(path).map_err(CacheError::io("open", path))?, path)
+}
+
+/// The digest and size of the bytes of a file that is open at its beginning. Those of large files are hashed by all threads, block by block, the next being read
+/// meanwhile: a file that is mapped costs no less time, and counts as memory of the process.
+pub(crate) fn hash_open(file: &File, path: &Path) -> Result<(Digest, u64), CacheError> {
     const LARGE: u64 = 1 << 18;
     const BLOCK: u64 = 1 << 22;
-    let file = File::open(path).map_err(CacheError::io("open", path))?;
     let size = file.metadata().map_err(CacheError::io("inspect", path))?.len();
     let read = |block: &mut Vec<u8>| {
         block.clear();
-        (&file).take(BLOCK).read_to_end(block).map_err(CacheError::io("read", path))
+        file.take(BLOCK).read_to_end(block).map_err(CacheError::io("read", path))
     };
     let room = || Vec::with_capacity(size.min(BLOCK) as usize + 1);
     let (mut block, mut next) = (room(), Vec::new());
