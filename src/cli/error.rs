@@ -39,6 +39,9 @@ pub(crate) enum CommandError {
     /// The cache or the system failed.
     #[error(transparent)]
     System(Box<dyn Error + Send + Sync>),
+    /// The outputs can't be put where they are to stand.
+    #[error(transparent)]
+    Out(OutError),
     /// The result can't be written to stdout.
     #[error("failed to write to stdout")]
     Stdout(#[from] io::Error),
@@ -101,6 +104,23 @@ impl CommandError {
             }
             _ => {}
         }
+        printer.error(self.text());
+        if let Some(advice) = self.advice() {
+            printer.help(advice);
+        }
+        exit_code::SYSTEM_FAILED
+    }
+
+    /// Tells that something came of it that the command can do without.
+    pub(crate) fn warn(&self, what: &str, printer: Printer) {
+        printer.warning(format_args!("{what}: {}", self.text()));
+        if let Some(advice) = self.advice() {
+            printer.help(advice);
+        }
+    }
+
+    /// The message, with its causes.
+    fn text(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(error) = source {
@@ -110,17 +130,14 @@ impl CommandError {
             }
             source = error.source();
         }
-        printer.error(text);
-        if let Some(advice) = self.advice() {
-            printer.help(advice);
-        }
-        exit_code::SYSTEM_FAILED
+        text
     }
 
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::System(error) => advice(&**error),
             Self::File { source, .. } => advice(source),
+            Self::Out(error) => error.advice(),
             _ => None,
         }
     }
@@ -182,6 +199,11 @@ impl From<CacheError> for CommandError {
 
 impl From<OutError> for CommandError {
     fn from(error: OutError) -> Self {
-        Self::System(error.into())
+        match error {
+            OutError::Taken(_) => {
+                Self::wrong(error.to_string(), error.advice().unwrap_or_default())
+            }
+            other => Self::Out(other),
+        }
     }
 }

@@ -106,7 +106,7 @@ fn a_run_that_failed_brings_back_what_it_made() {
 }
 
 #[test]
-fn arrays_come_on_request_and_give_way_to_what_is_the_users() {
+fn arrays_come_on_request_and_what_is_the_users_is_kept_aside() {
     let folder =
         Folder::new("stages:\n  generate:\n    config: { count: 12, channels: 16, seed: 1 }\n");
     folder.run(&["--name", "one"]);
@@ -117,13 +117,18 @@ fn arrays_come_on_request_and_give_way_to_what_is_the_users() {
     let arrays = folder.pipe(&["checkout", "one", "--arrays"]);
     assert!(arrays.stdout.contains("out/generate/spectra\n"), "{}", arrays.stdout);
     assert!(folder.path("out/generate/spectra/zarr.json").is_file());
-    // Another run's array takes its place, unless it was edited.
+    // Another run's array takes its place, and what was edited is kept aside.
     assert_eq!(folder.pipe(&["checkout", "last", "--arrays"]).code, Some(0));
     folder.write("out/generate/spectra/notes.txt", "mine");
-    let refused = folder.pipe(&["checkout", "one", "--arrays"]);
-    assert_eq!(refused.code, Some(2), "{}", refused.stdout);
-    assert!(refused.stderr.contains("holds something else"), "{}", refused.stderr);
-    assert_eq!(folder.read("out/generate/spectra/notes.txt"), "mine");
+    let edited = folder.pipe(&["checkout", "one", "--arrays"]);
+    assert_eq!(edited.code, Some(0), "{}", edited.stderr);
+    assert!(
+        edited.stderr.contains("is kept as `out/generate/spectra.edited-1`"),
+        "{}",
+        edited.stderr
+    );
+    assert_eq!(folder.read("out/generate/spectra.edited-1/notes.txt"), "mine");
+    assert!(!folder.path("out/generate/spectra/notes.txt").exists());
 }
 
 #[test]

@@ -215,3 +215,110 @@ try cache verify
     );
     assert!(!Path::new(&folder.path("disk/cache")).exists(), "the script's mounts ended with it");
 }
+
+/// What is known is in the cache, on another disk than `out`: there it is no news that one is full.
+#[test]
+fn out_on_a_full_disk_has_its_own_advice() {
+    let folder = Folder::empty();
+    let tried = mounted(
+        &folder,
+        "64m",
+        "
+mkdir out
+mount -t tmpfs -o size=1m tmpfs out
+try run
+ls -A out
+mount -o remount,size=8m out
+try run
+cat out/after/o
+",
+    );
+    let Some(tried) = tried else { return };
+    let full = "No space left on device";
+    expect(
+        &tried,
+        &[
+            ("pipe run", 3, &["ROOT/out/", full, "free some space on that disk"]),
+            ("pipe run", 0, &["4 reused", "\nsmall\n"]),
+        ],
+    );
+    assert!(!tried[0].said.contains("cache gc"), "{tried:#?}");
+    assert!(tried[0].said.ends_with(".lock\n"), "nothing is half placed: {tried:#?}");
+}
+
+#[test]
+fn a_run_in_a_workspace_that_is_read_only_has_done_its_work() {
+    let folder = Folder::empty();
+    let tried = mounted(
+        &folder,
+        "64m",
+        "
+mkdir work
+cp pipeline.yaml work
+sed -i s,disk/,../disk/, work/pipeline.yaml
+mount --bind work work
+mount -o remount,bind,ro work
+cd work
+try run
+try run
+try out after.o
+try out after.o ../there
+cat ../there
+mount -o remount,bind,rw .
+try run
+mount -o remount,bind,ro .
+try run
+try run --set spectra.seed=2
+try out after.o
+",
+    );
+    let Some(tried) = tried else { return };
+    let warned = &["warning: `out/` does not show the results", "Read-only file system"];
+    expect(
+        &tried,
+        &[
+            ("pipe run", 0, &["4 executed", warned[0], warned[1]]),
+            ("pipe run", 0, &["4 reused", warned[0], warned[1]]),
+            ("pipe out after.o", 3, &["error: failed to make the folder", "pipe out STAGE.OUTPUT"]),
+            ("pipe out after.o ../there", 0, &["small\n"]),
+            ("pipe run", 0, &["4 reused"]),
+            ("pipe run", 0, &["4 reused"]),
+            ("pipe run --set spectra.seed=2", 0, &["1 executed, 3 reused"]),
+            ("pipe out after.o", 0, &["out/after/o"]),
+        ],
+    );
+    assert!(!tried[4].said.contains("warning"), "{tried:#?}");
+    assert!(!tried[5].said.contains("warning"), "what stands there is right: {tried:#?}");
+}
+
+#[test]
+fn out_and_a_stage_in_it_may_be_links_to_other_disks() {
+    let folder = Folder::empty();
+    let tried = mounted(
+        &folder,
+        "64m",
+        "
+mkdir other disk/out
+mount -t tmpfs tmpfs other
+mkdir other/after
+ln -s disk/out out
+ln -s ../../other/after disk/out/after
+try run
+cat out/after/o
+echo mine > out/after/o
+try run
+cat other/after/o other/after/o.edited-1 disk/out/small/o
+ls -A other/after disk/out
+",
+    );
+    let Some(tried) = tried else { return };
+    let listed =
+        "disk/out:\n.lock\n.placed.json\nafter\nsmall\nzeros\n\nother/after:\no\no.edited-1\n";
+    expect(
+        &tried,
+        &[
+            ("pipe run", 0, &["4 executed", "\nsmall\n"]),
+            ("pipe run", 0, &["4 reused", "\nsmall\nmine\nsmall\n", listed]),
+        ],
+    );
+}

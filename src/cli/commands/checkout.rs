@@ -9,7 +9,7 @@ use pipe_engine::{
 };
 
 use super::{
-    out::{Array, tell_kept},
+    out::tell,
     runs::{FoundRun, Remembered},
 };
 use crate::cli::{
@@ -40,7 +40,6 @@ pub(crate) struct CheckoutArguments {
 /// An output of the run that is in the cache.
 struct Found {
     wanted: Wanted,
-    tree: Tree,
     is_array: bool,
 }
 
@@ -58,32 +57,16 @@ pub(crate) fn run(
     if !arguments.arrays {
         found.retain(|found| !found.is_array);
     }
-    let (arrays, files): (Vec<Found>, Vec<Found>) =
-        found.into_iter().partition(|found| found.is_array);
-    let arrays: Vec<Array<'_>> = arrays.iter().map(Found::array).collect();
-    for array in &arrays {
-        array.check(pipeline, cache)?;
-    }
     let folder = OutFolder::of(pipeline);
-    let files: Vec<Wanted> = files.into_iter().map(|found| found.wanted).collect();
-    tell_kept(&folder.restore(cache, &files)?, printer);
-    for file in &files {
-        printer.result(project::from_here(&folder.path(&file.stage, &file.output)).display())?;
+    let wanted: Vec<Wanted> = found.into_iter().map(|found| found.wanted).collect();
+    tell(&folder.restore(cache, &wanted)?, printer);
+    for Wanted { stage, output, .. } in &wanted {
+        printer.result(project::from_here(&folder.path(stage, output)).display())?;
     }
-    for array in &arrays {
-        printer.result(project::from_here(&array.put(pipeline, cache)?).display())?;
-    }
-    if files.is_empty() && arrays.is_empty() {
+    if wanted.is_empty() {
         printer.message(format_args!("{} has nothing to bring back", run.describe()));
     }
     Ok(exit_code::DONE)
-}
-
-impl Found {
-    fn array(&self) -> Array<'_> {
-        let Wanted { stage, output, digest } = &self.wanted;
-        Array { stage, output, digest: *digest, tree: &self.tree }
-    }
 }
 
 /// The outputs of the run, or of its stages `stages`. An error if one isn't in the cache.
@@ -131,7 +114,7 @@ fn find(
                 Ok(tree) => {
                     let is_array = is_array(pipeline, &stage.name, output, &tree);
                     let wanted = wanted(&stage.name, output, *digest);
-                    found.push(Found { wanted, tree, is_array });
+                    found.push(Found { wanted, is_array });
                 }
                 Err(flaw) => missing.push(format!("`{}.{output}` ({flaw})", stage.name)),
             }

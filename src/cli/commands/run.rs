@@ -15,7 +15,7 @@ use pipe_engine::{
     pipeline::{Complaint, Complaints, Label, Pipeline},
 };
 
-use super::out::tell_kept;
+use super::out::tell;
 use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,
@@ -126,13 +126,14 @@ fn execute(
         (again, placed) = once()?;
         report = merge(&report, again);
     }
-    let placed = match placed.map_err(CommandError::from) {
-        // What failed may have taken an earlier result with it: the failure is the news.
-        Err(error) if !report.ok => {
-            printer.warning(error);
+    let placed = match placed {
+        // What failed may have taken an earlier result with it: the failure is the news. Where nothing can be written,
+        // the run has still done what it was asked to: its results are in the cache.
+        Err(error) if !report.ok || error.is_read_only() => {
+            CommandError::from(error).warn("`out/` does not show the results", printer);
             Ok(false)
         }
-        other => other,
+        other => other.map_err(CommandError::from),
     };
     match view.finish(&report, placed.as_ref().is_ok_and(|placed| *placed)) {
         // Whoever stopped reading still wants to know how it ended.
@@ -167,9 +168,9 @@ fn place(
     printer: Printer,
 ) -> Result<bool, OutError> {
     let folder = OutFolder::of(pipeline);
-    let kept = folder.refresh(cache, pipeline, report)?;
+    let shown = folder.refresh(cache, pipeline, report)?;
     if !quiet {
-        tell_kept(&kept, printer);
+        tell(&shown, printer);
     }
     Ok(report.count(Outcome::Executed) > 0 && pipeline.root.join("out").is_dir())
 }
