@@ -148,7 +148,7 @@ impl Artifact {
                 ))
             }
         };
-        let tree = Arc::new(Tree::single(entry.blob, entry.size));
+        let tree = Arc::new(Tree::only(entry));
         Self { name: self.name.clone(), tree, place }
     }
 
@@ -168,7 +168,7 @@ impl Artifact {
     /// When the artifact has no such file.
     pub fn path(&self, path: &str) -> Result<PathBuf, ArtifactError> {
         let missing = || ArtifactError::NoFile { input: self.name.clone(), path: path.to_owned() };
-        let entry = self.tree.get(path).ok_or_else(missing)?;
+        let entry = self.tree.find(path).ok_or_else(missing)?;
         self.locate(entry)?.ok_or_else(missing)
     }
 
@@ -188,7 +188,7 @@ impl Artifact {
     /// When there is no such file, or it can't be read.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, ArtifactError> {
         let missing = || ArtifactError::NoFile { input: self.name.clone(), path: path.to_owned() };
-        let entry = self.tree.get(path).ok_or_else(missing)?;
+        let entry = self.tree.find(path).ok_or_else(missing)?;
         self.bytes(entry)?.ok_or_else(missing)
     }
 

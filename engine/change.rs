@@ -8,7 +8,12 @@ use std::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{cache::Recipe, digest::Digest, explain::is_command, tree::Tree};
+use crate::{
+    cache::Recipe,
+    digest::Digest,
+    explain::is_command,
+    tree::{Entry, Tree},
+};
 
 /// One difference between two recipes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -113,7 +118,33 @@ impl fmt::Display for Change {
     }
 }
 
-/// Which files of a folder changed. Chunks of a Zarr array are files, too.
+/// What stands at a path of an artifact.
+#[derive(PartialEq, Eq)]
+enum Held<'t> {
+    File {
+        blob: Digest,
+        executable: bool,
+    },
+    /// A folder with nothing in it.
+    Folder,
+    Link(&'t str),
+}
+
+impl<'t> Held<'t> {
+    /// What `tree` holds, by path.
+    fn all(tree: &'t Tree) -> BTreeMap<&'t str, Self> {
+        let file = |entry: &'t Entry| {
+            let Entry { blob, executable, .. } = *entry;
+            (entry.path.as_str(), Self::File { blob, executable })
+        };
+        let folders = tree.folders().iter().map(|folder| (folder.as_str(), Self::Folder));
+        let links = tree.links().iter();
+        let links = links.map(|link| (link.path.as_str(), Self::Link(&link.target)));
+        tree.files().iter().map(file).chain(folders).chain(links).collect()
+    }
+}
+
+/// Which files of a folder changed; its links and empty folders count as files. Chunks of a Zarr array are files, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileChanges {
     /// Those that have other content.
@@ -148,20 +179,16 @@ impl FileChanges {
             let arrays = paths.filter_map(|path| path.strip_suffix("/zarr.json"));
             changes.arrays.extend(arrays.map(str::to_owned));
         }
-        for entry in new.files() {
-            match old.get(entry.path.as_str()) {
-                Some(before) if before.blob == entry.blob => {
-                    changes.all &= entry.path.as_str().ends_with("zarr.json");
-                }
-                Some(_) => changes.changed.push(entry.path.to_string()),
-                None => changes.added.push(entry.path.to_string()),
+        let (before, now) = (Held::all(old), Held::all(new));
+        for (path, held) in &now {
+            match before.get(path) {
+                Some(before) if before == held => changes.all &= path.ends_with("zarr.json"),
+                Some(_) => changes.changed.push((*path).to_owned()),
+                None => changes.added.push((*path).to_owned()),
             }
         }
-        for entry in old.files() {
-            if new.get(entry.path.as_str()).is_none() {
-                changes.removed.push(entry.path.to_string());
-            }
-        }
+        let removed = before.keys().filter(|path| !now.contains_key(*path));
+        changes.removed.extend(removed.map(|path| (*path).to_owned()));
         Some(changes)
     }
 
@@ -345,7 +372,6 @@ pub fn sentence(changes: &[Change]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Entry;
 
     fn recipe(kind: &str, config: Value, input: &[u8]) -> Recipe {
         let inputs = [("spectra".to_owned(), Digest::of(input))].into();
@@ -382,10 +408,8 @@ mod tests {
     #[test]
     fn files_and_chunks_are_named_and_the_rest_counted() {
         let tree = |files: &[(&str, &[u8])]| {
-            let entry = |(path, bytes): &(&str, &[u8])| Entry {
-                path: path.parse().unwrap(),
-                blob: Digest::of(bytes),
-                size: bytes.len() as u64,
+            let entry = |(path, bytes): &(&str, &[u8])| {
+                Entry::plain(path.parse().unwrap(), Digest::of(bytes), bytes.len() as u64)
             };
             Tree::new(files.iter().map(entry).collect()).unwrap()
         };

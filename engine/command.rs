@@ -424,11 +424,8 @@ fn take(
     }
     // A copy may differ from what was listed, so the tree is made of what was staged.
     let entries = source.tree.files().iter().zip(&staged);
-    let entries = entries.map(|(entry, staged)| tree::Entry {
-        path: entry.path.clone(),
-        blob: staged.blob,
-        size: staged.size,
-    });
+    let entries = entries
+        .map(|(entry, staged)| tree::Entry::plain(entry.path.clone(), staged.blob, staged.size));
     let tree = Tree::new(entries.collect()).map_err(SourceError::from)?;
     Ok((tree, staged))
 }

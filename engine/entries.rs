@@ -25,7 +25,7 @@ use crate::{
     pipeline::{Command, ForEach, Piece, Run, Task, Template},
     report::{Failure, PartCount},
     resolve::{Known, look_up},
-    tree::{BadPath, Tree, TreeError},
+    tree::{BadPath, Listing, Tree, TreeError},
 };
 
 /// How many results wait to be published at most: each keeps the file of its lease open.
@@ -360,7 +360,7 @@ impl<'a, 'p> Running<'a, 'p> {
         let lost = |entry: &Entry| EachError::Lost(entry.name.clone());
         let mut made = Made::default();
         for output in &command.outputs {
-            let mut files = Vec::new();
+            let mut listing = Listing::default();
             let mut owners = HashMap::new();
             for (number, entry) in entries.iter().enumerate() {
                 let base = &self.paths[number][output.as_str()];
@@ -374,20 +374,22 @@ impl<'a, 'p> Running<'a, 'p> {
                     output: output.clone(),
                     source,
                 })?;
-                for file in under {
-                    if let Some(one) = owners.insert(file.path.clone(), &entry.name) {
+                // What several make of one folder stands in it together.
+                let files = under.files.iter().map(|entry| &entry.path);
+                for path in files.chain(under.links.iter().map(|link| &link.path)) {
+                    if let Some(one) = owners.insert(path.clone(), &entry.name) {
                         return Err(EachError::Collision {
                             one: one.clone(),
                             other: entry.name.clone(),
                             output: output.clone(),
-                            path: file.path.to_string(),
+                            path: path.to_string(),
                         }
                         .into());
                     }
-                    files.push(file);
                 }
+                listing.append(under);
             }
-            let tree = Tree::new(files)
+            let tree = Tree::of(listing)
                 .map_err(|source| EachError::Union { output: output.clone(), source })?;
             made.outputs.insert(output.clone(), (tree, Vec::new()));
         }

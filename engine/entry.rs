@@ -61,12 +61,19 @@ impl Entry {
             rows(artifact)?
         } else {
             let mut sources = source.map(Source::split).unwrap_or_default();
-            let file = |entry: &crate::Entry| {
+            let file = |(path, entry): (&ArtifactPath, &crate::Entry)| {
                 let source = sources.remove(&entry.path);
                 let artifact = artifact.only(entry);
-                Self { name: entry.path.to_string(), content: Content::File { artifact, source } }
+                Self { name: path.to_string(), content: Content::File { artifact, source } }
             };
-            artifact.tree().files().iter().map(file).collect()
+            // A link to a file is an entry like any other.
+            let tree = artifact.tree();
+            let files = tree.files().iter().map(|entry| (&entry.path, entry));
+            let links = tree.links().iter().map(|link| &link.path);
+            let links = links.filter_map(|path| Some((path, tree.find(path.as_str())?)));
+            let mut all: Vec<_> = files.chain(links).collect();
+            all.sort_unstable_by_key(|(path, _)| *path);
+            all.into_iter().map(file).collect()
         };
         if entries.is_empty() {
             return Err(EntryError::Empty(artifact.name().to_owned()));

@@ -30,7 +30,7 @@ use crate::{
     stage::{Exactness, Kind, OutputPort, Shape},
     stage_error::StageError,
     states::{StateStore, States},
-    tree::Tree,
+    tree::{Listing, Tree},
     work::{Progress, Work},
 };
 
@@ -261,16 +261,16 @@ fn open_inputs(attempt: &Attempt<'_, '_>) -> Result<BTreeMap<String, Artifact>, 
             // A choice looks at what it gathers one by one.
             Input::Gathered { .. } if matches!(attempt.node.task, Task::Select(_)) => continue,
             Input::Gathered { output, members, .. } => {
-                let mut files = Vec::new();
+                let mut listing = Listing::default();
                 for member in members {
                     let artifact = open_member(attempt, name, member, output)?;
                     let mut folder = member.combination.folder();
                     if artifact.tree().is_file() {
                         folder = format!("{folder}/{output}");
                     }
-                    files.extend(artifact.tree().under(&folder)?);
+                    listing.append(artifact.tree().under(&folder)?);
                 }
-                let tree = Tree::new(files)?;
+                let tree = Tree::of(listing)?;
                 Artifact::cached(name, output, Arc::new(tree), attempt.cache)
             }
             Input::File { path, .. } => {

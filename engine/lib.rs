@@ -12,6 +12,7 @@
 //! The engine knows no spectra, prints nothing, and never exits.
 
 mod artifact;
+mod artifact_path;
 pub mod cache;
 mod change;
 mod child;
@@ -30,6 +31,7 @@ mod explain;
 mod history;
 mod host;
 mod interrupt;
+mod link;
 mod mapped;
 mod numbers;
 pub mod out;
@@ -63,6 +65,7 @@ pub use events::{Event, Observer};
 pub use explain::Why;
 pub use history::{NoRun, find_run};
 pub use interrupt::{Interrupt, Interrupted};
+pub use link::{Link, TargetError};
 pub use numbers::{Numbers, numbers_of_run};
 pub use output::{Output, OutputFile, PlacedFile};
 pub use place::{Method, PlaceError, place};
@@ -76,6 +79,6 @@ pub use stage::{
 };
 pub use stage_error::StageError;
 pub use trace::trace;
-pub use tree::{ArtifactPath, BadPath, Entry, Tree, TreeError};
+pub use tree::{ArtifactPath, BadPath, Entry, Listing, Tree, TreeError};
 pub use work::Work;
 pub use zarr::{ArrayReader, ArraySpec, ArrayWriter, GroupReader, GroupWriter, Scalar, ZarrError};

@@ -144,12 +144,10 @@ impl Output {
         if files.is_empty() && linked.is_empty() {
             return Err(ArtifactError::NotWritten(self.name.clone()));
         }
-        let entry = |(path, staged): (&ArtifactPath, &Staged)| Entry {
-            path: path.clone(),
-            blob: staged.blob,
-            size: staged.size,
+        let entry = |(path, staged): (&ArtifactPath, &Staged)| {
+            Entry::plain(path.clone(), staged.blob, staged.size)
         };
-        let linked = linked.into_iter().map(|(path, (blob, size))| Entry { path, blob, size });
+        let linked = linked.into_iter().map(|(path, (blob, size))| Entry::plain(path, blob, size));
         let tree = Tree::new(files.iter().map(entry).chain(linked).collect())
             .map_err(|source| ArtifactError::Output { output: self.name.clone(), source })?;
         Ok((tree, files.into_values().collect()))

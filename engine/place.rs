@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -50,7 +50,7 @@ impl PlaceError {
     }
 }
 
-/// Puts the files of `tree` under `base`, or at `base` when the artifact is one file. Nothing may stand there.
+/// Puts what `tree` holds under `base`, or at `base` when the artifact is one file. Nothing may stand there.
 ///
 /// # Errors
 /// When a file can't be placed, or is not what it should be: nothing broken is placed.
@@ -63,6 +63,13 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
             folders.push(folder.to_owned());
         }
     }
+    folders.extend(tree.folders().iter().map(|folder| folder.under(base)));
+    folders.extend(
+        tree.links().iter().filter_map(|link| Some(link.path.under(base).parent()?.to_owned())),
+    );
+    if tree.is_empty() {
+        folders.push(base.to_owned());
+    }
     for folder in &folders {
         fs::create_dir_all(folder).map_err(PlaceError::at(folder))?;
     }
@@ -72,10 +79,17 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
         place_file(cache, entry, &from, &sound, &target, method).map_err(PlaceError::at(&target))
     };
     if tree.files().len() > FEW {
-        tree.files().par_iter().try_for_each(place)
+        tree.files().par_iter().try_for_each(place)?;
     } else {
-        tree.files().iter().try_for_each(place)
+        tree.files().iter().try_for_each(place)?;
     }
+    // They come last, so that nothing is written through one; and nothing of a tree stands in one.
+    for link in tree.links() {
+        let path = link.path.under(base);
+        let made = disk::step(&path).and_then(|()| symlink(&link.target, &path));
+        made.map_err(PlaceError::at(&path))?;
+    }
+    Ok(())
 }
 
 /// Puts the file `from`, which is open and was found to be `sound`, at `target`.
@@ -89,7 +103,9 @@ fn place_file(
 ) -> io::Result<()> {
     let blob = &cache.blob_path(entry.blob);
     // A copy is its reader's own: it takes the owner's permission to write that the blob doesn't have.
-    let mode = sound.mode() & 0o777 | 0o200;
+    let readable = sound.mode() & 0o444;
+    // Who may read a program may run it.
+    let mode = readable | 0o200 | if entry.executable { readable >> 2 } else { 0 };
     disk::step(target)?;
     if method == Method::Link {
         // Where a clone can't be had, an empty file is left behind and removed, which takes longer than a link.
@@ -100,7 +116,8 @@ fn place_file(
             }
             CLONES.store(false, Ordering::Relaxed);
         }
-        if fs::hard_link(blob, target).is_ok() {
+        // What a blob's file may be is not what each of its names may be.
+        if !entry.executable && fs::hard_link(blob, target).is_ok() {
             let linked = fs::symlink_metadata(target)?;
             if (linked.dev(), linked.ino()) == (sound.dev(), sound.ino()) {
                 // The link is a change of the blob's file that we made ourselves.

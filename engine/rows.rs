@@ -115,7 +115,7 @@ impl Cuttable {
             let bytes = with_rows(&array.metadata, rows);
             let path = ArtifactPath::new(format!("{}/{METADATA}", array.name))?;
             let (blob, size) = (Digest::of(&bytes), bytes.len() as u64);
-            files.push((Entry { path, blob, size }, Held::Bytes(bytes)));
+            files.push((Entry::plain(path, blob, size), Held::Bytes(bytes)));
             let from = format!("{}/c/{chunk}", array.name);
             for entry in under(self.artifact.tree(), &from) {
                 let rest = &entry.path.as_str()[from.len()..];

@@ -157,7 +157,7 @@ pub(crate) fn run<E: From<SelectError>>(
     let staged = staging.write(&json).map_err(SelectError::from)?;
     let path = ArtifactPath::new(CHOICE_FILE)
         .unwrap_or_else(|_| unreachable!("the name is a path of an artifact"));
-    let tree = Tree::new(vec![crate::Entry { path, blob: staged.blob, size: staged.size }])
+    let tree = Tree::new(vec![crate::Entry::plain(path, staged.blob, staged.size)])
         .unwrap_or_else(|_| unreachable!("one file stands alone"));
     let chosen = artifact(CANDIDATES, &candidates[best])?;
     Ok(BTreeMap::from([

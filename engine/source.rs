@@ -89,7 +89,7 @@ impl Source {
             let path = ArtifactPath::new(name.clone())
                 .map_err(|source| SourceError::Name { path: file.clone(), source })?;
             let (blob, seen) = digest(file, memo, reading)?;
-            Ok((Entry { path, blob, size: seen.size() }, seen))
+            Ok((Entry::plain(path, blob, seen.size()), seen))
         };
         let hashed: Vec<(Entry, Signature)> = if reading == Reading::Yes && files.len() > FEW {
             files.par_iter().map(entry).collect::<Result<_, SourceError>>()?

@@ -64,7 +64,7 @@ impl ReadableStorageTraits for ArtifactStore {
         key: &StoreKey,
         byte_ranges: ByteRangeIterator<'a>,
     ) -> Result<MaybeBytesIterator<'a>, StorageError> {
-        if self.0.tree().get(key.as_str()).is_none() {
+        if self.0.tree().find(key.as_str()).is_none() {
             return Ok(None);
         }
         let bytes = self.0.read(key.as_str()).map_err(other)?;
@@ -74,7 +74,7 @@ impl ReadableStorageTraits for ArtifactStore {
     }
 
     fn size_key(&self, key: &StoreKey) -> Result<Option<u64>, StorageError> {
-        Ok(self.0.tree().get(key.as_str()).map(|entry| entry.size))
+        Ok(self.0.tree().find(key.as_str()).map(|entry| entry.size))
     }
 
     fn supports_get_partial(&self) -> bool {

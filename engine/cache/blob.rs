@@ -424,7 +424,7 @@ mod tests {
     fn again(cache: &Cache, bytes: &[u8]) -> Entry {
         let staging = Arc::new(Staging::new(cache).unwrap());
         let staged = staging.write(bytes).unwrap();
-        let entry = Entry { path: ".".parse().unwrap(), blob: staged.blob, size: staged.size };
+        let entry = Entry::plain(".".parse().unwrap(), staged.blob, staged.size);
         publish(cache, staging, vec![staged], Tree::single(entry.blob, entry.size));
         entry
     }

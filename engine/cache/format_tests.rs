@@ -45,6 +45,16 @@ fn the_tree_of_the_document_has_the_digest_of_its_bytes() {
 }
 
 #[test]
+fn the_tree_of_the_second_format_has_the_digest_of_its_bytes() {
+    let context = "pipe 2026-11 tree v2";
+    assert!(document().contains(&format!("`{context}`")));
+    let hash = blake3::derive_key(context, &bytes("rich"));
+    assert_eq!(Digest::from_bytes(hash).hex(), digest("rich").hex());
+    let tree = Tree::from_json(block("json rich").as_bytes()).unwrap();
+    assert_eq!(tree.digest(), digest("rich"));
+}
+
+#[test]
 fn the_recipe_of_the_document_has_the_fingerprint_of_its_bytes() {
     let hash = blake3::derive_key(&context("fingerprint"), &bytes("recipe"));
     assert_eq!(Digest::from_bytes(hash).hex(), digest("recipe").hex());

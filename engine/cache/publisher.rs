@@ -314,7 +314,7 @@ mod tests {
             let staging = Arc::new(Staging::new(&cache).unwrap());
             let staged = staging.write(b"what all have").unwrap();
             let path = path.parse().unwrap();
-            let entry = crate::tree::Entry { path, blob: staged.blob, size: staged.size };
+            let entry = crate::tree::Entry::plain(path, staged.blob, staged.size);
             let bundle = bundle(staging, vec![staged], vec![Tree::new(vec![entry]).unwrap()], name);
             let fingerprint = bundle.record.recipe.fingerprint();
             Publisher::new(&cache).publish(bundle).unwrap();

@@ -257,13 +257,25 @@ pub(super) fn look(path: &Path) -> Result<Vec<PlacedFile>, OutError> {
     Ok(files)
 }
 
-/// Whether the files `found` at `path` are those of `tree`, byte for byte.
+/// Whether the files `found` at `path` are those of `tree`, byte for byte, and its links and empty folders are there.
 fn holds(path: &Path, tree: &Tree, found: &[PlacedFile]) -> bool {
-    found.len() == tree.files().len()
+    const MAY_RUN: u32 = 0o100;
+    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    found.len() == tree.files().len() + tree.links().len()
+        && (tree.is_file() || is_folder(path))
+        && tree.folders().iter().all(|folder| is_folder(&folder.under(path)))
+        && tree.links().iter().all(|link| {
+            fs::read_link(link.path.under(path))
+                .is_ok_and(|target| target == Path::new(&link.target))
+        })
         && tree.files().iter().all(|entry| {
             let file = entry.path.under(path);
-            fs::symlink_metadata(&file)
-                .is_ok_and(|meta| meta.is_file() && meta.size() == entry.size)
+            // Some file systems take every file for a program.
+            let is_it = |meta: &fs::Metadata| {
+                let runs = !entry.executable || meta.mode() & MAY_RUN != 0;
+                meta.is_file() && meta.size() == entry.size && runs
+            };
+            fs::symlink_metadata(&file).is_ok_and(|meta| is_it(&meta))
                 && hash_file(&file).is_ok_and(|(blob, _)| blob == entry.blob)
         })
 }

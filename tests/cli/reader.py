@@ -111,7 +111,14 @@ def fingerprint(recipe):
 def is_path(path):
     parts = path.split("/")
     sound = all(part not in ("", ".", "..") and len(part.encode()) <= 255 for part in parts)
-    return path == "." or sound and "\\" not in path and "\0" not in path and len(path.encode()) <= 4096
+    return path == "." or sound and "\0" not in path and len(path.encode()) <= 4096
+
+
+def is_target(path, target):
+    parts = target.split("/")
+    climbs = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    names = parts[climbs:]
+    return target == "." or climbs <= path.count("/") and (not names or names != ["."] and is_path("/".join(names)))
 
 
 class Cache:
@@ -140,14 +147,26 @@ class Cache:
     def tree(self, name):
         """The bytes of each file of an artifact, by path."""
         tree = json.loads(self.bytes_of("trees", name, ".json"))
-        files, paths = tree["files"], [file["path"] for file in tree["files"]]
-        check(tree["format"] == 1, f"tree {name} has another format")
-        check(all(map(is_path, paths)), f"tree {name} has a path that it must not have")
-        check(paths == sorted(set(paths), key=str.encode), f"tree {name} is not in order")
+        files, folders, links = tree["files"], tree.get("folders", []), tree.get("links", [])
+        rich = bool(folders or links or any(file.get("executable") or "\\" in file["path"] for file in files))
+        check(tree["format"] == (2 if rich else 1), f"tree {name} has another format")
+        every = [file["path"] for file in files], folders, [link["path"] for link in links]
+        for paths in every:
+            check(all(map(is_path, paths)), f"tree {name} has a path that it must not have")
+            check(paths == sorted(set(paths), key=str.encode), f"tree {name} is not in order")
+        every = [path for paths in every for path in paths]
+        above = {path[:at] for path in every for at, letter in enumerate(path) if letter == "/"}
+        check(len(set(every)) == len(every) and not above & set(every), f"tree {name} has one path in two ways")
+        check(all(is_target(link["path"], link["target"]) for link in links), f"a link leaves tree {name}")
         encoding = number(len(files))
         for file in files:
             encoding += text(file["path"]) + bytes.fromhex(file["blob"]) + number(file["size"])
-        check(derive_key("pipe 2026-11 tree v1", encoding).hex() == name, f"tree {name} is corrupt")
+            encoding += number(bool(file.get("executable"))) if rich else b""
+        if rich:
+            encoding += number(len(folders)) + b"".join(map(text, folders))
+            encoding += number(len(links)) + b"".join(text(link["path"]) + text(link["target"]) for link in links)
+        context = f"pipe 2026-11 tree v{2 if rich else 1}"
+        check(derive_key(context, encoding).hex() == name, f"tree {name} is corrupt")
         return {file["path"]: self.blob(file["blob"], file["size"]) for file in files}
 
     def record(self, name):

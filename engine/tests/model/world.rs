@@ -378,7 +378,7 @@ fn rows(unit: &str) -> Option<String> {
 /// The tree of a stage's result.
 fn tree_of(result: &str) -> Tree {
     let path = FILE.parse().unwrap();
-    let entry = Entry { path, blob: Digest::of(result.as_bytes()), size: result.len() as u64 };
+    let entry = Entry::plain(path, Digest::of(result.as_bytes()), result.len() as u64);
     Tree::new(vec![entry]).unwrap()
 }
 

@@ -75,7 +75,7 @@ fn show(
         fs::read(&path).map_err(CommandError::file("read", path))
     };
     let entry = match &arguments.path {
-        Some(name) => tree.get(name).ok_or_else(|| {
+        Some(name) => tree.find(name).ok_or_else(|| {
             let known: Vec<&str> = tree.files().iter().map(|entry| entry.path.as_str()).collect();
             CommandError::no_such("file", name, known)
         })?,
@@ -137,21 +137,31 @@ impl Kind {
     }
 }
 
-/// The files of an output with their sizes, as many as one reads.
+/// What an output holds, the files with their sizes, as much as one reads.
 fn files(output: &FoundOutput) -> String {
     const MOST: usize = 20;
-    let files = output.tree.files();
-    let name = |entry: &Entry| match entry.path.as_str() {
+    let tree = &output.tree;
+    if tree.is_empty() {
+        return "  an empty folder\n".to_owned();
+    }
+    let name = |path: &str| match path {
         ArtifactPath::ITSELF => output.name.clone(),
         path => path.to_owned(),
     };
-    let width = files.iter().take(MOST).map(|entry| name(entry).chars().count()).max().unwrap_or(0);
+    let files = tree.files().iter();
+    let files = files.map(|entry| (name(entry.path.as_str()), size(entry.size)));
+    let links = tree.links().iter();
+    let links = links.map(|link| (link.path.to_string(), format!("→ {}", link.target)));
+    let folders = tree.folders().iter().map(|path| (format!("{path}/"), "empty".to_owned()));
+    let listed: Vec<(String, String)> = files.chain(links).chain(folders).take(MOST).collect();
+    let width = listed.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
-    for entry in files.iter().take(MOST) {
-        let _ = writeln!(text, "  {:width$}  {:>10}", name(entry), size(entry.size));
+    for (name, what) in &listed {
+        let _ = writeln!(text, "  {name:width$}  {what:>10}");
     }
-    if files.len() > MOST {
-        let _ = writeln!(text, "  … and {} more files", files.len() - MOST);
+    let all = tree.files().len() + tree.links().len() + tree.folders().len();
+    if all > listed.len() {
+        let _ = writeln!(text, "  … and {} more files", all - listed.len());
     }
     text
 }
