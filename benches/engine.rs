@@ -317,14 +317,14 @@ impl Bench {
             Cache::open(cache.root()).unwrap()
         };
         for (part, cache, tree, files, method, foreign) in [
-            (linked, &small_cache, &small_tree, &small_files, Method::Link, false),
+            (linked, &small_cache, &small_tree, &small_files, Method::Lend, false),
             (copied, &small_cache, &small_tree, &small_files, Method::Copy, false),
-            (foreign, &small_cache, &small_tree, &small_files, Method::Link, true),
+            (foreign, &small_cache, &small_tree, &small_files, Method::Lend, true),
             (large, &large_cache, &large_tree, &large_files, Method::Copy, false),
             (large_foreign, &large_cache, &large_tree, &large_files, Method::Copy, true),
         ] {
             let (verb, hashed) = match method {
-                Method::Link => ("link", foreign),
+                Method::Lend => ("link", foreign),
                 Method::Copy => ("copy", foreign),
             };
             let floor_is =
@@ -349,7 +349,7 @@ impl Bench {
                                 black_box(hash(file));
                             }
                             match method {
-                                Method::Link => fs::hard_link(file, target).unwrap(),
+                                Method::Lend => fs::hard_link(file, target).unwrap(),
                                 Method::Copy => _ = fs::copy(file, target).unwrap(),
                             }
                         });
@@ -414,7 +414,13 @@ impl Stage for WriteFiles {
 }
 
 fn execute(pipeline: &Pipeline, cache: &Cache) -> RunReport {
-    let options = RunOptions { targets: Vec::new(), jobs: jobs(), keep_going: false, name: None };
+    let options = RunOptions {
+        targets: Vec::new(),
+        jobs: jobs(),
+        keep_going: false,
+        name: None,
+        follow: false,
+    };
     let report =
         run(pipeline, cache, &options, &|_: &pipe_engine::Event<'_>| (), &Interrupt::new());
     let report = report.unwrap();

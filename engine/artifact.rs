@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -243,11 +244,12 @@ impl Artifact {
         }
     }
 
-    /// The name under which a command finds it: that of the output that it is.
-    pub(crate) fn label(&self) -> &str {
+    /// The name under which a command finds it: that of the output that it is, or of the user's file.
+    pub(crate) fn label(&self) -> &OsStr {
         match &self.place {
-            Place::Cache { label, .. } => label,
-            Place::Outside(_) | Place::Part(_) => &self.name,
+            Place::Cache { label, .. } => OsStr::new(label),
+            Place::Outside(path) => path.file_name().unwrap_or(OsStr::new(&self.name)),
+            Place::Part(_) => OsStr::new(&self.name),
         }
     }
 

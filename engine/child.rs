@@ -1,4 +1,4 @@
-//! A program that was started as the leader of a process group of its own.
+//! A program that was started as the leader of a session of its own.
 
 use std::{
     io,
@@ -12,7 +12,10 @@ use rustix::{
     process::{Pid, Signal, kill_process_group, test_kill_process_group},
 };
 
-use crate::interrupt::Interrupt;
+use crate::{
+    descendants::{self, Leader, LeftBehind},
+    interrupt::Interrupt,
+};
 
 /// How long a program has to end when it is told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -24,57 +27,77 @@ pub(crate) struct End {
     pub(crate) status: ExitStatus,
     /// Whether it was told to stop before.
     pub(crate) stopped: bool,
-    /// Whether no process is left in its group.
-    pub(crate) alone: bool,
+    /// The processes that it left behind.
+    pub(crate) left: LeftBehind,
 }
 
-/// Waits for `child`. When told to stop, asks its whole group to end, and after five seconds makes it.
+/// Waits for `child`, the leader of a session, and ends what it leaves behind. When told to stop, asks its whole group to
+/// end, and after five seconds, or when told again, makes it. `watch` is called now and then while it runs.
 ///
 /// # Errors
 /// When it can't be waited for.
-pub(crate) fn wait(child: &mut Child, interrupt: &Interrupt) -> io::Result<End> {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let mut watch = Watch::new(group);
+pub(crate) fn wait(
+    child: &mut Child,
+    leader: &Leader,
+    interrupt: &Interrupt,
+    mut watch: impl FnMut(),
+) -> io::Result<End> {
+    let mut alarm = Alarm::new(leader.pid);
     let mut asked: Option<Instant> = None;
     let status = loop {
         // Most end while one waits; before that there is nothing to look at.
-        watch.wait()?;
+        alarm.wait()?;
         if let Some(status) = child.try_wait()? {
             break status;
         }
+        watch();
         if interrupt.is_requested() {
             let signal = match asked {
+                _ if interrupt.is_urgent() => Some(Signal::KILL),
                 None => Some(Signal::TERM),
                 Some(since) if since.elapsed() > GRACE => Some(Signal::KILL),
                 Some(_) => None,
             };
-            if let (Some(signal), Some(group)) = (signal, group) {
+            if let Some(signal) = signal {
                 // It may have ended just now, which is what was wanted.
-                let _ = kill_process_group(group, signal);
+                let _ = kill_process_group(leader.pid, signal);
+                let _ = kill_process_group(leader.pid, Signal::CONT);
             }
             asked.get_or_insert_with(Instant::now);
         }
     };
-    let alone = group.is_some_and(|group| test_kill_process_group(group) == Err(Errno::SRCH));
-    Ok(End { status, stopped: asked.is_some(), alone })
+    let mut left = descendants::end_left_of(leader, interrupt);
+    // Where orphans aren't seen, the group is all that is known.
+    if left.is_closed() && test_kill_process_group(leader.pid) != Err(Errno::SRCH) {
+        let _ = kill_process_group(leader.pid, Signal::KILL);
+        left.ended.insert(format!("process group {}", leader.pid));
+        let began = Instant::now();
+        while test_kill_process_group(leader.pid) != Err(Errno::SRCH) {
+            if began.elapsed() > GRACE {
+                left.alive = std::mem::take(&mut left.ended);
+                break;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    Ok(End { status, stopped: asked.is_some(), left })
 }
 
 /// What one waits with for a process to end, or to look again.
-struct Watch {
+struct Alarm {
     #[cfg(target_os = "linux")]
     process: Option<rustix::fd::OwnedFd>,
     pause: Duration,
 }
 
-impl Watch {
+impl Alarm {
     #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "Linux alone has them"))]
-    fn new(process: Option<Pid>) -> Self {
+    fn new(process: Pid) -> Self {
         Self {
             // An old kernel has none.
             #[cfg(target_os = "linux")]
-            process: process.and_then(|process| {
-                rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()
-            }),
+            process: rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())
+                .ok(),
             pause: Duration::from_micros(100),
         }
     }

@@ -5,27 +5,23 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
-    fs::{self, File, Metadata},
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, Metadata},
     io,
-    os::unix::{
-        fs::MetadataExt as _,
-        process::{CommandExt as _, ExitStatusExt as _},
-    },
+    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
+use rustix::process::Pid;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
-    artifact::Artifact,
-    cache::{Cache, CacheError, Flaw, Memo, Staged, Staging},
+    cache::{Cache, CacheError, Memo, Staged, Staging},
     child::{self, End},
-    desk::Desk,
+    descendants::{Leader, MARKER},
     digest::Digest,
     disk,
     encoding::Json,
@@ -33,6 +29,8 @@ use crate::{
     interrupt::{Interrupt, Interrupted},
     pipeline::{Command, ForEach, Piece, Run, Template},
     place::PlaceError,
+    printed::Printed,
+    sandbox::{Furniture, Sandbox},
     source::{Reading, Source, SourceError},
     tree::{self, Tree},
 };
@@ -54,7 +52,7 @@ pub(crate) enum CommandError {
         source: io::Error,
     },
     /// It ended badly.
-    #[error("the command {}", how(*.0))]
+    #[error("the command {}{}", how(*.0), out_of_memory(*.0))]
     Exit(ExitStatus),
     /// It didn't write an output that it declares.
     #[error("the command exited with code 0, but did not write its output `{0}`")]
@@ -74,9 +72,12 @@ pub(crate) enum CommandError {
     },
     /// It wrote to an input.
     #[error(
-        "the command changed its input `{0}`, which is shared with other stages; let it work on a copy"
+        "the command changed its input `{0}`, whose content others rely on; let it work on a copy"
     )]
     Input(String),
+    /// The folder in which it worked isn't ours any more.
+    #[error("somebody else has put another folder in the place of `{}`, where the command worked", .0.display())]
+    Displaced(PathBuf),
     /// A file that it works with can't be prepared.
     #[error("failed to prepare `{}`", path.display())]
     Prepare {
@@ -104,6 +105,15 @@ fn how(status: ExitStatus) -> String {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended in an unknown way".to_owned(),
+    }
+}
+
+/// What tells that the system may have ended a program for want of memory. A shell exits with 137 when its program was killed.
+fn out_of_memory(status: ExitStatus) -> &'static str {
+    if status.signal() == Some(9) || status.code() == Some(137) {
+        "; the system does that to programs when memory runs out: see `dmesg`, and try fewer jobs (`-j`)"
+    } else {
+        ""
     }
 }
 
@@ -165,43 +175,64 @@ pub(crate) enum Log {
     Held(Digest, u64),
 }
 
-/// Runs `command`, for `item` if it runs for each entry of an input. When it fails, the second part is what it printed.
-pub(crate) fn run(
-    command: &Command,
-    item: Option<&Item<'_>>,
-    inputs: &BTreeMap<String, Artifact>,
-    files: &BTreeMap<String, Source>,
-    cache: &Cache,
-    staging: &Arc<Staging>,
-    interrupt: &Interrupt,
-) -> Result<Made, (CommandError, Option<String>)> {
-    let desk =
-        Desk::new(command, item, inputs, files, cache, staging).map_err(|error| (error, None))?;
-    let started = SystemTime::now();
-    let ended = execute(command, item.map(|item| item.entry), &desk, interrupt);
-    let alone = ended.as_ref().is_ok_and(|alone| *alone);
+/// What it takes to run a command.
+pub(crate) struct Execution<'a> {
+    /// What its sandbox is called.
+    pub(crate) name: &'a str,
+    pub(crate) furniture: Furniture<'a>,
+    pub(crate) staging: &'a Arc<Staging>,
+    pub(crate) interrupt: &'a Interrupt,
+    /// Told what is not as it should be, and was dealt with.
+    pub(crate) warn: &'a (dyn Fn(&str) + Sync),
+    /// Told what the command prints while it runs, if somebody wants to know.
+    pub(crate) tell: Option<&'a (dyn Fn(&str) + Sync)>,
+    /// Told where the command works, and where what it prints is, when it begins.
+    pub(crate) began: &'a (dyn Fn(&Path) + Sync),
+}
+
+/// What a command that failed had printed.
+#[derive(Debug, Default)]
+pub(crate) struct FailedLog {
+    /// The end of it.
+    pub(crate) tail: String,
+    /// All of it, in the cache.
+    pub(crate) blob: Option<(Digest, u64)>,
+}
+
+/// Runs a command. When it fails, the second part is what it printed.
+pub(crate) fn run(execution: &Execution<'_>) -> Result<Made, Box<(CommandError, FailedLog)>> {
+    let Execution { name, furniture, staging, .. } = execution;
+    let Furniture { command, inputs, cache, .. } = furniture;
+    let mut sandbox = Sandbox::new(name, furniture, staging)
+        .map_err(|error| Box::new((error, FailedLog::default())))?;
+    let ended = execute(execution, &mut sandbox);
     let made = ended
-        .and_then(|_| check_inputs(inputs, cache, &desk, started))
-        .and_then(|()| collect(command, &desk, cache, staging))
-        .map_err(|error| judge_room(error, &desk, cache));
-    let printed = || fs::read(&desk.log).ok().map(|log| String::from_utf8_lossy(&log).into_owned());
-    let made = made.map_err(|error| (error, printed()));
-    // What a process that the command left behind does there is not for the next one to see.
-    if alone {
-        desk.clear();
-    } else {
-        desk.remove();
-    }
+        .and_then(|()| sandbox.check_inputs(inputs, cache))
+        .and_then(|()| collect(command, &sandbox, cache, staging))
+        .map_err(|error| judge_room(error, &sandbox, cache));
+    let made = made.map_err(|error| Box::new((error, failed_log(&sandbox, staging))));
+    sandbox.clear();
     made
+}
+
+/// What a command that failed had printed. It is kept as far as the cache takes it.
+fn failed_log(sandbox: &Sandbox, staging: &Staging) -> FailedLog {
+    let tail = sandbox.printed.tail();
+    if tail.is_empty() {
+        return FailedLog::default();
+    }
+    let staged = sandbox.printed.stage(staging, sandbox.haunted);
+    let blob = staged.and_then(|log| staging.publish_blob(&log)).ok();
+    FailedLog { tail, blob }
 }
 
 /// What a command prints goes to the disk that it works on, so when that is full its own words may be lost: then that is
 /// said.
-fn judge_room(error: CommandError, desk: &Desk, cache: &Cache) -> CommandError {
+fn judge_room(error: CommandError, sandbox: &Sandbox, cache: &Cache) -> CommandError {
     if !matches!(error, CommandError::Exit(_) | CommandError::Output(_)) {
         return error;
     }
-    match desk.try_room() {
+    match sandbox.try_room() {
         Ok(()) => error,
         Err(source) => {
             CommandError::NoRoom { how: Box::new(error), cache: cache.root().to_owned(), source }
@@ -218,7 +249,7 @@ fn fill(
     template: &Template,
     command: &Command,
     entry: Option<&Entry>,
-    desk: &Desk,
+    sandbox: &Sandbox,
     quote: bool,
 ) -> String {
     let mut text = String::new();
@@ -235,10 +266,10 @@ fn fill(
                 .map(Cow::into_owned)
                 .unwrap_or_default(),
             Piece::Input(name) => {
-                desk.inputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
+                sandbox.inputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
             }
             Piece::Output(name) => {
-                desk.outputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
+                sandbox.outputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
             }
         };
         if quote {
@@ -260,117 +291,110 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Runs the command; gives whether all its processes have ended.
-fn execute(
-    command: &Command,
-    entry: Option<&Entry>,
-    desk: &Desk,
-    interrupt: &Interrupt,
-) -> Result<bool, CommandError> {
+/// Runs the command, and ends what it leaves behind.
+fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), CommandError> {
+    let Execution { furniture, interrupt, warn, tell, began, .. } = execution;
+    let Furniture { command, item, .. } = furniture;
+    let entry = item.map(|item| item.entry);
     let words = match &command.run {
         Run::Words(words) => {
-            words.iter().map(|word| fill(word, command, entry, desk, false)).collect()
+            words.iter().map(|word| fill(word, command, entry, sandbox, false)).collect()
         }
         Run::Shell(line) => {
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line, command, entry, desk, true)]
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line, command, entry, sandbox, true)]
         }
     };
-    let prepare = |source| CommandError::Prepare { path: desk.log.clone(), source };
-    let log = File::create(&desk.log).map_err(prepare)?;
-    let also = log.try_clone().map_err(prepare)?;
+    let folder = sandbox.folder().to_owned();
+    let prepare = |source| CommandError::Prepare { path: folder.join("log"), source };
     let program = words.first().cloned().unwrap_or_default();
     // A path with a slash is taken from the command's folder, as its files stand there.
     let mut process = std::process::Command::new(&program);
     process
         .args(&words[1..])
-        .current_dir(&desk.work)
-        .env("PWD", &desk.work)
+        .current_dir(&sandbox.work)
+        .env("PWD", &sandbox.work)
+        .env(MARKER, &folder)
         .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(also)
-        .process_group(0);
+        .stdout(sandbox.printed.stream().map_err(prepare)?)
+        .stderr(sandbox.printed.stream().map_err(prepare)?);
+    if !sandbox.is_own() {
+        return Err(CommandError::Displaced(folder));
+    }
     let start = |source| CommandError::Start { program, source };
-    let mut child = match process.spawn() {
+    let mut child = match pipe_child::spawn(&mut process) {
         Ok(child) => child,
         Err(source) => return Err(start(source)),
     };
-    let End { status, stopped, alone } = child::wait(&mut child, interrupt).map_err(start)?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.unwrap_or_else(|| unreachable!("a process has a number above 0"));
+    let leader = Leader::new(pid, &folder);
+    began(&folder);
+    let mut ticks = 0_u32;
+    let mut hear = |printed: &mut Printed, ended: bool| {
+        // What is told waits for the end of its line; how long it has become is looked at more rarely.
+        if let Some(tell) = tell {
+            let news = printed.news(ended);
+            if !news.is_empty() {
+                tell(&news);
+            }
+        }
+        ticks += 1;
+        if ticks.is_multiple_of(16) {
+            printed.limit();
+        }
+    };
+    let ended = child::wait(&mut child, &leader, interrupt, || hear(&mut sandbox.printed, false));
+    let End { status, stopped, left } = ended.map_err(start)?;
+    hear(&mut sandbox.printed, true);
+    sandbox.haunted = !left.is_closed();
+    let list = |processes: &BTreeSet<String>| {
+        let all: Vec<&str> = processes.iter().map(String::as_str).collect();
+        all.join(", ")
+    };
+    if !left.ended.is_empty() {
+        warn(&format!(
+            "the command left processes behind, which were ended: {}",
+            list(&left.ended)
+        ));
+    }
+    if !left.alive.is_empty() {
+        warn(&format!(
+            "the command left processes behind, which could not be ended: {}; what it made is copied",
+            list(&left.alive)
+        ));
+    }
     if stopped {
         Err(Interrupted.into())
-    } else if status.success() {
-        Ok(alone)
-    } else {
+    } else if !status.success() {
         Err(CommandError::Exit(status))
+    } else if sandbox.is_own() {
+        Ok(())
+    } else {
+        Err(CommandError::Displaced(folder))
     }
-}
-
-/// An input may be a hard link into the cache: writing to it would change what others read. The links are removed.
-fn check_inputs(
-    inputs: &BTreeMap<String, Artifact>,
-    cache: &Cache,
-    desk: &Desk,
-    started: SystemTime,
-) -> Result<(), CommandError> {
-    // Some file systems keep times to two seconds only.
-    let since = started - Duration::from_secs(2);
-    for (name, artifact) in inputs {
-        if artifact.outside_path().is_some() {
-            continue;
-        }
-        for entry in artifact.tree().files() {
-            let untouched = fs::metadata(cache.blob_path(entry.blob)).is_ok_and(|meta| {
-                cache.is_as_verified(entry.blob, &meta)
-                    && meta.modified().is_ok_and(|time| time < since)
-            });
-            if !untouched {
-                match cache.verify_blob(entry.blob)? {
-                    Ok(()) => {}
-                    // Nothing that the command did: it went from the cache, or never came there.
-                    Err(Flaw::BlobMissing(_)) => cache.check_blob(entry.blob, entry.size)?,
-                    Err(_) => return Err(CommandError::Input(name.clone())),
-                }
-            }
-        }
-    }
-    for (name, artifact) in inputs {
-        let (None, Some(path)) = (artifact.outside_path(), desk.inputs.get(name)) else { continue };
-        let look = |entry: &tree::Entry| {
-            let meta = fs::metadata(cache.blob_path(entry.blob)).ok()?;
-            cache.is_as_verified(entry.blob, &meta).then_some((entry.blob, meta))
-        };
-        let sound: Vec<_> = artifact.tree().files().iter().filter_map(look).collect();
-        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        // What a command removed itself, or protected from us, goes with its folder.
-        if removed.is_ok() {
-            for (blob, meta) in sound {
-                cache.note_verified(blob, &meta);
-            }
-        }
-    }
-    Ok(())
 }
 
 fn collect(
     command: &Command,
-    desk: &Desk,
+    sandbox: &Sandbox,
     cache: &Cache,
     staging: &Staging,
 ) -> Result<Made, CommandError> {
     let mut outputs = BTreeMap::new();
     for name in &command.outputs {
-        let path = &desk.outputs[name];
+        let path = &sandbox.outputs[name];
         match fs::symlink_metadata(path) {
-            Ok(meta) => _ = outputs.insert(name.clone(), take(path, &meta, desk, staging)?),
+            Ok(meta) => _ = outputs.insert(name.clone(), take(path, &meta, sandbox, staging)?),
             Err(_) => return Err(CommandError::Output(name.clone())),
         }
     }
-    Ok(Made { outputs, log: take_log(&desk.log, cache, staging)? })
+    Ok(Made { outputs, log: take_log(sandbox, cache, staging)? })
 }
 
 /// Stages what a command printed, unless it printed nothing and the cache has that already.
-fn take_log(log: &Path, cache: &Cache, staging: &Staging) -> Result<Log, CommandError> {
-    let prepare = |source| CommandError::Prepare { path: log.to_owned(), source };
-    if fs::metadata(log).map_err(prepare)?.len() == 0 {
+fn take_log(sandbox: &Sandbox, cache: &Cache, staging: &Staging) -> Result<Log, CommandError> {
+    let prepare = |source| CommandError::Prepare { path: sandbox.folder().join("log"), source };
+    if sandbox.printed.len().map_err(prepare)? == 0 {
         let nothing = Digest::of(b"");
         return Ok(if cache.holds_blob(nothing, 0) {
             Log::Held(nothing, 0)
@@ -378,21 +402,18 @@ fn take_log(log: &Path, cache: &Cache, staging: &Staging) -> Result<Log, Command
             Log::Staged(staging.write(b"")?)
         });
     }
-    let file = staging.fresh();
-    fs::rename(log, &file)
-        .map_err(|source| CommandError::Prepare { path: log.to_owned(), source })?;
-    Ok(Log::Staged(Staged::adopt(file)?))
+    Ok(Log::Staged(sandbox.printed.stage(staging, sandbox.haunted)?))
 }
 
 /// Stages what a command wrote at `path`, of which `meta` tells: a file, or a folder of files.
 fn take(
     path: &Path,
     meta: &Metadata,
-    desk: &Desk,
+    sandbox: &Sandbox,
     staging: &Staging,
 ) -> Result<(Tree, Vec<Staged>), CommandError> {
     // Only a file that nothing else names may be taken as it is: of what is linked to, a copy is taken.
-    if is_sole(meta) && desk.holds(path) {
+    if is_sole(meta) && !sandbox.haunted && sandbox.holds(path) {
         let staged = Staged::adopt(move_to(path, staging)?)?;
         return Ok((Tree::single(staged.blob, staged.size), vec![staged]));
     }
@@ -406,7 +427,7 @@ fn take(
         let folder = from.parent().unwrap_or(path);
         let within = match &last {
             Some((known, within)) if known == folder => *within,
-            _ => last.insert((folder.to_owned(), desk.holds(&from))).1,
+            _ => last.insert((folder.to_owned(), !sandbox.haunted && sandbox.holds(&from))).1,
         };
         if within && is_sole(&fs::symlink_metadata(&from).map_err(prepare)?) {
             let file = move_to(&from, staging)?;

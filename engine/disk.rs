@@ -250,24 +250,17 @@ pub(crate) fn protect(file: &File, path: &Path, mode: u32) -> io::Result<()> {
 /// Renames `from` to `to`, in place of what stands there.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
-    let replaces = cuts() && to.exists();
-    fs::rename(from, to)?;
     if cuts() {
-        volatile::named(to, replaces);
+        return volatile::naming(to, to.exists(), || fs::rename(from, to));
     }
-    Ok(())
+    fs::rename(from, to)
 }
 
 /// Moves `from` to `to`, which must be free.
 pub(crate) fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
-    if !renamed_to_free(from, to)? {
-        fs::hard_link(from, to)?;
-    }
-    if cuts() {
-        volatile::named(to, false);
-    }
-    Ok(())
+    let act = || if renamed_to_free(from, to)? { Ok(()) } else { fs::hard_link(from, to) };
+    if cuts() { volatile::naming(to, false, act) } else { act() }
 }
 
 /// Renames `from` to `to`, which must be free; whether the file system can.
@@ -287,11 +280,8 @@ fn renamed_to_free(_: &Path, _: &Path) -> io::Result<bool> {
 /// Gives the file `from` a second name, which must be free.
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
-    fs::hard_link(from, to)?;
-    if cuts() {
-        volatile::named(to, false);
-    }
-    Ok(())
+    let act = || fs::hard_link(from, to);
+    if cuts() { volatile::naming(to, false, act) } else { act() }
 }
 
 /// Whether a file is too new to be collected, and for some time to come.
@@ -334,9 +324,10 @@ pub(crate) fn create_new_folder(path: &Path) -> io::Result<()> {
     let above = path.parent().unwrap_or(path);
     let wanted = fs::metadata(above)?.mode() & 0o2777;
     step(path)?;
-    fs::create_dir(path)?;
     if cuts() {
-        volatile::named(path, false);
+        volatile::naming(path, false, || fs::create_dir(path))?;
+    } else {
+        fs::create_dir(path)?;
     }
     if fs::metadata(path)?.mode() & 0o2777 != wanted {
         step(path)?;

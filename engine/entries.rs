@@ -25,6 +25,8 @@ use crate::{
     pipeline::{Command, ForEach, Piece, Run, Task, Template},
     report::{Failure, PartCount},
     resolve::{Known, look_up},
+    sandbox::Furniture,
+    source::Source,
     tree::{BadPath, Listing, Tree, TreeError},
 };
 
@@ -268,28 +270,24 @@ impl<'a, 'p> Running<'a, 'p> {
         let Self { attempt, command, each, .. } = *self;
         let began = Instant::now();
         let entry = &self.entries[job.entry];
-        let desk = Desk(attempt.staging.fresh());
+        let row = Row(attempt.staging.fresh());
         let mut inputs = self.inputs.clone();
-        inputs.insert(each.input.clone(), entry.artifact(&each.input, &desk.0)?);
+        inputs.insert(each.input.clone(), entry.artifact(&each.input, &row.0)?);
         let item = Item { entry, paths: self.paths[job.entry].clone() };
-        let (files, interrupt) = (&attempt.resolved.files, attempt.interrupt);
-        let ran = command::run(
-            command,
-            Some(&item),
-            &inputs,
-            files,
-            attempt.cache,
-            attempt.staging,
-            interrupt,
-        );
-        let made = ran.map_err(|(error, log)| Failed::command(error, log))?;
-        // What it was made of must be what was hashed.
         let resolved = attempt.resolved;
+        let files = &resolved.files;
         let common = resolved.sources.iter().filter(|(name, _)| **name != each.input);
-        let sources = common.map(|(_, source)| source).chain(resolved.files.values());
-        for source in sources.chain(entry.source()) {
-            source.check_unchanged()?;
-        }
+        let sources = common.map(|(_, source)| source).chain(files.values());
+        let sources: Vec<&Source> = sources.chain(entry.source()).collect();
+        let furniture = Furniture {
+            command,
+            item: Some(&item),
+            inputs: &inputs,
+            files,
+            sources: &sources,
+            cache: attempt.cache,
+        };
+        let made = attempt.run_command(furniture, attempt.staging, job.fingerprint)?;
         let provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
         let made = Made { outputs: made.outputs, log: Some(made.log), ..Made::default() };
         let recipe = job.recipe.clone();
@@ -339,7 +337,7 @@ impl<'a, 'p> Running<'a, 'p> {
         let named: Vec<String> = failed.keys().take(MOST).map(name).collect();
         let count = failed.len();
         let (_, first) = failed.pop_first()?;
-        let Failure { message, log, system } = first.failure;
+        let message = first.failure.message.clone();
         let of = self.entries.len();
         let message = match named.as_slice() {
             [only] if count == 1 => format!("for {only}: {message}"),
@@ -350,7 +348,7 @@ impl<'a, 'p> Running<'a, 'p> {
             }
             [] => message,
         };
-        Some(Failed { failure: Failure { message, log, system }, interrupted })
+        Some(Failed { failure: Failure { message, ..first.failure }, interrupted })
     }
 
     /// Puts what was made of the entries together.
@@ -415,9 +413,9 @@ impl<'a, 'p> Running<'a, 'p> {
 }
 
 /// A folder of an entry's own, which goes when the entry is done.
-struct Desk(PathBuf);
+struct Row(PathBuf);
 
-impl Drop for Desk {
+impl Drop for Row {
     fn drop(&mut self) {
         // It may never have been made; what can't be removed goes with the staging folder.
         let _ = fs::remove_dir_all(&self.0);

@@ -28,6 +28,13 @@ pub enum Event<'a> {
         /// Of what: a plural.
         unit: &'a str,
     },
+    /// A command printed something, where the run was asked to follow that.
+    Printed {
+        /// The stage.
+        stage: &'a str,
+        /// Some lines.
+        text: &'a str,
+    },
     /// A stage waits for another process that computes the same.
     Waiting {
         /// The stage.

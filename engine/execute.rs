@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -14,7 +15,7 @@ use crate::{
         Bundle, Cache, CacheError, FORMAT, Lease, Provenance, Publisher, Recipe, Record, Staged,
         Staging,
     },
-    command::{self, CommandError, Log},
+    command::{self, CommandError, Execution, FailedLog, Log},
     device::Placement,
     digest::{Digest, Fingerprint},
     entries,
@@ -25,8 +26,9 @@ use crate::{
     place::PlaceError,
     report::{Failure, PartCount},
     resolve::{Resolved, member_name},
+    sandbox::Furniture,
     select,
-    source::SourceError,
+    source::{Source, SourceError},
     stage::{Exactness, Kind, OutputPort, Shape},
     stage_error::StageError,
     states::{StateStore, States},
@@ -48,6 +50,12 @@ pub(crate) struct Attempt<'a, 'p> {
     /// Whether to go on with other entries of an input after one has failed.
     pub(crate) keep_going: bool,
     pub(crate) progress: &'a Progress<'a>,
+    /// Told what is not as it should be, and was dealt with.
+    pub(crate) warn: &'a (dyn Fn(&str) + Sync),
+    /// Told what commands print while they run, if somebody wants to know.
+    pub(crate) tell: Option<&'a (dyn Fn(&str) + Sync)>,
+    /// Told where a command works when it begins.
+    pub(crate) began: &'a (dyn Fn(&Path) + Sync),
 }
 
 /// A stage that came to nothing.
@@ -57,29 +65,31 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
-    pub(crate) fn command(error: CommandError, log: Option<String>) -> Self {
+    pub(crate) fn command(error: CommandError, log: FailedLog) -> Self {
         let interrupted = matches!(error, CommandError::Interrupted(_));
-        let failed = match error {
+        let mut failed: Self = match error {
             // The cache's own errors say so only where they are not wrapped.
             CommandError::Cache(error)
             | CommandError::Place(PlaceError::Cache(error))
             | CommandError::Source(SourceError::Hash(error)) => error.into(),
-            error => Self::stage(&StageError::new(error), log),
+            error => Self::stage(&StageError::new(error)),
         };
+        failed.failure.log = Some(log.tail).filter(|tail| !tail.is_empty());
+        failed.failure.whole_log = log.blob;
         Self { interrupted, ..failed }
     }
 
-    pub(crate) fn stage(error: &StageError, log: Option<String>) -> Self {
+    pub(crate) fn stage(error: &StageError) -> Self {
         let system = error.is_of_the_system();
         let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-        let failure = Failure { message: format!("{error}{advice}"), log, system };
+        let failure = Failure::new(format!("{error}{advice}"), system);
         Self { failure, interrupted: error.is_interrupted() }
     }
 }
 
 impl<E: Into<StageError>> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self::stage(&error.into(), None)
+        Self::stage(&error.into())
     }
 }
 
@@ -133,6 +143,28 @@ impl Attempt<'_, '_> {
         }
     }
 
+    /// Runs a command in a sandbox that is called after the fingerprint of what it makes.
+    pub(crate) fn run_command(
+        &self,
+        furniture: Furniture<'_>,
+        staging: &Arc<Staging>,
+        fingerprint: Fingerprint,
+    ) -> Result<command::Made, Failed> {
+        let execution = Execution {
+            name: &fingerprint.short(),
+            furniture,
+            staging,
+            interrupt: self.interrupt,
+            warn: self.warn,
+            tell: self.tell,
+            began: self.began,
+        };
+        command::run(&execution).map_err(|failed| {
+            let (error, log) = *failed;
+            Failed::command(error, log)
+        })
+    }
+
     /// What was made, ready to be published under `recipe`.
     pub(crate) fn bundle(
         &self,
@@ -175,14 +207,22 @@ pub(crate) fn execute(
     let inputs = open_inputs(attempt)?;
     let made = match &node.task {
         Task::Kind { kind, config } => run_kind(attempt, &**kind, config, inputs, started)
-            .map_err(|error| Failed::stage(&error, None))?,
+            .map_err(|error| Failed::stage(&error))?,
         Task::Command(Command { for_each: Some(each), .. }) => {
             entries::run(attempt, each, &inputs, started)?
         }
         Task::Command(line) => {
             let files = &resolved.files;
-            let ran = command::run(line, None, &inputs, files, cache, staging, attempt.interrupt);
-            let made = ran.map_err(|(error, log)| Failed::command(error, log))?;
+            let sources: Vec<&Source> = resolved.sources.values().chain(files.values()).collect();
+            let furniture = Furniture {
+                command: line,
+                item: None,
+                inputs: &inputs,
+                files,
+                sources: &sources,
+                cache,
+            };
+            let made = attempt.run_command(furniture, staging, resolved.fingerprint)?;
             Made { outputs: made.outputs, log: Some(made.log), ..Made::default() }
         }
         Task::Select(choice) => {
@@ -194,9 +234,11 @@ pub(crate) fn execute(
             Made { outputs, ..Made::default() }
         }
     };
-    // What the user's files were when they were hashed must be what the stage has read.
-    for source in resolved.sources.values().chain(resolved.files.values()) {
-        source.check_unchanged().map_err(|error| Failed::stage(&error.into(), None))?;
+    // What the user's files were when they were hashed must be what the stage has read. A command was given copies.
+    if !matches!(node.task, Task::Command(_)) {
+        for source in resolved.sources.values() {
+            source.check_unchanged()?;
+        }
     }
     let mut provenance = attempt.provenance(started, began.elapsed().as_secs_f64());
     provenance.notes.clone_from(&made.notes);

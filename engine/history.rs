@@ -174,7 +174,7 @@ mod tests {
         let cache = Cache::open(folder.path()).unwrap();
         let runs = cache.runs(Path::new("/p.yaml"));
         for name in names {
-            let mut run = RunFile {
+            let run = RunFile {
                 format: FORMAT,
                 name: name.map(str::to_owned),
                 version: "0".into(),
@@ -187,7 +187,7 @@ mod tests {
                 seconds: 0.0,
                 stages: Vec::new(),
             };
-            runs.add(&mut run, &BTreeMap::new()).unwrap();
+            runs.add(&run).unwrap();
         }
         let entries = runs.entries().unwrap();
         (folder, entries)

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU8, Ordering},
 };
 
 use thiserror::Error;
@@ -14,7 +14,10 @@ pub struct Interrupted;
 
 /// A request to stop, shared by all who have to notice it.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<AtomicU8>);
+
+/// Nothing is asked of who has been asked more often than this.
+const URGENT: u8 = 2;
 
 impl Interrupt {
     /// Nobody has asked yet.
@@ -22,14 +25,21 @@ impl Interrupt {
         Self::default()
     }
 
-    /// Asks everyone to stop at the next safe point.
+    /// Asks everyone to stop at the next safe point; asked again, not to wait for programs to end by themselves.
     pub fn request(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        let more = |asked: u8| Some((asked + 1).min(URGENT));
+        // It is never refused.
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
     }
 
     /// Whether someone has asked.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether someone has asked again.
+    pub fn is_urgent(&self) -> bool {
+        self.0.load(Ordering::SeqCst) >= URGENT
     }
 
     /// # Errors

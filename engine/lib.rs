@@ -11,6 +11,8 @@
 //!
 //! The engine knows no spectra, prints nothing, and never exits.
 
+#![forbid(unsafe_code)]
+
 mod artifact;
 mod artifact_path;
 pub mod cache;
@@ -18,7 +20,7 @@ mod change;
 mod child;
 mod command;
 pub mod compare;
-mod desk;
+mod descendants;
 mod device;
 mod digest;
 mod disk;
@@ -40,10 +42,12 @@ mod parallel;
 pub mod pipeline;
 mod place;
 mod plan;
+mod printed;
 mod registry;
 mod report;
 mod resolve;
 mod rows;
+mod sandbox;
 mod schedule;
 mod select;
 mod source;
@@ -59,6 +63,7 @@ mod zarr_store;
 
 pub use artifact::{Artifact, ArtifactError};
 pub use change::{Change, FileChanges, changes, sentence};
+pub use descendants::adopt_orphans;
 pub use device::{Device, DeviceChoice, DeviceError, DeviceWish, NoDevice, Probe};
 pub use digest::{Digest, Fingerprint, NotHex};
 pub use events::{Event, Observer};

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::{
     cache::{Cache, CacheError, FEW},
     disk,
+    sandbox::SMALL,
     tree::{Entry, Tree},
 };
 
@@ -22,9 +23,9 @@ use crate::{
 pub enum Method {
     /// By a clone where the file system has them (writing to one leaves the other as it is), else by a copy.
     Copy,
-    /// By a clone, else by a read-only hard link, else by a copy. Whoever breaks through the write protection of a
-    /// hard link writes to the cache, so this is for readers that are checked afterwards.
-    Link,
+    /// By a clone, or by a copy of a small file, else by a read-only hard link. Whoever breaks through the write protection
+    /// of a hard link writes to the cache, so this is for readers that are checked afterwards.
+    Lend,
 }
 
 /// A file that couldn't be put in its place.
@@ -75,6 +76,10 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
     }
     let place = |entry: &Entry| {
         let target = entry.path.under(base);
+        if method == Method::Lend && entry.size > SMALL {
+            // What happens to the link must not happen to what is being published.
+            cache.await_published(entry.blob);
+        }
         let (from, sound) = cache.open_blob(entry.blob, entry.size)?;
         place_file(cache, entry, &from, &sound, &target, method).map_err(PlaceError::at(&target))
     };
@@ -107,7 +112,7 @@ fn place_file(
     // Who may read a program may run it.
     let mode = readable | 0o200 | if entry.executable { readable >> 2 } else { 0 };
     disk::step(target)?;
-    if method == Method::Link {
+    if method == Method::Lend {
         // Where a clone can't be had, an empty file is left behind and removed, which takes longer than a link.
         static CLONES: AtomicBool = AtomicBool::new(true);
         if CLONES.load(Ordering::Relaxed) {
@@ -117,7 +122,7 @@ fn place_file(
             CLONES.store(false, Ordering::Relaxed);
         }
         // What a blob's file may be is not what each of its names may be.
-        if !entry.executable && fs::hard_link(blob, target).is_ok() {
+        if entry.size > SMALL && !entry.executable && fs::hard_link(blob, target).is_ok() {
             let linked = fs::symlink_metadata(target)?;
             if (linked.dev(), linked.ino()) == (sound.dev(), sound.ino()) {
                 // The link is a change of the blob's file that we made ourselves.

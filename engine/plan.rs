@@ -54,7 +54,7 @@ pub(crate) fn plan_with(
             Err(error) => {
                 report.outcome = Outcome::Failed;
                 let message = chain(&error);
-                report.error = Some(Failure { message, log: None, system: false });
+                report.error = Some(Failure::new(message, false));
             }
             Ok(resolved) => {
                 let known = match cache {

@@ -50,9 +50,12 @@ impl Outcome {
 pub struct Failure {
     /// What went wrong, with its causes.
     pub message: String,
-    /// What a command printed.
+    /// The end of what a command printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// All that a command printed: the blob, and its size.
+    #[serde(skip)]
+    pub whole_log: Option<(Digest, u64)>,
     /// Whether the cache or the system failed rather than the stage.
     pub system: bool,
 }
@@ -69,10 +72,15 @@ pub struct PartCount {
 }
 
 impl Failure {
+    /// Something failed that printed nothing.
+    pub(crate) fn new(message: String, system: bool) -> Self {
+        Self { message, log: None, whole_log: None, system }
+    }
+
     /// The cache or the system failed.
     pub(crate) fn of_the_system(error: &(dyn std::error::Error + 'static)) -> Self {
         let advice = advice(error).map(|advice| format!("; {advice}")).unwrap_or_default();
-        Self { message: format!("{}{advice}", chain(error)), log: None, system: true }
+        Self::new(format!("{}{advice}", chain(error)), true)
     }
 }
 

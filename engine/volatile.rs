@@ -7,6 +7,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File, Metadata, OpenOptions, Permissions},
+    io,
     mem::ManuallyDrop,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -41,13 +42,20 @@ pub(crate) fn wrote(file: &File) {
     }
 }
 
-/// Notes that a file or folder was given the name `to`. Of one that `replaces` another either is there in any case.
-pub(crate) fn named(to: &Path, replaces: bool) {
+/// Does what gives a file or folder the name `to`, and notes that it did; a loss comes before both or after both. Of one that
+/// `replaces` another either is there in any case.
+pub(crate) fn naming<T>(
+    to: &Path,
+    replaces: bool,
+    act: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     let mut volatile = volatile();
+    let done = act()?;
     volatile.named.push(to.to_owned());
     if !replaces {
         volatile.loose.insert(to.to_owned());
     }
+    Ok(done)
 }
 
 /// Notes that a file, or the entries of a folder, are durable.

@@ -9,6 +9,8 @@
 //! }
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod cli;
 
 pub use cli::{Cli, exit_code};

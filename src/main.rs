@@ -1,5 +1,7 @@
 //! The program `pipe`, with the stages that ship with it.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

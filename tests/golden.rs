@@ -82,7 +82,13 @@ fn digests(threads: usize, text: &str) -> BTreeMap<String, (Exactness, String)> 
     let pipeline =
         pipeline::load(&file, &[], &registry).unwrap_or_else(|complaints| panic!("{complaints}"));
     let cache = Cache::open(&pipeline.cache).unwrap();
-    let options = RunOptions { targets: Vec::new(), jobs: threads, keep_going: true, name: None };
+    let options = RunOptions {
+        targets: Vec::new(),
+        jobs: threads,
+        keep_going: true,
+        name: None,
+        follow: false,
+    };
     let report = run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new()).unwrap();
     let mut digests = BTreeMap::new();
     for stage in &report.stages {

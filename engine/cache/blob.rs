@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, Metadata},
     io::{self, Read as _, Seek as _},
     path::PathBuf,
+    time::SystemTime,
 };
 
 use super::{Cache, CacheError, memo::Signature, staging::hash_open};
@@ -190,6 +191,37 @@ impl Cache {
     /// [`CacheError::Damaged`] when it is missing or broken; else when the disk fails.
     pub(crate) fn check_blob(&self, blob: Digest, size: u64) -> Result<(), CacheError> {
         self.open_blob(blob, size).map(drop)
+    }
+
+    /// Waits until `blob`, if this process has just staged it, is published.
+    pub(crate) fn await_published(&self, blob: Digest) {
+        self.pending.settle(blob);
+    }
+
+    /// Checks that whoever was lent the file of `blob` since `since` left it as it was. Without an error of the cache, it was
+    /// changed, and isn't used any more.
+    ///
+    /// # Errors
+    /// When it was changed, is missing, or can't be read.
+    pub(crate) fn check_lent(
+        &self,
+        blob: Digest,
+        size: u64,
+        since: SystemTime,
+    ) -> Result<(), Option<CacheError>> {
+        let untouched = fs::metadata(self.blob_path(blob)).is_ok_and(|meta| {
+            self.shared.verified.knows(blob, &meta)
+                && meta.modified().is_ok_and(|time| time < since)
+        });
+        if untouched {
+            return Ok(());
+        }
+        match self.verify_blob(blob)? {
+            Ok(()) => Ok(()),
+            // Nothing that the borrower did: it went from the cache, or never came there.
+            Err(Flaw::BlobMissing(_)) => Ok(self.check_blob(blob, size)?),
+            Err(_) => Err(None),
+        }
     }
 
     /// The bytes of a file of an artifact, which are what they should be.

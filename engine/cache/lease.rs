@@ -24,6 +24,7 @@ use super::{
     Cache, CacheError, create_folder, heart,
     owner::{LINE, Line, MISSED, Owned, unique},
     staging::is_fatal,
+    under_way::NOW,
 };
 use crate::{
     digest::Fingerprint,
@@ -180,6 +181,15 @@ impl Cache {
         let Ok(entries) = fs::read_dir(self.root.join("leases")) else { return };
         for entry in entries.flatten() {
             let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(id) = name.strip_prefix(NOW) {
+                // What a run does is of no use without the run.
+                let id = id.split('.').next().unwrap_or(id);
+                if !self.is_live(id) {
+                    let _ = fs::remove_file(&path);
+                }
+                continue;
+            }
             let Ok(file) = File::open(&path) else { continue };
             let locked = match disk::try_lock_shared(&file, &path) {
                 Ok(Lock::Held) | Err(_) => continue,
@@ -209,7 +219,7 @@ impl Drop for Lease {
     }
 }
 
-fn first_line(file: &File) -> io::Result<Vec<u8>> {
+pub(super) fn first_line(file: &File) -> io::Result<Vec<u8>> {
     let mut seen = Vec::with_capacity(LINE);
     let mut reader = file;
     reader.by_ref().take(LINE as u64).read_to_end(&mut seen)?;

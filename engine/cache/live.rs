@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::FileExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -14,6 +14,7 @@ use super::{
     Cache, CacheError, heart,
     owner::{LINE, Line},
     reach::{is_young, list},
+    under_way::{NOW, StageUnderWay, UnderWay},
 };
 use crate::{
     digest::Fingerprint,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// What the files of live runs are called: `run-…`.
-const RUN: &str = "run-";
+pub(super) const RUN: &str = "run-";
 
 /// A run that is under way, and the results that it has used: they are kept from being collected.
 ///
@@ -34,6 +35,8 @@ pub(crate) struct LiveRun {
 #[derive(Debug)]
 struct LiveRunInner {
     path: PathBuf,
+    /// Where it tells what it does.
+    now_path: PathBuf,
     mode: u32,
     state: Mutex<LiveRunState>,
 }
@@ -48,21 +51,30 @@ struct LiveRunState {
     used: HashSet<Fingerprint>,
     /// Where the next fingerprint goes.
     end: u64,
+    /// What it does now.
+    now: UnderWay,
+    /// Whether that was ever told.
+    told: bool,
 }
 
 impl Cache {
     /// Begins a run.
-    pub(crate) fn live_run(&self) -> LiveRun {
+    pub(crate) fn live_run(&self, pipeline: &Path) -> LiveRun {
         let line = Line::new(Lock::Taken);
-        let path = self.root.join("leases").join(format!("{RUN}{}", line.id));
+        let leases = self.root.join("leases");
+        let path = leases.join(format!("{RUN}{}", line.id));
+        let now_path = leases.join(format!("{NOW}{}", line.id));
         let state = LiveRunState {
+            now: UnderWay::new(&line.owner, pipeline),
+            told: false,
             line,
             file: None,
             written: HashSet::new(),
             used: HashSet::new(),
             end: LINE as u64,
         };
-        let inner = LiveRunInner { path, mode: self.mode(0o664), state: Mutex::new(state) };
+        let inner =
+            LiveRunInner { path, now_path, mode: self.mode(0o664), state: Mutex::new(state) };
         let inner = Arc::new(inner);
         heart::join(&inner);
         LiveRun { inner }
@@ -108,6 +120,51 @@ impl LiveRun {
     }
 }
 
+impl LiveRun {
+    fn tell(&self, change: impl FnOnce(&mut Vec<StageUnderWay>)) {
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state.now.stages);
+    }
+
+    fn tell_of(&self, stage: &str, change: impl FnOnce(&mut StageUnderWay)) {
+        self.tell(|stages| {
+            if let Some(stage) = stages.iter_mut().find(|one| one.name == stage) {
+                change(stage);
+            }
+        });
+    }
+
+    /// Notes that a stage begins to execute.
+    pub(crate) fn begins(&self, stage: &str, fingerprint: Fingerprint) {
+        let (name, started) = (stage.to_owned(), jiff::Timestamp::now().to_string());
+        let (progress, sandboxes) = (None, Vec::new());
+        let stage = StageUnderWay { name, fingerprint, started, progress, sandboxes };
+        self.tell(|stages| stages.push(stage));
+    }
+
+    /// Notes how far a stage is.
+    pub(crate) fn progress(&self, stage: &str, done: u64, total: u64, unit: &str) {
+        self.tell_of(stage, |stage| stage.progress = Some((done, total, unit.to_owned())));
+    }
+
+    /// Notes in which folder a command of a stage works.
+    pub(crate) fn works_in(&self, stage: &str, sandbox: &Path) {
+        const MOST: usize = 16;
+        self.tell_of(stage, |stage| {
+            // Of a command for each entry, the last ones.
+            if stage.sandboxes.len() == MOST {
+                stage.sandboxes.remove(0);
+            }
+            stage.sandboxes.push(sandbox.to_owned());
+        });
+    }
+
+    /// Notes that a stage isn't executed any more.
+    pub(crate) fn ends(&self, stage: &str) {
+        self.tell(|stages| stages.retain(|one| one.name != stage));
+    }
+}
+
 impl LiveRunInner {
     fn write(&self, state: &mut LiveRunState) -> io::Result<()> {
         if state.file.is_none() {
@@ -132,7 +189,22 @@ impl LiveRunInner {
         state.end += more.len() as u64;
         let used = std::mem::take(&mut state.used);
         state.written.extend(used);
-        file.sync_data()
+        file.sync_data()?;
+        self.tell_now(state)
+    }
+
+    /// Writes what the run does now, for others to see.
+    fn tell_now(&self, state: &mut LiveRunState) -> io::Result<()> {
+        let json = serde_json::to_vec(&state.now)?;
+        let fresh = self.now_path.with_extension(format!("new-{}", state.line.id));
+        // Left by a beat that failed half-way.
+        let _ = fs::remove_file(&fresh);
+        let file = disk::create(&fresh)?;
+        disk::protect(&file, &fresh, self.mode)?;
+        disk::write_all(&file, &fresh, &json)?;
+        disk::rename(&fresh, &self.now_path)?;
+        state.told = true;
+        Ok(())
     }
 }
 
@@ -147,6 +219,9 @@ impl heart::Beat for LiveRunInner {
 impl Drop for LiveRun {
     fn drop(&mut self) {
         let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.told {
+            let _ = fs::remove_file(&self.inner.now_path);
+        }
         if state.file.is_some() {
             let _ = fs::remove_file(&self.inner.path);
         }
@@ -163,7 +238,7 @@ mod tests {
     fn a_live_run_names_what_it_used() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
-        let run = cache.live_run();
+        let run = cache.live_run(Path::new("/p.yaml"));
         run.uses(ONE);
         heart::Beat::beat(&*run.inner);
         run.uses(Fingerprint::from_bytes([2; 32]));

@@ -42,6 +42,7 @@ mod roots;
 mod run;
 pub mod size;
 mod staging;
+mod under_way;
 mod verified;
 pub mod verify;
 
@@ -63,6 +64,7 @@ pub use self::{
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Publication, Recipe, Record},
     run::{RunEntry, RunFailure, RunFile, Runs, StageRun},
+    under_way::{StageUnderWay, UnderWay},
 };
 pub(crate) use self::{
     advice::is_broken_disk,

@@ -183,24 +183,12 @@ impl Cache {
 }
 
 impl Runs {
-    /// Adds a run, and gives the id under which it is known from now on. What commands printed before they failed is
-    /// given in `logs`, by stage, and kept with it.
+    /// Adds a run, and gives the id under which it is known from now on.
     ///
     /// # Errors
     /// When it can't be written.
-    pub(crate) fn add(
-        &self,
-        run: &mut RunFile,
-        logs: &BTreeMap<&str, &str>,
-    ) -> Result<String, CacheError> {
+    pub(crate) fn add(&self, run: &RunFile) -> Result<String, CacheError> {
         let staging = Staging::new(&self.cache)?;
-        for stage in &mut run.stages {
-            if let (Some(error), Some(log)) = (&mut stage.error, logs.get(stage.name.as_str())) {
-                let blob = Digest::of(log.as_bytes());
-                staging.publish_once(&self.cache.published_path(blob), log.as_bytes())?;
-                error.log = Some((blob, log.len() as u64));
-            }
-        }
         let json =
             serde_json::to_vec(run).unwrap_or_else(|_| unreachable!("a run has text keys only"));
         let mut stamp = jiff::Timestamp::now().as_nanosecond();
@@ -336,7 +324,7 @@ mod tests {
         assert!(runs.entries().unwrap().is_empty());
         let ids: Vec<String> = [Some("a-b"), None, Some("a-b")]
             .into_iter()
-            .map(|name| runs.add(&mut run(name), &BTreeMap::new()).unwrap())
+            .map(|name| runs.add(&run(name)).unwrap())
             .collect();
         let entries = runs.entries().unwrap();
         let found: Vec<_> = entries.iter().map(|e| (e.id.clone(), e.name.as_deref())).collect();
@@ -352,7 +340,10 @@ mod tests {
         let cache = Cache::open(folder.path()).unwrap();
         let runs = cache.runs(Path::new("/p.yaml"));
         let mut written = run(None);
-        runs.add(&mut written, &BTreeMap::from([("a", "no such file")])).unwrap();
+        let staging = Staging::new(&cache).unwrap();
+        let log = staging.publish_blob(&staging.write(b"no such file").unwrap()).unwrap();
+        written.stages[0].error.as_mut().unwrap().log = Some(log);
+        runs.add(&written).unwrap();
         let entry = &runs.entries().unwrap()[0];
         let read = runs.read(entry).unwrap();
         assert_eq!(read, written);
@@ -370,7 +361,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
         let runs = cache.runs(Path::new("/p.yaml"));
-        runs.add(&mut run(Some("n")), &BTreeMap::new()).unwrap();
+        runs.add(&run(Some("n"))).unwrap();
         let entry = &runs.entries().unwrap()[0];
         assert_eq!([runs.pin(entry).unwrap(), runs.pin(entry).unwrap()], [true, false]);
         assert!(runs.entries().unwrap()[0].pinned);

@@ -4,19 +4,28 @@ use std::{
     collections::HashMap,
     fs::{self, File, Metadata},
     io::{self, Read as _, Write},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
-use super::{Cache, CacheError, create_folder, memo::Signature, owner::Owned, sync_folder};
+use super::{
+    Cache, CacheError, create_folder,
+    lease::first_line,
+    memo::Signature,
+    owner::{Line, Owned},
+    sync_folder,
+};
 use crate::{
+    descendants::end_all_in,
     digest::Digest,
     disk::{self, Lock, Pieces},
     host,
+    sandbox::{Own, Spare, remove_all},
 };
 
 /// The folder under `tmp` that a process owns for one cache, and the locked file `FOLDER.lock` beside it, for as long as
@@ -31,7 +40,7 @@ pub(crate) struct Writer {
     lock: Arc<Owned>,
     lock_path: PathBuf,
     /// Folders that may be used again, by what stands in them.
-    spares: Mutex<HashMap<Vec<String>, Vec<PathBuf>>>,
+    spares: Mutex<HashMap<Vec<String>, Vec<Spare>>>,
 }
 
 /// Where one computation keeps its unpublished files; they are gone when it is dropped.
@@ -56,11 +65,60 @@ pub(crate) struct Staged {
 }
 
 const LOCK: &str = ".lock";
+/// The name that the lock of its owner has in a sandbox.
+const LOCK_NAME: &str = "lock";
+/// A sandbox without an owner's lock is being made, or is left behind if it is older.
+const UNOWNED: Duration = Duration::from_hours(1);
+
+/// What the names of the sandboxes of this user begin with.
+fn sandbox_prefix() -> String {
+    format!("s{}-", rustix::process::geteuid().as_raw())
+}
+
+/// Keeps others who may write to the folder `tmp` from moving or removing what is ours in it.
+fn protect_names(tmp: &Path) -> io::Result<()> {
+    const STICKY: u32 = 0o1000;
+    let meta = fs::metadata(tmp)?;
+    let ours = meta.uid() == rustix::process::geteuid().as_raw();
+    if ours && meta.mode() & STICKY == 0 && meta.mode() & 0o022 != 0 {
+        disk::step(tmp)?;
+        fs::set_permissions(tmp, fs::Permissions::from_mode(meta.mode() & 0o7777 | STICKY))?;
+    }
+    Ok(())
+}
+
+/// Removes a sandbox of this user's whose owner is dead, after what is left of its command was ended; whether it is gone.
+fn sweep_sandbox(cache: &Cache, path: &Path) -> bool {
+    // One of another user's can't be entered, and is none of our business.
+    if Own::at(path).is_err() {
+        return path.symlink_metadata().is_err();
+    }
+    let lock_path = path.join(LOCK_NAME);
+    let dead = match File::open(&lock_path) {
+        Ok(lock) => {
+            let line = first_line(&lock).ok().and_then(|seen| Line::parse(&seen));
+            let ours = line.is_some_and(|line| line.is_of_this_machine());
+            match disk::try_lock_shared(&lock, &lock_path) {
+                Ok(Lock::Held) | Err(_) => false,
+                // The owner's own name for its lock is gone as well, so it has ended or was swept.
+                Ok(Lock::Taken) if ours || lock.metadata().is_ok_and(|meta| meta.nlink() == 1) => {
+                    true
+                }
+                Ok(_) => lock.metadata().is_ok_and(|meta| cache.is_abandoned(&meta)),
+            }
+        }
+        Err(_) => fs::symlink_metadata(path)
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > UNOWNED)),
+    };
+    dead && end_all_in(path) && remove_all(path).is_ok()
+}
 
 impl Writer {
     fn new(cache: &Cache) -> Result<Self, CacheError> {
         let parent = cache.root.join("tmp");
         create_folder(&parent)?;
+        protect_names(&parent).map_err(CacheError::io("protect", &parent))?;
         // A command may change its folder, so every path that it is told is absolute.
         let parent = fs::canonicalize(&parent).map_err(CacheError::io("find", &parent))?;
         loop {
@@ -80,7 +138,7 @@ impl Writer {
             let lock = Owned::begin(file, lock, &path, cache.mode(0o664))
                 .map_err(CacheError::io("write", &path))?;
             let folder = parent.join(&name);
-            disk::create_new_folder(&folder).map_err(CacheError::io("make the folder", &folder))?;
+            Own::create(&folder).map_err(CacheError::io("make the folder", &folder))?;
             return Ok(Self {
                 folder,
                 next: AtomicU64::new(0),
@@ -109,7 +167,12 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // Nothing here was published; what can't be removed now is swept later.
-        let _ = fs::remove_dir_all(&self.folder);
+        for spare in
+            self.spares.get_mut().unwrap_or_else(PoisonError::into_inner).values().flatten()
+        {
+            let _ = remove_all(&spare.folder);
+        }
+        let _ = remove_all(&self.folder);
         let _ = fs::remove_file(&self.lock_path);
     }
 }
@@ -154,8 +217,14 @@ impl Staging {
     pub(crate) fn sweep(cache: &Cache) {
         cache.sweep_leases();
         let Ok(entries) = fs::read_dir(cache.root.join("tmp")) else { return };
+        let prefix = sandbox_prefix();
+        let mut sandboxes = Vec::new();
         for entry in entries.flatten() {
             let path = entry.path();
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+                sandboxes.push(path);
+                continue;
+            }
             if path.extension().is_none_or(|extension| extension != &LOCK[1..]) {
                 continue;
             }
@@ -169,9 +238,19 @@ impl Staging {
             };
             if dead || lock.metadata().is_ok_and(|meta| cache.is_abandoned(&meta)) {
                 // Another process may be sweeping too: whoever comes second finds nothing.
-                let _ = fs::remove_dir_all(path.with_extension(""));
+                let folder = path.with_extension("");
+                for sandbox in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                    if sandbox.path().join("work").is_dir() {
+                        end_all_in(&sandbox.path());
+                    }
+                }
+                let _ = remove_all(&folder);
                 let _ = fs::remove_file(&path);
             }
+        }
+        // Their owners were swept before.
+        for sandbox in sandboxes {
+            sweep_sandbox(cache, &sandbox);
         }
     }
 
@@ -190,24 +269,50 @@ impl Staging {
         self.path(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A folder that [`keep_spare`](Self::keep_spare) was given with the same `shape`, at a path that none had before.
-    pub(crate) fn take_spare(&self, shape: &[String]) -> Option<PathBuf> {
-        let mut spares = self.writer.spares.lock().unwrap_or_else(PoisonError::into_inner);
-        let spare = spares.get_mut(shape)?.pop()?;
-        drop(spares);
-        let path = self.lasting();
-        fs::rename(spare, &path).ok().map(|()| path)
+    /// A folder called `name` for a command, which nobody else may enter: it has the folders `work` and `outputs`, and in
+    /// that those of `shape`. If one was kept, it is moved. Its path is the same every time, unless somebody is at it.
+    pub(crate) fn sandbox(
+        &self,
+        name: &str,
+        shape: &[String],
+    ) -> Result<(PathBuf, Own), CacheError> {
+        let tmp = self.writer.folder.parent().unwrap_or(&self.writer.folder);
+        let mut path = tmp.join(format!("{}{name}", sandbox_prefix()));
+        if path.symlink_metadata().is_ok() && !sweep_sandbox(&self.cache, &path) {
+            path = self.writer.folder.join(self.writer.fresh().to_string());
+        }
+        while let Some(spare) = self.spares().get_mut(shape).and_then(Vec::pop) {
+            let moved = Own::at(&spare.folder).is_ok_and(|own| own == spare.own)
+                && disk::rename(&spare.folder, &path).is_ok();
+            if moved && Own::at(&path).is_ok_and(|own| own == spare.own) {
+                return Ok((path, spare.own));
+            }
+        }
+        let make = |path: &Path| Own::create(path).map_err(CacheError::io("make the folder", path));
+        let own = make(&path)?;
+        // The lock of this process shows whose it is, and that its owner lives.
+        let lock = path.join(LOCK_NAME);
+        if let Err(error) = disk::link(&self.writer.lock_path, &lock)
+            && is_fatal(&error)
+        {
+            return Err(CacheError::io("link", &lock)(error));
+        }
+        make(&path.join("work"))?;
+        let outputs = path.join("outputs");
+        make(&outputs)?;
+        for name in shape {
+            make(&outputs.join(name))?;
+        }
+        Ok((path, own))
     }
 
-    /// A path for a new folder that may outlast this computation: who makes it removes it, or keeps it as a spare.
-    pub(crate) fn lasting(&self) -> PathBuf {
-        self.writer.folder.join(self.writer.fresh().to_string())
+    fn spares(&self) -> MutexGuard<'_, HashMap<Vec<String>, Vec<Spare>>> {
+        self.writer.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a folder, made at a [`lasting`](Self::lasting) path, for another computation that wants one of this `shape`.
-    pub(crate) fn keep_spare(&self, folder: PathBuf, shape: Vec<String>) {
-        let mut spares = self.writer.spares.lock().unwrap_or_else(PoisonError::into_inner);
-        spares.entry(shape).or_default().push(folder);
+    /// Keeps a sandbox that is as it was made for another command that wants one of this `shape`.
+    pub(crate) fn keep_spare(&self, spare: Spare, shape: Vec<String>) {
+        self.spares().entry(shape).or_default().push(spare);
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -280,6 +385,20 @@ impl Staging {
         let published = link_once(&file, target)?;
         sync_folder(folder)?;
         Ok(published)
+    }
+
+    /// Publishes a staged file as a blob by itself; gives its name and its size.
+    pub(crate) fn publish_blob(&self, staged: &Staged) -> Result<(Digest, u64), CacheError> {
+        let target = self.cache.published_path(staged.blob);
+        let folder = target.parent().unwrap_or(&self.cache.root);
+        create_folder(folder)?;
+        let file = File::open(&staged.file).map_err(CacheError::io("open", &staged.file))?;
+        disk::protect(&file, &staged.file, self.cache.mode(0o444))
+            .map_err(CacheError::io("protect", &staged.file))?;
+        disk::sync(&file, &staged.file).map_err(CacheError::io("sync", &staged.file))?;
+        link_once(&staged.file, &target)?;
+        sync_folder(folder)?;
+        Ok((staged.blob, staged.size))
     }
 
     /// Puts `bytes` at `target`, in place of what stands there. A power cut may leave neither.

@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub keep_going: bool,
     /// The name under which the run is remembered.
     pub name: Option<String>,
+    /// Whether what commands print is told while they run.
+    pub follow: bool,
 }
 
 /// What keeps a run from being tried at all.
@@ -146,7 +148,8 @@ pub fn run_then<T: Send>(
         memo,
         threads: OnceLock::new(),
         keep_going: options.keep_going,
-        live: cache.live_run(),
+        follow: options.follow,
+        live: cache.live_run(&pipeline.file),
         state: Mutex::new(State::new(pipeline, &wanted)),
         changed: Condvar::new(),
         computing: Mutex::default(),
@@ -219,16 +222,12 @@ fn remember(
     started: jiff::Timestamp,
 ) -> Result<(), CacheError> {
     let micros = |seconds: f64| (seconds * 1e6) as u64;
-    let mut logs = BTreeMap::new();
     let mut stages = Vec::with_capacity(report.stages.len());
     for stage in &report.stages {
-        if let Some(log) = stage.error.as_ref().and_then(|error| error.log.as_deref()) {
-            logs.insert(stage.name.as_str(), log);
-        }
         let failure = |error: &Failure| RunFailure {
             message: error.message.clone(),
             system: error.system,
-            log: None,
+            log: error.whole_log,
         };
         stages.push(StageRun {
             name: stage.name.clone(),
@@ -242,7 +241,7 @@ fn remember(
             error: stage.error.as_ref().map(failure),
         });
     }
-    let mut file = RunFile {
+    let file = RunFile {
         format: crate::cache::FORMAT,
         name: options.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -255,7 +254,7 @@ fn remember(
         seconds: report.seconds,
         stages,
     };
-    runs.add(&mut file, &logs)?;
+    runs.add(&file)?;
     Ok(())
 }
 
@@ -271,6 +270,7 @@ struct Run<'a> {
     /// Started when something has to be computed.
     threads: OnceLock<rayon::ThreadPool>,
     keep_going: bool,
+    follow: bool,
     /// Keeps what the run uses from being collected.
     live: LiveRun,
     state: Mutex<State>,
@@ -406,7 +406,7 @@ impl Run<'_> {
                 let text =
                     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
                 let message = format!("the stage panicked, which is a fault of the stage: {text}");
-                report.error = Some(Failure { message, log: None, system: false });
+                report.error = Some(Failure::new(message, false));
                 (report, None)
             });
             report.began = began.as_secs_f64();

@@ -33,18 +33,19 @@ enum End {
     },
     Failed {
         reason: String,
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// It failed, and something that it read was found damaged.
     Damaged {
         reason: String,
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// What it reads came to nothing while it ran.
     Bereft {
         reason: String,
     },
-    Interrupted,
+    /// It was stopped; with what its command had printed.
+    Interrupted(Option<Box<Failure>>),
 }
 
 /// How often a stage is tried again after something that it reads was found damaged and repaired.
@@ -52,7 +53,8 @@ const REPAIRS: usize = 3;
 
 impl From<CacheError> for End {
     fn from(error: CacheError) -> Self {
-        Self::Failed { reason: String::new(), failure: Failure::of_the_system(&error) }
+        let failure = Box::new(Failure::of_the_system(&error));
+        Self::Failed { reason: String::new(), failure }
     }
 }
 
@@ -91,15 +93,17 @@ impl Run<'_> {
             }
             End::Failed { reason, failure } | End::Damaged { reason, failure } => {
                 report.reason = reason;
-                report.error = Some(failure);
+                report.error = Some(*failure);
             }
             End::Bereft { reason } => {
                 report.outcome = Outcome::Skipped;
                 report.reason = reason;
             }
-            End::Interrupted => {
+            End::Interrupted(failure) => {
                 report.outcome = Outcome::Skipped;
                 "the run was stopped".clone_into(&mut report.reason);
+                report.error =
+                    failure.filter(|failure| failure.whole_log.is_some()).map(|failure| *failure);
             }
         }
         (report, made)
@@ -117,7 +121,7 @@ impl Run<'_> {
             Err(ResolveError::Cache(error)) => error.into(),
             Err(error) => End::Failed {
                 reason: String::new(),
-                failure: Failure { message: chain(&error), log: None, system: false },
+                failure: Box::new(Failure::new(chain(&error), false)),
             },
         }
     }
@@ -151,11 +155,11 @@ impl Run<'_> {
             }
             match report.outcome {
                 Outcome::Executed | Outcome::Reused => {}
-                Outcome::Skipped => return Err(End::Interrupted),
+                Outcome::Skipped => return Err(End::Interrupted(None)),
                 _ => {
                     let message = format!("what `{}` had made is damaged", report.name);
-                    let failure =
-                        report.error.unwrap_or(Failure { message, log: None, system: true });
+                    let failure = report.error.unwrap_or_else(|| Failure::new(message, true));
+                    let failure = Box::new(failure);
                     return Err(End::Failed { reason: report.reason, failure });
                 }
             }
@@ -237,6 +241,7 @@ impl Run<'_> {
         self.observer.event(&Event::Started { stage: &node.name, reason: &reason });
         let damaged_before = self.cache.times_damaged();
         let staging = Arc::new(Staging::new(self.cache)?);
+        let tell = |text: &str| self.observer.event(&Event::Printed { stage: &node.name, text });
         let attempt = Attempt {
             node,
             resolved,
@@ -249,17 +254,26 @@ impl Run<'_> {
             exactness: exactness(node),
             keep_going: self.keep_going,
             progress: &|done, total, unit| {
+                self.live.progress(&node.name, done, total, unit);
                 self.observer.event(&Event::Progress { stage: &node.name, done, total, unit });
             },
+            warn: &warn,
+            tell: self.follow.then_some(&tell),
+            began: &|sandbox| self.live.works_in(&node.name, sandbox),
         };
-        match execute(&attempt, lease) {
+        self.live.begins(&node.name, resolved.fingerprint);
+        let executed = execute(&attempt, lease);
+        self.live.ends(&node.name);
+        match executed {
             Ok((bundle, parts)) => Ok(End::Made { bundle: Box::new(bundle), parts, reason }),
-            Err(failed) if failed.interrupted => Err(End::Interrupted),
+            Err(failed) if failed.interrupted => {
+                Err(End::Interrupted(Some(Box::new(failed.failure))))
+            }
             Err(failed) if self.cache.times_damaged() > damaged_before => {
-                let failure = Failure { system: true, ..failed.failure };
+                let failure = Box::new(Failure { system: true, ..failed.failure });
                 Err(End::Damaged { reason, failure })
             }
-            Err(failed) => Err(End::Failed { reason, failure: failed.failure }),
+            Err(failed) => Err(End::Failed { reason, failure: Box::new(failed.failure) }),
         }
     }
 
@@ -278,7 +292,7 @@ impl Run<'_> {
                     }
                     seen = owner;
                     if self.interrupt.is_requested() {
-                        return Err(End::Interrupted);
+                        return Err(End::Interrupted(None));
                     }
                     thread::sleep(Duration::from_millis(50));
                 }

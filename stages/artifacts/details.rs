@@ -326,7 +326,13 @@ mod tests {
         let registry = crate::builtin().with::<Reading>();
         let pipeline = pipeline::load(&file, &[], &registry).unwrap_or_else(|c| panic!("{c}"));
         let cache = Cache::open(&pipeline.cache).unwrap();
-        let options = RunOptions { targets: Vec::new(), jobs: 1, keep_going: false, name: None };
+        let options = RunOptions {
+            targets: Vec::new(),
+            jobs: 1,
+            keep_going: false,
+            name: None,
+            follow: false,
+        };
         let report = run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new());
         for stage in report.unwrap().stages {
             assert_eq!(stage.outcome, Outcome::Executed, "{stage:?}");

@@ -163,9 +163,9 @@ fn a_command_finds_nothing_of_those_before_it() {
         text.lines().filter(|line| !line.ends_with(':')).map(str::to_owned).collect::<Vec<_>>()
     };
     // Beside the folder in which it works are places for what it prints and makes, and for inputs if it has some.
-    assert_eq!(found("first"), ["", "log", "outputs", "work", ""]);
+    assert_eq!(found("first"), ["", "lock", "log", "outputs", "work", ""]);
     for stage in ["second", "third", "fourth"] {
-        assert_eq!(found(stage), ["", "inputs", "log", "outputs", "work", ""], "{stage}");
+        assert_eq!(found(stage), ["", "inputs", "lock", "log", "outputs", "work", ""], "{stage}");
     }
     assert_eq!(folder.pipe(&["logs", "litter"]).stdout, "printed\n");
     assert!(folder.pipe(&["logs", "second"]).stderr.contains("printed nothing"));

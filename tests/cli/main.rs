@@ -29,7 +29,10 @@ mod metrics;
 mod mounts;
 mod out;
 mod reference;
+mod reported;
 mod run;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod sharing;
 mod show;
 mod smooth;

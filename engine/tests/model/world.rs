@@ -397,7 +397,8 @@ fn run_in(folder: &Path, jobs: usize) -> RunReport {
     let pipeline = pipeline::load(&file, &[], &kinds::registry())
         .unwrap_or_else(|complaints| panic!("{:#?}", complaints.complaints));
     let cache = Cache::open(&folder.join("cache")).unwrap();
-    let options = RunOptions { targets: Vec::new(), jobs, keep_going: false, name: None };
+    let options =
+        RunOptions { targets: Vec::new(), jobs, keep_going: false, name: None, follow: false };
     run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new()).unwrap()
 }
 

@@ -1,8 +1,10 @@
 //! `pipe logs`.
 
+mod follow;
+
 use std::{
-    fs,
-    io::{self, IsTerminal as _},
+    fs::File,
+    io::{self, BufReader, IsTerminal as _, Read as _},
 };
 
 use clap::Args;
@@ -12,11 +14,9 @@ use pipe_engine::{
 };
 
 use super::runs::{FoundRun, Remembered};
-use crate::cli::{
-    arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer, view::line,
-};
+use crate::cli::{arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer};
 
-/// Prints what a command printed when it was executed, also when it failed.
+/// Prints what a command printed when it was executed, also when it failed or was stopped.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
     /// The stage.
@@ -26,6 +26,10 @@ pub(crate) struct LogsArguments {
     /// In which run: its name, its id, `last`, or `~1`, `~2` … back from it [default: the newest that has the stage].
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
+
+    /// Prints what the stage prints now, in a run that is under way in any shell, until it ends.
+    #[arg(short, long, conflicts_with = "run")]
+    follow: bool,
 
     #[command(flatten)]
     pipeline: PipelineArguments,
@@ -42,6 +46,9 @@ pub(crate) fn run(
 ) -> Result<u8, CommandError> {
     let remembered = Remembered::open(&arguments.pipeline.over(before), registry)?;
     let name = arguments.stage.as_str();
+    if arguments.follow && follow::follow(&remembered, name, printer)? {
+        return Ok(exit_code::DONE);
+    }
     let found = match &arguments.run {
         Some(word) => remembered.find(word)?,
         None => newest_with(&remembered, name, printer)?,
@@ -55,8 +62,9 @@ pub(crate) fn run(
     match log_of(cache, stage, &found)? {
         Some((blob, size)) => {
             let path = cache.blob_path(blob);
-            let bytes = match fs::read(&path) {
-                Ok(bytes) if bytes.len() as u64 == size => bytes,
+            let open = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+            let mut file = match open {
+                Ok((length, file)) if length == size => file,
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(CommandError::file("read", path)(error));
                 }
@@ -70,15 +78,20 @@ pub(crate) fn run(
                     ));
                 }
             };
-            if bytes.is_empty() {
+            if size == 0 {
                 printer.message(format_args!("`{name}` printed nothing"));
             } else if io::stdout().is_terminal() {
                 // What a program printed must not control the terminal of whoever reads it later.
-                let text = String::from_utf8_lossy(&bytes);
-                let lines: Vec<String> = text.lines().map(line::harmless).collect();
-                printer.result(lines.join("\n"))?;
+                follow::show(&mut BufReader::new(file), printer)?;
             } else {
-                Printer::raw(&bytes)?;
+                // It may be large: it is never in memory as a whole.
+                let mut block = vec![0; 1 << 16];
+                loop {
+                    match file.read(&mut block).map_err(CommandError::file("read", path.clone()))? {
+                        0 => break,
+                        read => Printer::raw(&block[..read])?,
+                    }
+                }
             }
         }
         None => match &stage.error {
@@ -105,10 +118,9 @@ fn newest_with(
     for entry in remembered.entries.iter().take(DEEPEST) {
         match remembered.read(entry) {
             Ok(found)
-                if found
-                    .file
-                    .stage(name)
-                    .is_some_and(|stage| stage.outcome != Outcome::Skipped) =>
+                if found.file.stage(name).is_some_and(|stage| {
+                    stage.outcome != Outcome::Skipped || stage.error.is_some()
+                }) =>
             {
                 return Ok(found);
             }

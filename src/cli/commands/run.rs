@@ -1,10 +1,12 @@
 //! `pipe run`.
 
 use std::{
+    fs,
     io::{self, IsTerminal as _},
     mem::ManuallyDrop,
     num::NonZeroUsize,
     process, thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -103,9 +105,11 @@ fn execute(
         jobs,
         keep_going: arguments.keep_going,
         name: arguments.name,
+        follow: arguments.detail.verbose,
     };
     let interrupt = Interrupt::new();
     stop_on_signals(&interrupt, printer)?;
+    pipe_engine::adopt_orphans();
     let view = view::choose(arguments.json, arguments.detail, printer);
     let cache = Cache::open(&pipeline.cache)?;
     let quiet = arguments.detail.quiet;
@@ -189,21 +193,50 @@ fn merge(first: &RunReport, mut second: RunReport) -> RunReport {
     second
 }
 
-/// The first signal asks the run to stop, the second one ends it.
+/// The first signal asks the run to stop; the second one doesn't wait for programs to end by themselves, and the third one
+/// for nothing. Hanging up is no such signal where the caller ignores it, as `nohup` does.
 fn stop_on_signals(interrupt: &Interrupt, printer: Printer) -> Result<(), CommandError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    /// How long killed programs have to be gone, and what they printed to be kept.
+    const LAST: Duration = Duration::from_millis(1500);
+    let wanted: &[i32] =
+        if is_ignored(SIGHUP) { &[SIGINT, SIGTERM] } else { &[SIGINT, SIGTERM, SIGHUP] };
     let interrupt = interrupt.clone();
-    ctrlc::set_handler(move || {
-        if interrupt.is_requested() {
-            process::exit(i32::from(exit_code::INTERRUPTED));
+    let listen = |error| CommandError::system(format!("failed to listen for signals: {error}"));
+    let mut signals = signal_hook::iterator::Signals::new(wanted).map_err(listen)?;
+    let wait = move || {
+        for number in 1.. {
+            if signals.forever().next().is_none() {
+                return;
+            }
+            interrupt.request();
+            match number {
+                1 => {
+                    // A terminal shows `^C` and a bar on the line where the cursor is.
+                    let line = if io::stderr().is_terminal() { "\n" } else { "" };
+                    printer.message(format_args!(
+                        "{line}stopping at the next safe point; Ctrl-C again to stop at once"
+                    ));
+                }
+                2 => {
+                    let _ = thread::Builder::new().spawn(|| {
+                        thread::sleep(LAST);
+                        process::exit(i32::from(exit_code::INTERRUPTED));
+                    });
+                }
+                _ => process::exit(i32::from(exit_code::INTERRUPTED)),
+            }
         }
-        interrupt.request();
-        // A terminal shows `^C` and a bar on the line where the cursor is.
-        let line = if io::stderr().is_terminal() { "\n" } else { "" };
-        printer.message(format_args!(
-            "{line}stopping at the next safe point; Ctrl-C again to stop at once"
-        ));
-    })
-    .map_err(|error| CommandError::system(format!("failed to listen for signals: {error}")))
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).map_err(listen)
+}
+
+/// Whether this process ignores `signal`, since whoever started it does.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 fn code(report: &RunReport) -> u8 {

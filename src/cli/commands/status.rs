@@ -12,7 +12,7 @@ use crate::cli::{
     view::line,
 };
 
-/// Tells which stages are current, which are stale, and which were never run.
+/// Tells which stages are current, which are stale, which were never run, and which are being executed.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
     #[command(flatten)]
@@ -49,5 +49,17 @@ pub(crate) fn run(
         all if all == current => format!("all {all} stages are current"),
         all => format!("{current} of {all} stages are current"),
     })?;
+    let runs = cache.map_or(Ok(Vec::new()), |cache| cache.under_way(&pipeline.file))?;
+    for run in &runs {
+        printer.result(format_args!("under way: {}, since {}", run.owner, run.started))?;
+        for stage in &run.stages {
+            let far = stage
+                .progress
+                .as_ref()
+                .map(|(done, total, unit)| format!("  {done} of {total} {unit}"));
+            let far = far.unwrap_or_default();
+            printer.result(format!("  {:width$}  since {}{far}", stage.name, stage.started))?;
+        }
+    }
     Ok(exit_code::DONE)
 }

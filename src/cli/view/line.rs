@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn a_log_keeps_its_last_lines_and_loses_its_controls() {
         let log = (0..100).map(|i| format!("\u{1b}[31m{i}\r{i}!")).collect::<Vec<_>>().join("\n");
-        let failed = Failure { message: "it broke".into(), log: Some(log), system: false };
+        let failed =
+            Failure { message: "it broke".into(), log: Some(log), whole_log: None, system: false };
         let text = anstream::adapter::strip_str(&failure("s", &failed)).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "stage `s`: it broke");

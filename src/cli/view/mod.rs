@@ -19,7 +19,7 @@ pub(crate) struct Detail {
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Prints fingerprints, digests and all reasons too.
+    /// Prints fingerprints, digests and all reasons too, and what commands print while they run.
     #[arg(short, long)]
     pub(crate) verbose: bool,
 }

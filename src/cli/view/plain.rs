@@ -99,6 +99,11 @@ impl Observer for Plain {
             Event::Warning { stage, message } if !self.detail.quiet => {
                 self.printer.warning(format_args!("stage `{stage}`: {message}"));
             }
+            Event::Printed { stage, text } if !self.detail.quiet => {
+                for text in text.lines() {
+                    self.printer.message(format_args!("{stage} | {}", line::harmless(text)));
+                }
+            }
             Event::Notice { message } if !self.detail.quiet => self.printer.warning(message),
             Event::Ended(report) => self.ended(report),
             _ => {}

@@ -68,7 +68,10 @@ impl Observer for Progress {
                 self.bars.suspend(|| self.plain.event(event));
             }
             Event::Planned { .. } => self.plain.event(event),
-            Event::Waiting { .. } | Event::Warning { .. } | Event::Notice { .. } => {
+            Event::Waiting { .. }
+            | Event::Warning { .. }
+            | Event::Notice { .. }
+            | Event::Printed { .. } => {
                 self.bars.suspend(|| self.plain.event(event));
             }
         }

@@ -1,0 +1,44 @@
+//! Starts a program in a session of its own, which ends with the thread that started it.
+//!
+//! This is a crate for itself since what happens between `fork` and `exec` can't be said without `unsafe`: everything
+//! else that runs programs is in the engine, which has none.
+
+use std::{
+    io,
+    os::unix::process::CommandExt as _,
+    process::{Child, Command},
+};
+
+use rustix::process::setsid;
+
+/// Starts `command` as the leader of a new session and of a new process group.
+///
+/// It has no controlling terminal, so that opening `/dev/tty` fails at once. On Linux it is killed when the thread that called this
+/// ends, however that ends. Signals that this process ignores stay ignored, as by `nohup`.
+///
+/// # Errors
+/// When it can't be started.
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    #[cfg(target_os = "linux")]
+    let parent = rustix::process::getpid();
+    let begin = move || {
+        setsid()?;
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // It may have ended just before that.
+            if getppid() != Some(parent) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between `fork` and `exec` of a process with several threads only what is safe in a signal handler may be
+    // done. `begin` makes three system calls, allocates nothing, and takes no lock.
+    #[expect(unsafe_code, reason = "there is no other way to act between fork and exec")]
+    unsafe {
+        command.pre_exec(begin);
+    }
+    command.spawn()
+}
