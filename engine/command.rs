@@ -6,9 +6,8 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    fs::{self, Metadata},
-    io,
-    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
+    fs, io,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -19,11 +18,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
-    cache::{Cache, CacheError, Memo, Staged, Staging},
+    cache::{Cache, CacheError, Staged, Staging},
     child::{self, End},
     descendants::{Leader, MARKER},
     digest::Digest,
-    disk,
     encoding::Json,
     entry::Entry,
     interrupt::{Interrupt, Interrupted},
@@ -31,8 +29,9 @@ use crate::{
     place::PlaceError,
     printed::Printed,
     sandbox::{Furniture, Sandbox},
-    source::{Reading, Source, SourceError},
-    tree::{self, Tree},
+    source::{Source, SourceError},
+    take::{TakeError, Taking},
+    tree::Tree,
 };
 
 /// Raised when what a command's declaration means changes.
@@ -89,15 +88,28 @@ pub(crate) enum CommandError {
     /// An input can't be placed.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// An output can't be read.
+    /// A file of the user's can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// What it wrote is no artifact.
+    #[error(transparent)]
+    Take(TakeError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
     /// It was stopped.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl From<TakeError> for CommandError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Cache(error) => Self::Cache(error),
+            TakeError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::Take(error),
+        }
+    }
 }
 
 fn how(status: ExitStatus) -> String {
@@ -202,13 +214,13 @@ pub(crate) struct FailedLog {
 /// Runs a command. When it fails, the second part is what it printed.
 pub(crate) fn run(execution: &Execution<'_>) -> Result<Made, Box<(CommandError, FailedLog)>> {
     let Execution { name, furniture, staging, .. } = execution;
-    let Furniture { command, inputs, cache, .. } = furniture;
+    let Furniture { inputs, cache, .. } = furniture;
     let mut sandbox = Sandbox::new(name, furniture, staging)
         .map_err(|error| Box::new((error, FailedLog::default())))?;
     let ended = execute(execution, &mut sandbox);
     let made = ended
         .and_then(|()| sandbox.check_inputs(inputs, cache))
-        .and_then(|()| collect(command, &sandbox, cache, staging))
+        .and_then(|()| collect(execution, &sandbox))
         .map_err(|error| judge_room(error, &sandbox, cache));
     let made = made.map_err(|error| Box::new((error, failed_log(&sandbox, staging))));
     sandbox.clear();
@@ -374,21 +386,23 @@ fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), Comma
     }
 }
 
-fn collect(
-    command: &Command,
-    sandbox: &Sandbox,
-    cache: &Cache,
-    staging: &Staging,
-) -> Result<Made, CommandError> {
+fn collect(execution: &Execution<'_>, sandbox: &Sandbox) -> Result<Made, CommandError> {
+    let Execution { furniture, staging, interrupt, .. } = execution;
+    let taking = Taking {
+        sandbox: sandbox.folder(),
+        inputs: furniture.inputs,
+        places: &sandbox.inputs,
+        alone: !sandbox.haunted,
+        staging,
+        interrupt,
+    };
     let mut outputs = BTreeMap::new();
-    for name in &command.outputs {
+    for name in &furniture.command.outputs {
         let path = &sandbox.outputs[name];
-        match fs::symlink_metadata(path) {
-            Ok(meta) => _ = outputs.insert(name.clone(), take(path, &meta, sandbox, staging)?),
-            Err(_) => return Err(CommandError::Output(name.clone())),
-        }
+        let meta = fs::symlink_metadata(path).map_err(|_| CommandError::Output(name.clone()))?;
+        outputs.insert(name.clone(), taking.take(name, path, &meta, sandbox.holds(path))?);
     }
-    Ok(Made { outputs, log: take_log(sandbox, cache, staging)? })
+    Ok(Made { outputs, log: take_log(sandbox, furniture.cache, staging)? })
 }
 
 /// Stages what a command printed, unless it printed nothing and the cache has that already.
@@ -405,64 +419,6 @@ fn take_log(sandbox: &Sandbox, cache: &Cache, staging: &Staging) -> Result<Log, 
     Ok(Log::Staged(sandbox.printed.stage(staging, sandbox.haunted)?))
 }
 
-/// Stages what a command wrote at `path`, of which `meta` tells: a file, or a folder of files.
-fn take(
-    path: &Path,
-    meta: &Metadata,
-    sandbox: &Sandbox,
-    staging: &Staging,
-) -> Result<(Tree, Vec<Staged>), CommandError> {
-    // Only a file that nothing else names may be taken as it is: of what is linked to, a copy is taken.
-    if is_sole(meta) && !sandbox.haunted && sandbox.holds(path) {
-        let staged = Staged::adopt(move_to(path, staging)?)?;
-        return Ok((Tree::single(staged.blob, staged.size), vec![staged]));
-    }
-    let source = Source::read(path, &Memo::none(), Reading::Yes)?;
-    let seen = source.seen();
-    let mut staged = Vec::with_capacity(source.tree.files().len());
-    let mut last: Option<(PathBuf, bool)> = None;
-    for entry in source.tree.files() {
-        let from = entry.path.under(path);
-        let prepare = |source| CommandError::Prepare { path: from.clone(), source };
-        let folder = from.parent().unwrap_or(path);
-        let within = match &last {
-            Some((known, within)) if known == folder => *within,
-            _ => last.insert((folder.to_owned(), !sandbox.haunted && sandbox.holds(&from))).1,
-        };
-        if within && is_sole(&fs::symlink_metadata(&from).map_err(prepare)?) {
-            let file = move_to(&from, staging)?;
-            let (blob, size) = (entry.blob, entry.size);
-            staged.push(match seen.get(from.as_path()) {
-                Some(&seen) => Staged { file, blob, size, seen },
-                None => Staged::adopt(file)?,
-            });
-        } else {
-            let file = staging.fresh();
-            disk::step(&file).map_err(prepare)?;
-            fs::copy(&from, &file).map_err(prepare)?;
-            staged.push(Staged::adopt(file)?);
-        }
-    }
-    // A copy may differ from what was listed, so the tree is made of what was staged.
-    let entries = source.tree.files().iter().zip(&staged);
-    let entries = entries
-        .map(|(entry, staged)| tree::Entry::plain(entry.path.clone(), staged.blob, staged.size));
-    let tree = Tree::new(entries.collect()).map_err(SourceError::from)?;
-    Ok((tree, staged))
-}
-
-/// Whether it is a file with no other name.
-fn is_sole(meta: &Metadata) -> bool {
-    meta.is_file() && meta.nlink() == 1
-}
-
-fn move_to(from: &Path, staging: &Staging) -> Result<PathBuf, CommandError> {
-    let file = staging.fresh();
-    disk::rename(from, &file)
-        .map_err(|source| CommandError::Prepare { path: from.to_owned(), source })?;
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -470,7 +426,9 @@ mod tests {
     use super::*;
     use crate::{
         Registry,
+        cache::Memo,
         pipeline::{Task, load_text},
+        source::{Detail, Reading},
     };
 
     #[test]
@@ -487,7 +445,11 @@ mod tests {
         let pipeline = pipeline.unwrap_or_else(|wrong| panic!("{wrong:?}"));
         let forms = pipeline.stages.iter().map(|node| {
             let Task::Command(command) = &node.task else { panic!("{node:?}") };
-            let read = |path: &Path| Source::read(path, &Memo::none(), Reading::Yes).unwrap();
+            let interrupt = Interrupt::new();
+            let read = |path: &Path| {
+                let reading = Reading::Yes(&interrupt);
+                Source::read(path, Detail::All, &Memo::none(), reading).unwrap()
+            };
             let files = command.files.iter().map(|file| (file.written.clone(), read(&file.path)));
             Value::from(canonical(command, &files.collect()))
         });

@@ -28,7 +28,7 @@ use crate::{
     resolve::{Resolved, member_name},
     sandbox::Furniture,
     select,
-    source::{Source, SourceError},
+    source::Source,
     stage::{Exactness, Kind, OutputPort, Shape},
     stage_error::StageError,
     states::{StateStore, States},
@@ -69,9 +69,9 @@ impl Failed {
         let interrupted = matches!(error, CommandError::Interrupted(_));
         let mut failed: Self = match error {
             // The cache's own errors say so only where they are not wrapped.
-            CommandError::Cache(error)
-            | CommandError::Place(PlaceError::Cache(error))
-            | CommandError::Source(SourceError::Hash(error)) => error.into(),
+            CommandError::Cache(error) | CommandError::Place(PlaceError::Cache(error)) => {
+                error.into()
+            }
             error => Self::stage(&StageError::new(error)),
         };
         failed.failure.log = Some(log.tail).filter(|tail| !tail.is_empty());

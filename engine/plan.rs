@@ -7,6 +7,7 @@ use crate::{
     digest::Digest,
     explain::{Why, chain, why_executed, why_reused},
     history::History,
+    interrupt::Interrupt,
     pipeline::{Input, Pipeline},
     report::{Failure, Outcome, RunReport, StageReport},
     resolve::{Known, ResolveError, look_up_outputs, resolve},
@@ -49,7 +50,9 @@ pub(crate) fn plan_with(
             stages.push(report);
             continue;
         }
-        match resolve(node, &memo, Reading::Yes, |stage, output| outputs[&stage][output]) {
+        match resolve(node, &memo, Reading::Yes(&Interrupt::new()), |stage, output| {
+            outputs[&stage][output]
+        }) {
             Err(ResolveError::Cache(error)) => return Err(error.into()),
             Err(error) => {
                 report.outcome = Outcome::Failed;

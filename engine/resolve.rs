@@ -12,9 +12,10 @@ use crate::{
     command,
     digest::{Digest, Fingerprint},
     encoding::Json,
+    interrupt::Interrupt,
     pipeline::{Combination, CommandFile, Input, StageNode, Task},
     select,
-    source::{Reading, Source, SourceError},
+    source::{Detail, Reading, Source, SourceError},
     stage::Exactness,
     tree::Tree,
 };
@@ -59,7 +60,7 @@ pub(crate) enum Known<T> {
 pub(crate) fn resolve(
     node: &StageNode,
     memo: &Memo,
-    reading: Reading,
+    reading: Reading<'_>,
     output: impl Fn(usize, &str) -> Digest,
 ) -> Result<Resolved, ResolveError> {
     let Inputs { digests, sources } = Inputs::of(node, memo, reading, output)?;
@@ -74,7 +75,7 @@ pub(crate) fn resolve(
 pub(crate) fn fingerprint(
     node: &StageNode,
     memo: &Memo,
-    reading: Reading,
+    reading: Reading<'_>,
     output: impl Fn(usize, &str) -> Digest,
 ) -> Result<Fingerprint, ResolveError> {
     let inputs = Inputs::of(node, memo, reading, output)?;
@@ -85,7 +86,7 @@ pub(crate) fn fingerprint(
 
 /// The recipe of `node` as far as it says itself, without the contents of its inputs.
 pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
-    let files = files(node, &Memo::none(), Reading::Yes)?;
+    let files = files(node, &Memo::none(), Reading::Yes(&Interrupt::new()))?;
     Ok(Own::of(node, &files).recipe())
 }
 
@@ -102,7 +103,7 @@ impl Inputs {
     fn of(
         node: &StageNode,
         memo: &Memo,
-        reading: Reading,
+        reading: Reading<'_>,
         output: impl Fn(usize, &str) -> Digest,
     ) -> Result<Self, ResolveError> {
         let mut inputs = Self::default();
@@ -117,7 +118,11 @@ impl Inputs {
                     continue;
                 }
                 Input::File { path, .. } => {
-                    let read = Source::read(path, memo, reading);
+                    let detail = match node.task {
+                        Task::Command(_) => Detail::All,
+                        Task::Kind { .. } | Task::Select(_) => Detail::Content,
+                    };
+                    let read = Source::read(path, detail, memo, reading);
                     let source =
                         read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
                     let digest = source.tree.digest();
@@ -135,11 +140,11 @@ impl Inputs {
 fn files(
     node: &StageNode,
     memo: &Memo,
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<BTreeMap<String, Source>, ResolveError> {
     let Task::Command(command) = &node.task else { return Ok(BTreeMap::new()) };
     let read = |file: &CommandFile| {
-        let read = Source::read(&file.path, memo, reading);
+        let read = Source::read(&file.path, Detail::All, memo, reading);
         let failed = |source| ResolveError::Input { input: file.written.clone(), source };
         Ok((file.written.clone(), read.map_err(failed)?))
     };

@@ -187,6 +187,12 @@ impl Sandbox {
                 fs::copy(&from, &to)
                     .map_err(|source| CommandError::Prepare { path: from, source })?;
             }
+            for folder in source.tree.folders() {
+                make(&folder.under(&target))?;
+            }
+            if source.tree.is_empty() {
+                make(&target)?;
+            }
         }
         for (name, artifact) in inputs {
             let folder = self.folder.join("inputs").join(name);

@@ -2,19 +2,28 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
+    fmt::Write as _,
+    fs::{self, FileType, Metadata},
+    io,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use rayon::prelude::*;
+use rustix::fs::OFlags;
 use thiserror::Error;
 use walkdir::WalkDir;
 
 use crate::{
-    cache::{CacheError, FEW, Memo, Signature, hash_file},
+    cache::{FEW, Memo, Signature},
     digest::Digest,
-    tree::{ArtifactPath, BadPath, Entry, Tree, TreeError},
+    hash::hash,
+    interrupt::{Interrupt, Interrupted},
+    tree::{ArtifactPath, BadPath, Entry, Listing, Tree, TreeError},
 };
 
 /// What goes wrong with a file or folder of the user's.
@@ -29,10 +38,45 @@ pub(crate) enum SourceError {
         source: io::Error,
     },
     /// It is neither a file nor a folder.
-    #[error("`{}` is neither a file nor a folder", .0.display())]
-    Special(PathBuf),
+    #[error(
+        "`{}` is {what}, and only files and folders can be read; if it is in a folder, keep it elsewhere",
+        escaped(path)
+    )]
+    Special {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A link leads to nothing.
+    #[error(
+        "the link `{}` leads to `{}`, where there is nothing: mend or remove it",
+        escaped(path),
+        escaped(target)
+    )]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+        /// What it says.
+        target: PathBuf,
+    },
+    /// A link leads to a folder that it is in.
+    #[error(
+        "the link `{}` leads back to `{}`, which it is in: remove it",
+        escaped(path),
+        escaped(above)
+    )]
+    Circle {
+        /// The link.
+        path: PathBuf,
+        /// The folder.
+        above: PathBuf,
+    },
+    /// Links lead to folders without end, as it seems.
+    #[error("`{}` leads on by more than {MOST_LINKS} links to folders: remove those that aren't meant", escaped(.0))]
+    Links(PathBuf),
     /// It has a name that an artifact can't have.
-    #[error("`{}` has a name that an artifact can't have", path.display())]
+    #[error("`{}` has a name that an artifact can't have", escaped(path))]
     Name {
         /// The file.
         path: PathBuf,
@@ -40,29 +84,75 @@ pub(crate) enum SourceError {
         source: BadPath,
     },
     /// Its name isn't Unicode.
-    #[error("`{}` has a name that is not Unicode", .0.display())]
+    #[error("`{}` has a name that is not UTF-8: rename it", escaped(.0))]
     NotUnicode(PathBuf),
     /// Its files can't stand together.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// It was written to while a stage read it.
-    #[error("`{}` changed while it was read; run again when it is complete", .0.display())]
+    #[error("`{}` changed while it was read; run again when it is complete", escaped(.0))]
     Changed(PathBuf),
+    /// It has other bytes than it says, as files have that a system makes up when they are read.
+    #[error(
+        "`{}` says that it has {size} bytes, and has not: copy what it holds to a file, and use that",
+        escaped(path)
+    )]
+    MadeUp {
+        /// The file.
+        path: PathBuf,
+        /// How many it says that it has.
+        size: u64,
+    },
     /// It would have to be read.
-    #[error("`{}` has not been hashed", .0.display())]
+    #[error("`{}` has not been hashed", escaped(.0))]
     Unknown(PathBuf),
-    /// It can't be hashed.
+    /// The run was stopped.
     #[error(transparent)]
-    Hash(#[from] CacheError),
+    Interrupted(#[from] Interrupted),
+}
+
+/// How many links to folders are followed in one folder.
+const MOST_LINKS: usize = 10_000;
+
+/// A path as one reads it: bytes that belong to no character are written out.
+pub(crate) fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// What is neither a file nor a folder nor a link.
+pub(crate) fn special(kind: FileType) -> &'static str {
+    if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
 }
 
 /// Whether files that the memo doesn't know may be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// They are read and hashed.
-    Yes,
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reading<'a> {
+    /// They are read and hashed, until someone asks to stop.
+    Yes(&'a Interrupt),
     /// They are told as [`SourceError::Unknown`].
     No,
+}
+
+/// How much of the user's files counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Their names and their bytes: it is nothing to a reader of data whether a file system lets them be run.
+    Content,
+    /// Also which of them may be run, and which folders are empty: what a command may ask for.
+    All,
 }
 
 /// A file or folder of the user's as it was when it was hashed.
@@ -75,35 +165,46 @@ pub(crate) struct Source {
 
 impl Source {
     /// Hashes what `memo` doesn't know of the file or folder at `path`. Links are followed.
-    pub(crate) fn read(path: &Path, memo: &Memo, reading: Reading) -> Result<Self, SourceError> {
-        let failed = |source| SourceError::Read { path: path.to_owned(), source };
-        let meta = fs::metadata(path).map_err(failed)?;
-        let (files, folder) = if meta.is_file() {
-            (vec![(path.to_owned(), ArtifactPath::ITSELF.to_owned())], false)
+    pub(crate) fn read(
+        path: &Path,
+        detail: Detail,
+        memo: &Memo,
+        reading: Reading<'_>,
+    ) -> Result<Self, SourceError> {
+        let meta = look(path)?;
+        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        if meta.is_file() {
+            files.push((path.to_owned(), ArtifactPath::ITSELF.to_owned()));
         } else if meta.is_dir() {
-            (list(path)?, true)
+            list(path, &mut files, &mut folders)?;
         } else {
-            return Err(SourceError::Special(path.to_owned()));
-        };
+            return Err(SourceError::Special {
+                path: path.to_owned(),
+                what: special(meta.file_type()),
+            });
+        }
         let entry = |(file, name): &(PathBuf, String)| {
-            let path = ArtifactPath::new(name.clone())
-                .map_err(|source| SourceError::Name { path: file.clone(), source })?;
-            let (blob, seen) = digest(file, memo, reading)?;
-            Ok((Entry::plain(path, blob, seen.size()), seen))
+            let path = named(name, file)?;
+            let (blob, seen, runs) = digest(file, memo, reading)?;
+            let executable = runs && detail == Detail::All;
+            Ok((Entry { path, blob, size: seen.size(), executable }, seen))
         };
-        let hashed: Vec<(Entry, Signature)> = if reading == Reading::Yes && files.len() > FEW {
+        let reads = matches!(reading, Reading::Yes(_));
+        let hashed: Vec<(Entry, Signature)> = if reads && files.len() > FEW {
             files.par_iter().map(entry).collect::<Result<_, SourceError>>()?
         } else {
             files.iter().map(entry).collect::<Result<_, SourceError>>()?
         };
         let seen =
             files.into_iter().zip(&hashed).map(|((file, _), (_, seen))| (file, *seen)).collect();
-        let entries: Vec<Entry> = hashed.into_iter().map(|(entry, _)| entry).collect();
-        let tree = match (&entries[..], folder) {
-            ([only], false) => Tree::single(only.blob, only.size),
-            _ => Tree::new(entries)?,
-        };
-        Ok(Self { path: path.to_owned(), tree, seen })
+        let mut listing = Listing::default();
+        listing.files.extend(hashed.into_iter().map(|(entry, _)| entry));
+        if detail == Detail::All {
+            for (folder, name) in &folders {
+                listing.folders.push(named(name, folder)?);
+            }
+        }
+        Ok(Self { path: path.to_owned(), tree: Tree::of(listing)?, seen })
     }
 
     /// What each of the files was when it was hashed, by where it is.
@@ -117,7 +218,7 @@ impl Source {
         let one = |entry: &Entry| {
             let path = entry.path.under(&self.path);
             let seen = seen.get(path.as_path()).map(|signature| (path.clone(), *signature));
-            let tree = Tree::single(entry.blob, entry.size);
+            let tree = Tree::only(entry);
             (entry.path.clone(), Self { path, tree, seen: seen.into_iter().collect() })
         };
         self.tree.files().iter().map(one).collect()
@@ -134,48 +235,113 @@ impl Source {
     }
 }
 
-/// The digest of a file, and what the file was when it had it.
-fn digest(file: &Path, memo: &Memo, reading: Reading) -> Result<(Digest, Signature), SourceError> {
-    let look = || {
-        let meta = fs::metadata(file);
-        meta.map_err(|source| SourceError::Read { path: file.to_owned(), source })
-    };
-    let seen = Signature::of(&look()?);
-    if let Some(digest) = memo.digest(&seen) {
-        return Ok((digest, seen));
-    }
-    if reading == Reading::No {
-        return Err(SourceError::Unknown(file.to_owned()));
-    }
-    let moment = SystemTime::now();
-    let (digest, size) = hash_file(file)?;
-    if size != seen.size() || Signature::of(&look()?) != seen {
-        return Err(SourceError::Changed(file.to_owned()));
-    }
-    memo.learn(seen, digest, moment);
-    Ok((digest, seen))
+fn named(name: &str, path: &Path) -> Result<ArtifactPath, SourceError> {
+    ArtifactPath::new(name).map_err(|source| SourceError::Name { path: path.to_owned(), source })
 }
 
-/// The files of a folder: where each is, and its path within the folder.
-fn list(folder: &Path) -> Result<Vec<(PathBuf, String)>, SourceError> {
-    let mut files = Vec::new();
-    for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|error| SourceError::Read {
-            path: error.path().unwrap_or(folder).to_owned(),
-            source: error.into(),
-        })?;
-        if entry.file_type().is_dir() {
+/// What is at `path`, links followed.
+fn look(path: &Path) -> Result<Metadata, SourceError> {
+    fs::metadata(path).map_err(|source| match fs::read_link(path) {
+        Ok(target) if source.kind() == io::ErrorKind::NotFound => {
+            SourceError::Dangling { path: path.to_owned(), target }
+        }
+        _ => SourceError::Read { path: path.to_owned(), source },
+    })
+}
+
+/// The digest of a file, what the file was when it had it, and whether its owner may run it.
+fn digest(
+    path: &Path,
+    memo: &Memo,
+    reading: Reading<'_>,
+) -> Result<(Digest, Signature, bool), SourceError> {
+    const RUN: u32 = 0o100;
+    let failed = |source| SourceError::Read { path: path.to_owned(), source };
+    let changed = || SourceError::Changed(path.to_owned());
+    let meta = look(path)?;
+    let (seen, runs) = (Signature::of(&meta), meta.mode() & RUN != 0);
+    if let Some(digest) = memo.digest(&seen) {
+        return Ok((digest, seen, runs));
+    }
+    let Reading::Yes(interrupt) = reading else {
+        return Err(SourceError::Unknown(path.to_owned()));
+    };
+    interrupt.check()?;
+    let moment = SystemTime::now();
+    // Whatever has taken the file's place since it was looked at, opening and reading it doesn't wait.
+    let nonblocking = OFlags::NONBLOCK.bits() as i32;
+    let file = fs::File::options().read(true).custom_flags(nonblocking).open(path);
+    let file = file.map_err(failed)?;
+    let opened = file.metadata().map_err(failed)?;
+    if !opened.is_file() {
+        let what = special(opened.file_type());
+        return Err(SourceError::Special { path: path.to_owned(), what });
+    }
+    if Signature::of(&opened) != seen {
+        return Err(changed());
+    }
+    let made_up = || SourceError::MadeUp { path: path.to_owned(), size: seen.size() };
+    let stop = || interrupt.is_requested();
+    let hashed = hash(&file, seen.size(), &stop).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => made_up(),
+        _ => failed(error),
+    })?;
+    let (digest, size) = hashed.ok_or(Interrupted)?;
+    if Signature::of(&look(path)?) != seen {
+        return Err(changed());
+    }
+    if size != seen.size() {
+        return Err(made_up());
+    }
+    memo.learn(seen, digest, moment);
+    Ok((digest, seen, runs))
+}
+
+/// The files of a folder, and the folders in it: where each is, and its path within the folder.
+fn list(
+    base: &Path,
+    files: &mut Vec<(PathBuf, String)>,
+    folders: &mut Vec<(PathBuf, String)>,
+) -> Result<(), SourceError> {
+    let mut links = 0;
+    for entry in WalkDir::new(base).min_depth(1).follow_links(true).sort_by_file_name() {
+        let entry = entry.map_err(|error| unlisted(base, error))?;
+        let path = entry.path();
+        let kind = entry.file_type();
+        if !kind.is_dir() && !kind.is_file() {
+            return Err(SourceError::Special { path: path.to_owned(), what: special(kind) });
+        }
+        let name = path.strip_prefix(base).ok().and_then(Path::to_str);
+        let name = name.ok_or_else(|| SourceError::NotUnicode(path.to_owned()))?;
+        if kind.is_file() {
+            files.push((path.to_owned(), name.to_owned()));
             continue;
         }
-        let path = entry.path();
-        if !entry.file_type().is_file() {
-            return Err(SourceError::Special(path.to_owned()));
+        if entry.path_is_symlink() {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(SourceError::Links(base.to_owned()));
+            }
         }
-        let name = path.strip_prefix(folder).ok().and_then(Path::to_str);
-        let name = name.ok_or_else(|| SourceError::NotUnicode(path.to_owned()))?;
-        files.push((path.to_owned(), name.to_owned()));
+        folders.push((path.to_owned(), name.to_owned()));
     }
-    Ok(files)
+    Ok(())
+}
+
+/// Why an entry of the folder `base` can't be listed.
+fn unlisted(base: &Path, error: walkdir::Error) -> SourceError {
+    let path = error.path().unwrap_or(base).to_owned();
+    if let Some(above) = error.loop_ancestor() {
+        return SourceError::Circle { path, above: above.to_owned() };
+    }
+    match fs::read_link(&path) {
+        Ok(target)
+            if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+        {
+            SourceError::Dangling { path, target }
+        }
+        _ => SourceError::Read { path, source: error.into() },
+    }
 }
 
 #[cfg(test)]
@@ -183,7 +349,7 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> Result<Source, SourceError> {
-        Source::read(path, &Memo::none(), Reading::Yes)
+        Source::read(path, Detail::Content, &Memo::none(), Reading::Yes(&Interrupt::new()))
     }
 
     #[test]
@@ -216,7 +382,7 @@ mod tests {
     fn a_loop_of_links_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
-        assert!(matches!(read(folder.path()), Err(SourceError::Read { .. })));
+        assert!(matches!(read(folder.path()), Err(SourceError::Circle { .. })));
     }
 
     /// Makes what was written look old enough to be remembered.
@@ -234,16 +400,19 @@ mod tests {
         fs::write(&file, "one").unwrap();
         grow_old(&file);
         let memo = Memo::none();
-        let look = |reading| Source::read(&file, &memo, reading).map(|source| source.tree.digest());
+        let interrupt = Interrupt::new();
+        let look = |reading| {
+            Source::read(&file, Detail::Content, &memo, reading).map(|source| source.tree.digest())
+        };
         assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
-        let before = look(Reading::Yes).unwrap();
+        let before = look(Reading::Yes(&interrupt)).unwrap();
         // It is remembered: nothing is read any more.
         assert_eq!(look(Reading::No).unwrap(), before);
         let modified = fs::metadata(&file).unwrap().modified().unwrap();
         fs::write(&file, "two").unwrap();
         fs::File::options().append(true).open(&file).unwrap().set_modified(modified).unwrap();
         assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
-        assert_ne!(look(Reading::Yes).unwrap(), before);
+        assert_ne!(look(Reading::Yes(&interrupt)).unwrap(), before);
         // The same bytes in another file have another inode.
         let other = folder.path().join("b");
         fs::copy(&file, &other).unwrap();
@@ -257,8 +426,8 @@ mod tests {
         let file = folder.path().join("a");
         fs::write(&file, "one").unwrap();
         let memo = Memo::none();
-        Source::read(&file, &memo, Reading::Yes).unwrap();
-        let again = Source::read(&file, &memo, Reading::No);
+        Source::read(&file, Detail::Content, &memo, Reading::Yes(&Interrupt::new())).unwrap();
+        let again = Source::read(&file, Detail::Content, &memo, Reading::No);
         assert!(matches!(again, Err(SourceError::Unknown(_))));
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File, Metadata},
-    io::{self, Read as _, Write},
+    io::{self, Write},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
@@ -24,6 +24,7 @@ use crate::{
     descendants::end_all_in,
     digest::Digest,
     disk::{self, Lock, Pieces},
+    hash::hash,
     host,
     sandbox::{Own, Spare, remove_all},
 };
@@ -421,10 +422,19 @@ impl Staging {
 impl Staged {
     /// Takes over a file that stands in a staging folder already.
     pub(crate) fn adopt(file: PathBuf) -> Result<Self, CacheError> {
+        let adopted = Self::adopt_until(file, &|| false)?;
+        Ok(adopted.unwrap_or_else(|| unreachable!("nobody asks to stop")))
+    }
+
+    /// The same, until it is to `stop`.
+    pub(crate) fn adopt_until(
+        file: PathBuf,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Self>, CacheError> {
         let opened = File::open(&file).map_err(CacheError::io("open", &file))?;
         let seen = inspect(&opened, &file)?;
-        let (blob, size) = hash_open(&opened, &file)?;
-        Ok(Self { file, blob, size, seen })
+        let hashed = hash_until(&opened, &file, stop)?;
+        Ok(hashed.map(|(blob, size)| Self { file, blob, size, seen }))
     }
 }
 
@@ -535,37 +545,20 @@ pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64), CacheError> {
     hash_open(&File::open(path).map_err(CacheError::io("open", path))?, path)
 }
 
-/// The digest and size of the bytes of a file that is open at its beginning. Those of large files are hashed by all threads, block by block, the next being read
-/// meanwhile: a file that is mapped costs no less time, and counts as memory of the process.
+/// The digest and size of the bytes of a file that is open at its beginning.
 pub(crate) fn hash_open(file: &File, path: &Path) -> Result<(Digest, u64), CacheError> {
-    const LARGE: u64 = 1 << 18;
-    const BLOCK: u64 = 1 << 22;
+    let hashed = hash_until(file, path, &|| false)?;
+    Ok(hashed.unwrap_or_else(|| unreachable!("nobody asks to stop")))
+}
+
+/// The same, until it is to `stop`.
+fn hash_until(
+    file: &File,
+    path: &Path,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<(Digest, u64)>, CacheError> {
     let size = file.metadata().map_err(CacheError::io("inspect", path))?.len();
-    let read = |block: &mut Vec<u8>| {
-        block.clear();
-        file.take(BLOCK).read_to_end(block).map_err(CacheError::io("read", path))
-    };
-    let room = || Vec::with_capacity(size.min(BLOCK) as usize + 1);
-    let (mut block, mut next) = (room(), Vec::new());
-    if size > BLOCK {
-        next = room();
-    }
-    let mut hasher = blake3::Hasher::new();
-    let mut length = read(&mut block)?;
-    while length > 0 {
-        let mut hash = || {
-            if size < LARGE {
-                hasher.update(&block);
-            } else {
-                hasher.update_rayon(&block);
-            }
-        };
-        let mut ahead = || read(&mut next);
-        let ((), read) = if size > BLOCK { rayon::join(hash, ahead) } else { (hash(), ahead()) };
-        length = read?;
-        std::mem::swap(&mut block, &mut next);
-    }
-    Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count()))
+    hash(file, size, stop).map_err(CacheError::io("read", path))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
     pipeline::{Input, StageNode, Task},
     report::{Failure, Outcome, PartCount, StageReport},
     resolve::{Known, ResolveError, Resolved, exactness, look_up_outputs, resolve},
-    source::Reading,
+    source::{Reading, SourceError},
 };
 
 /// What became of a stage, before it is put in a report.
@@ -119,6 +119,9 @@ impl Run<'_> {
                 self.settle(index, &resolved, publisher).unwrap_or_else(|end| end)
             }
             Err(ResolveError::Cache(error)) => error.into(),
+            Err(ResolveError::Input { source: SourceError::Interrupted(_), .. }) => {
+                End::Interrupted(None)
+            }
             Err(error) => End::Failed {
                 reason: String::new(),
                 failure: Box::new(Failure::new(chain(&error), false)),
@@ -180,7 +183,7 @@ impl Run<'_> {
         node: &StageNode,
         output: impl Fn(usize, &str) -> Digest + Send,
     ) -> Result<Resolved, ResolveError> {
-        let resolve = || resolve(node, &self.memo, Reading::Yes, output);
+        let resolve = || resolve(node, &self.memo, Reading::Yes(self.interrupt), output);
         let reads = match &node.task {
             Task::Command(command) => !command.files.is_empty(),
             Task::Kind { .. } | Task::Select(_) => false,

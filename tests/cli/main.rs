@@ -16,6 +16,7 @@ mod format;
 mod graph;
 mod help;
 mod increments;
+mod inputs;
 mod interrupt;
 mod json;
 mod keeping;
@@ -28,6 +29,7 @@ mod metrics;
 #[cfg(target_os = "linux")]
 mod mounts;
 mod out;
+mod outputs;
 mod reference;
 mod reported;
 mod run;
