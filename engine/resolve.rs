@@ -204,6 +204,7 @@ pub(crate) fn look_up(
     node: &StageNode,
     fingerprint: Fingerprint,
 ) -> Result<Known<Box<Record>>, CacheError> {
+    cache.uses(fingerprint);
     find(cache, node, fingerprint, &mut Vec::new())
 }
 

@@ -97,6 +97,11 @@ impl StateStore for States<'_, '_> {
         let cache = self.attempt.cache;
         for step in (1..=most).rev() {
             let fingerprint = self.recipe(step).fingerprint();
+            if cache.record(fingerprint)?.is_none() {
+                continue;
+            }
+            // Most steps have left nothing, and those aren't noted.
+            cache.uses(fingerprint);
             let Some(Ok(record)) = cache.record(fingerprint)? else { continue };
             let Some(digest) = record.outputs.get(STATE) else { continue };
             let Ok(tree) = cache.tree(*digest)? else { continue };

@@ -1,7 +1,8 @@
 //! Collects what nobody needs any more.
 //!
 //! What is kept: everything that is reached from the kept runs of every workspace, from pins, and from the leases and
-//! runs that are live; and whatever is younger than a period of grace. The files of runs that aren't kept go first, then
+//! runs that are live; and whatever is younger than a period of grace. While something is collected the [gate](super::gate)
+//! is shut, so that whatever a run relies on is known by then. The files of runs that aren't kept go first, then
 //! records, then trees, then blobs, and before each step the cache is looked at again, so that at any instant what is still named is still there, and a
 //! result that a run has just looked up (which makes its record young) stays. If a run nevertheless comes to read
 //! what was collected a moment before, it finds it missing and has it made again.
@@ -131,6 +132,8 @@ impl Cache {
     pub fn collect(&self, policy: &Policy) -> Result<Collection, CacheError> {
         Staging::sweep(self);
         let staging = Staging::new(self)?;
+        // Nobody comes to rely on anything meanwhile that isn't known to be used.
+        let _shut = self.shut();
         let now = staging.clock()?;
         let first = self.snapshot(policy, now)?;
         let (reached, kept_runs) = first.mark(policy);

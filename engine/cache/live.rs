@@ -6,12 +6,14 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use super::{
-    Cache, CacheError, heart,
+    Cache, CacheError,
+    gate::Hold,
+    heart,
     owner::{LINE, Line},
     reach::{is_young, list},
     under_way::{NOW, StageUnderWay, UnderWay},
@@ -26,20 +28,39 @@ pub(super) const RUN: &str = "run-";
 
 /// A run that is under way, and the results that it has used: they are kept from being collected.
 ///
-/// Nothing is written before the first beat: a run that is shorter needs no protection.
+/// It holds the gate. Nothing is written before the first beat: a shorter run is protected by that alone. When a collector
+/// comes, what was used is written down first, and the gate is taken again before anything else is relied on.
 #[derive(Debug)]
 pub(crate) struct LiveRun {
     inner: Arc<LiveRunInner>,
 }
 
 #[derive(Debug)]
-struct LiveRunInner {
+pub(super) struct LiveRunInner {
+    cache: Cache,
     path: PathBuf,
     /// Where it tells what it does.
     now_path: PathBuf,
     mode: u32,
     state: Mutex<LiveRunState>,
+    /// Told when a collector has been let pass.
+    passed: Condvar,
 }
+
+/// How a run stands to the gate.
+#[derive(Debug)]
+enum Gate {
+    /// It holds it.
+    Held(#[expect(dead_code, reason = "it is held until it is dropped")] Hold),
+    /// It let a collector pass, and relies only on what is written down.
+    Released,
+    /// There is no lock to be had.
+    None,
+}
+
+/// Something is being published, which nothing names yet: collectors wait.
+#[derive(Debug)]
+pub(super) struct Section(Arc<LiveRunInner>);
 
 #[derive(Debug)]
 struct LiveRunState {
@@ -55,6 +76,12 @@ struct LiveRunState {
     now: UnderWay,
     /// Whether that was ever told.
     told: bool,
+    gate: Gate,
+    /// How much is being published.
+    sections: usize,
+    /// Whether a collector waits.
+    awaited: bool,
+    ended: bool,
 }
 
 impl Cache {
@@ -72,12 +99,38 @@ impl Cache {
             written: HashSet::new(),
             used: HashSet::new(),
             end: LINE as u64,
+            gate: self.hold().map_or(Gate::None, Gate::Held),
+            sections: 0,
+            awaited: false,
+            ended: false,
         };
-        let inner =
-            LiveRunInner { path, now_path, mode: self.mode(0o664), state: Mutex::new(state) };
-        let inner = Arc::new(inner);
+        let inner = Arc::new(LiveRunInner {
+            cache: self.clone(),
+            path,
+            now_path,
+            mode: self.mode(0o664),
+            state: Mutex::new(state),
+            passed: Condvar::new(),
+        });
+        *self.shared.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&inner);
         heart::join(&inner);
         LiveRun { inner }
+    }
+
+    fn live(&self) -> Option<Arc<LiveRunInner>> {
+        self.shared.live.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// Notes that the run under way, if there is one, relies on a result from here on.
+    pub(crate) fn uses(&self, fingerprint: Fingerprint) {
+        if let Some(live) = self.live() {
+            live.uses(fingerprint);
+        }
+    }
+
+    /// Begins to publish something that nothing names yet, in the run under way, if there is one.
+    pub(super) fn section(&self) -> Option<Section> {
+        self.live().map(Section::begin)
     }
 
     /// The texts of the leases and live runs whose owners are not known to be dead. One of another machine counts as
@@ -95,11 +148,15 @@ impl Cache {
             let Ok(meta) = file.metadata() else { continue };
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(CacheError::io("read", &path))?;
-            let ours = Line::parse(&bytes).is_some_and(|line| line.is_of_this_machine());
+            let line = Line::parse(&bytes);
+            let ours = line.as_ref().is_some_and(Line::is_of_this_machine);
+            let patience = line.map_or(Duration::ZERO, |line| line.patience());
             let lives = match disk::try_lock_shared(&file, &path) {
+                Ok(Lock::Held) => true,
                 Ok(Lock::Taken) if ours => false,
-                Ok(Lock::Held) | Err(_) if ours => true,
-                _ => is_young(&meta, now, grace),
+                Err(_) if ours => true,
+                // Its beats alone tell that it lives, and it may miss some.
+                _ => is_young(&meta, now, grace.max(patience)),
             };
             if lives {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -111,12 +168,65 @@ impl Cache {
 }
 
 impl LiveRun {
-    /// Notes that the run uses a result.
+    /// Notes that the run uses a result. It is relied on only after that.
     pub(crate) fn uses(&self, fingerprint: Fingerprint) {
-        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.uses(fingerprint);
+    }
+}
+
+impl LiveRunState {
+    /// Takes the gate again, should a collector have been let pass.
+    fn hold(&mut self, cache: &Cache) {
+        if matches!(self.gate, Gate::Released) {
+            self.gate = cache.hold().map_or(Gate::None, Gate::Held);
+        }
+    }
+}
+
+impl LiveRunInner {
+    fn lock(&self) -> MutexGuard<'_, LiveRunState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn uses(&self, fingerprint: Fingerprint) {
+        let mut state = self.lock();
+        state.hold(&self.cache);
         if !state.written.contains(&fingerprint) {
             state.used.insert(fingerprint);
         }
+    }
+
+    /// Lets a collector pass, if one waits and nothing is being published.
+    fn let_pass(&self, state: &mut LiveRunState) {
+        if state.awaited && state.sections == 0 {
+            state.awaited = false;
+            // What can't be written down is relied on as long as the gate is held.
+            if matches!(state.gate, Gate::Held(_)) && self.write(state).is_ok() {
+                state.gate = Gate::Released;
+            }
+            self.passed.notify_all();
+        }
+    }
+}
+
+impl Section {
+    fn begin(live: Arc<LiveRunInner>) -> Self {
+        // Else one could follow the other for ever, and no collector would pass.
+        let wait = |state: &mut LiveRunState| state.awaited;
+        let state = live.passed.wait_while(live.lock(), wait);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        state.hold(&live.cache);
+        state.sections += 1;
+        drop(state);
+        Self(live)
+    }
+}
+
+impl Drop for Section {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.sections -= 1;
+        self.0.let_pass(&mut state);
     }
 }
 
@@ -210,26 +320,39 @@ impl LiveRunInner {
 
 impl heart::Beat for LiveRunInner {
     fn beat(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who takes the gate may wait for a collector: the other beats don't.
+        let Ok(mut state) = self.state.try_lock() else { return };
         // A cache that takes no writes isn't collected either.
+        if state.ended {
+            return;
+        }
         let _ = self.write(&mut state);
+        if matches!(state.gate, Gate::Held(_)) && self.cache.is_awaited() {
+            state.awaited = true;
+            self.let_pass(&mut state);
+        }
     }
 }
 
 impl Drop for LiveRun {
     fn drop(&mut self) {
-        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.inner.lock();
+        state.gate = Gate::None;
         if state.told {
             let _ = fs::remove_file(&self.inner.now_path);
         }
-        if state.file.is_some() {
+        if state.file.take().is_some() {
             let _ = fs::remove_file(&self.inner.path);
         }
+        // It isn't written any more, by a beat that comes late.
+        state.ended = true;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     const ONE: Fingerprint = Fingerprint::from_bytes([1; 32]);
@@ -251,5 +374,34 @@ mod tests {
         assert!(live[0].contains(&Fingerprint::from_bytes([2; 32]).hex()));
         drop(run);
         assert!(cache.live_leases(now, Duration::ZERO).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_collector_that_waits_passes_at_a_beat_and_what_was_used_is_written_down_by_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let run = cache.live_run(Path::new("/p.yaml"));
+        cache.uses(ONE);
+        let section = cache.section().unwrap();
+        thread::scope(|scope| {
+            let collector = scope.spawn(|| cache.shut().unwrap());
+            while !cache.is_awaited() {
+                thread::yield_now();
+            }
+            heart::Beat::beat(&*run.inner);
+            assert!(run.inner.lock().awaited, "something is being published");
+            let next = scope.spawn(|| cache.section().unwrap());
+            assert!(!collector.is_finished() && !next.is_finished());
+            drop(section);
+            let shut = collector.join().unwrap();
+            let live = cache.live_leases(SystemTime::now(), Duration::ZERO).unwrap();
+            assert!(live[0].contains(&ONE.hex()));
+            assert!(!next.is_finished(), "the gate is shut");
+            drop(shut);
+            drop(next.join().unwrap());
+        });
+        assert!(matches!(run.inner.lock().gate, Gate::Held(_)));
+        drop(run);
+        assert!(cache.section().is_none() && cache.shut().is_some());
     }
 }

@@ -25,6 +25,7 @@ mod blob;
 mod format_tests;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gate;
 pub mod gc;
 mod heart;
 mod lease;
@@ -51,7 +52,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, Weak},
 };
 
 use thiserror::Error;
@@ -61,6 +62,7 @@ pub(crate) use self::publisher::publish;
 pub use self::{
     advice::advice,
     blob::Flaw,
+    gate::Hold,
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Publication, Recipe, Record},
     run::{RunEntry, RunFailure, RunFile, Runs, StageRun},
@@ -75,7 +77,9 @@ pub(crate) use self::{
     record::fingerprint,
     staging::{Staged, StagedPlaces, StagedWriter, Staging, hash_file},
 };
-use self::{lease::Watch, pending::Pending, staging::Writer, verified::Verified};
+use self::{
+    lease::Watch, live::LiveRunInner, pending::Pending, staging::Writer, verified::Verified,
+};
 use crate::{digest::Digest, disk};
 
 /// The version of the cache's layout that this program reads and writes.
@@ -168,6 +172,8 @@ struct Shared {
     watches: Mutex<BTreeMap<PathBuf, Watch>>,
     /// Who may do what with the folder of blobs.
     mode: OnceLock<u32>,
+    /// The run under way.
+    live: Mutex<Weak<LiveRunInner>>,
 }
 
 impl Cache {
@@ -180,6 +186,7 @@ impl Cache {
             verified: Verified::new(&root.join("verified")),
             watches: Mutex::default(),
             mode: OnceLock::new(),
+            live: Mutex::default(),
         };
         let cache = Self {
             root: root.to_owned(),

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::{
     Cache, CacheError, Lease, Publication, Record, Staged, Staging,
+    live::Section,
     losses::Losses,
     placement::{Placement, TreePlacement, make_folder, sync_path},
 };
@@ -55,6 +56,8 @@ pub(super) struct Prepared {
     /// The folders in which something was put.
     pub(super) folders: BTreeSet<PathBuf>,
     pub(super) failure: Option<CacheError>,
+    /// Nothing names it before its record is there.
+    _section: Option<Section>,
 }
 
 impl Prepared {
@@ -63,6 +66,7 @@ impl Prepared {
     /// # Errors
     /// When the cache can't be written.
     pub(super) fn new(bundle: Bundle, cache: &Cache) -> Result<Self, CacheError> {
+        let section = cache.section();
         let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
         let record_file = staging.write_document(&record.to_bytes())?;
         let fingerprint = record.recipe.fingerprint();
@@ -79,6 +83,7 @@ impl Prepared {
             relies_on: Vec::new(),
             folders: BTreeSet::new(),
             failure: None,
+            _section: section,
         };
         let own: BTreeSet<Digest> = blobs.iter().map(|staged| staged.blob).collect();
         for entry in trees.iter().flat_map(Tree::files) {

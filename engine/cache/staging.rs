@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     descendants::end_all_in,
-    digest::Digest,
+    digest::{Digest, Fingerprint},
     disk::{self, Lock, Pieces},
     hash::hash,
     host,
@@ -390,6 +390,8 @@ impl Staging {
 
     /// Publishes a staged file as a blob by itself; gives its name and its size.
     pub(crate) fn publish_blob(&self, staged: &Staged) -> Result<(Digest, u64), CacheError> {
+        // Nothing names it before the run is written down.
+        self.cache.uses(Fingerprint::from_bytes(*staged.blob.as_bytes()));
         let target = self.cache.published_path(staged.blob);
         let folder = target.parent().unwrap_or(&self.cache.root);
         create_folder(folder)?;

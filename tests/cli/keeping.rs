@@ -1,6 +1,12 @@
 //! `pipe cache verify`, `gc` and `size`.
 
-use std::{fs, process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use crate::support::{Folder, outcomes};
 
@@ -256,7 +262,7 @@ fn runs_and_collections_at_once_harm_nobody() {
     for n in 1..=3 {
         folder.run(&["--set", &set(n)]);
     }
-    // Without any grace, collections take what runs have just looked up: they must make it again, and not fail.
+    // Without any grace, collections take whatever no run has told of: it is told of before it is relied on.
     let collect = || {
         folder
             .command(&[&ALL[..], &["--keep-runs", "0"]].concat())
@@ -271,7 +277,7 @@ fn runs_and_collections_at_once_harm_nobody() {
         let n = set(round % 3 + 1);
         fs::remove_dir_all(folder.path("out")).unwrap();
         let ended = folder.pipe(&["run", "--set", &n]);
-        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
         let expected = format!("bytes {0}\nbytes {0}\n", round % 3 + 1);
         assert_eq!(folder.read("out/b/o"), expected);
     }
@@ -280,6 +286,57 @@ fn runs_and_collections_at_once_harm_nobody() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     }
     gc(&folder, &["--keep-runs", "1"]);
+    assert_eq!(folder.pipe(&["cache", "verify"]).code, Some(0));
+}
+
+/// Collectors one after the other, beside runs of all lengths. `PIPE_STRESS` says how many runs.
+#[test]
+fn no_run_misses_anything_while_collections_follow_each_other() {
+    let rounds = std::env::var("PIPE_STRESS").map_or(60, |rounds| rounds.parse().unwrap());
+    let yaml = "\
+stages:
+  made: { kind: command, config: { n: 1, s: 0 }, run: \"sh -c 'sleep $4; echo $3 > $1; mkdir $2; echo a$3 > $2/a' - {outputs.f.txt} {outputs.d} {config.n} {config.s}\", outputs: [f.txt, d] }
+  read: { kind: command, inputs: { i: made.f.txt }, run: \"cp {inputs.i} {outputs.o}\", outputs: [o] }
+  last: { kind: command, inputs: { i: read.o, j: made.d }, run: \"sh -c 'cat $1 $2/a > $3' - {inputs.i} {inputs.j} {outputs.o}\", outputs: [o] }
+  generate: { config: { count: 12, channels: 16, seed: 1 } }
+";
+    let folder = Folder::new(yaml);
+    folder.run(&[]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let collector = scope.spawn(|| {
+            let mut collections = 0;
+            while !done.load(Ordering::Relaxed) {
+                let ended = folder.pipe(&[&ALL[..], &["--keep-runs", "0"]].concat());
+                assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+                collections += 1;
+            }
+            collections
+        });
+        let run = |worker: usize| {
+            for round in 0..rounds / 2 {
+                let n = format!("made.n={}", (round + worker * 3) % 7);
+                // Some last for several beats.
+                let s = if round % 10 == 9 { "made.s=0.3" } else { "made.s=0" };
+                let mut command = folder.command(&["run", "--set", &n, "--set", s]);
+                let ended = folder.ended(command.env("PIPE_HEARTBEAT_MS", "20").output().unwrap());
+                let quiet = ended.stderr.lines().all(|line| line.contains(" waits: "));
+                assert!(
+                    ended.code == Some(0) && quiet,
+                    "{n} {s}: {}{}",
+                    ended.stdout,
+                    ended.stderr
+                );
+            }
+        };
+        let runs: Vec<_> = (0..2).map(|worker| scope.spawn(move || run(worker))).collect();
+        let ended: Vec<_> = runs.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(collector.join().unwrap() > 1);
+        for ended in ended {
+            ended.unwrap();
+        }
+    });
     assert_eq!(folder.pipe(&["cache", "verify"]).code, Some(0));
 }
 

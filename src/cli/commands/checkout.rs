@@ -52,6 +52,7 @@ pub(crate) fn run(
     let remembered = Remembered::open(&arguments.pipeline.over(before), registry)?;
     let run = remembered.find(&arguments.run)?;
     let (cache, _) = remembered.cache()?;
+    let _hold = cache.hold();
     let pipeline = &remembered.pipeline;
     let mut found = find(&run, &arguments.stage, pipeline, cache, printer)?;
     if !arguments.arrays {

@@ -1,7 +1,9 @@
 //! The outputs of stages that are in the cache, for the commands that look at them.
 
 use pipe_engine::{
-    ArtifactType, Digest, Outcome, Registry, Tree, cache::Cache, pipeline::Pipeline,
+    ArtifactType, Digest, Outcome, Registry, Tree,
+    cache::{Cache, Hold},
+    pipeline::Pipeline,
 };
 
 use crate::cli::{arguments::PipelineArguments, error::CommandError, project};
@@ -12,6 +14,8 @@ pub(crate) struct Outputs {
     pub(crate) cache: Cache,
     /// Those that were asked for.
     pub(crate) found: Vec<FoundOutput>,
+    /// So long nothing of it is collected.
+    _hold: Option<Hold>,
 }
 
 /// An output in the cache.
@@ -55,6 +59,7 @@ pub(crate) fn find(
     };
     let first = nodes.first().map_or(wanted, |node| node.name.as_str());
     let cache = Cache::open_existing(&pipeline.cache)?.ok_or_else(|| advice(first))?;
+    let hold = cache.hold();
     let targets: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
     let report = pipe_engine::plan(&pipeline, Some(&cache), &targets)?;
     let mut found = Vec::new();
@@ -75,5 +80,5 @@ pub(crate) fn find(
             found.push(FoundOutput { stage: stage.clone(), name, artifact, digest, tree });
         }
     }
-    Ok(Outputs { pipeline, cache, found })
+    Ok(Outputs { pipeline, cache, found, _hold: hold })
 }

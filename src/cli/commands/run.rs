@@ -121,6 +121,10 @@ fn execute(
     let (mut report, mut placed) = once().map_err(|error| refused(error, &pipeline))?;
     for _ in 0..REPAIRS {
         let Err(OutError::Gone { .. }) = &placed else { break };
+        // A stage that failed was told of as an error: it isn't one that the next try makes good.
+        if !report.ok {
+            break;
+        }
         if let Err(error) = &placed
             && !quiet
         {
@@ -139,12 +143,12 @@ fn execute(
         }
         other => other.map_err(CommandError::from),
     };
-    match view.finish(&report, placed.as_ref().is_ok_and(|placed| *placed)) {
+    // What failed at the end has no summary: it would say that all went well.
+    match view.finish(&report, placed?) {
         // Whoever stopped reading still wants to know how it ended.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         other => other?,
     }
-    placed?;
     Ok(code(&report))
 }
 
