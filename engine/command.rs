@@ -429,6 +429,7 @@ mod tests {
         cache::Memo,
         pipeline::{Task, load_text},
         source::{Detail, Reading},
+        workspace::Scope,
     };
 
     #[test]
@@ -448,7 +449,7 @@ mod tests {
             let interrupt = Interrupt::new();
             let read = |path: &Path| {
                 let reading = Reading::Yes(&interrupt);
-                Source::read(path, Detail::All, &Memo::none(), reading).unwrap()
+                Source::read(path, &Scope::default(), Detail::All, &Memo::none(), reading).unwrap()
             };
             let files = command.files.iter().map(|file| (file.written.clone(), read(&file.path)));
             Value::from(canonical(command, &files.collect()))

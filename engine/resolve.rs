@@ -117,12 +117,12 @@ impl Inputs {
                     }
                     continue;
                 }
-                Input::File { path, .. } => {
+                Input::File { path, scope, .. } => {
                     let detail = match node.task {
                         Task::Command(_) => Detail::All,
                         Task::Kind { .. } | Task::Select(_) => Detail::Content,
                     };
-                    let read = Source::read(path, detail, memo, reading);
+                    let read = Source::read(path, scope, detail, memo, reading);
                     let source =
                         read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
                     let digest = source.tree.digest();
@@ -144,7 +144,7 @@ fn files(
 ) -> Result<BTreeMap<String, Source>, ResolveError> {
     let Task::Command(command) = &node.task else { return Ok(BTreeMap::new()) };
     let read = |file: &CommandFile| {
-        let read = Source::read(&file.path, Detail::All, memo, reading);
+        let read = Source::read(&file.path, &file.scope, Detail::All, memo, reading);
         let failed = |source| ResolveError::Input { input: file.written.clone(), source };
         Ok((file.written.clone(), read.map_err(failed)?))
     };

@@ -16,14 +16,16 @@ use std::{
 use rayon::prelude::*;
 use rustix::fs::OFlags;
 use thiserror::Error;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, DirEntryExt as _, WalkDir};
 
 use crate::{
     cache::{FEW, Memo, Signature},
     digest::Digest,
     hash::hash,
+    ignored::{Ignored, RulesError},
     interrupt::{Interrupt, Interrupted},
     tree::{ArtifactPath, BadPath, Entry, Listing, Tree, TreeError},
+    workspace::{Scope, Workspace},
 };
 
 /// What goes wrong with a file or folder of the user's.
@@ -106,6 +108,19 @@ pub(crate) enum SourceError {
     /// It would have to be read.
     #[error("`{}` has not been hashed", escaped(.0))]
     Unknown(PathBuf),
+    /// What is to be left out of a folder isn't told.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// No file of a folder is meant.
+    #[error("no file fits `{written}`: `{}` holds {holds}", escaped(folder))]
+    NoMatch {
+        /// The pattern.
+        written: String,
+        /// The folder that was looked in.
+        folder: PathBuf,
+        /// What is there, or the beginning of it.
+        holds: String,
+    },
     /// The run was stopped.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -164,19 +179,21 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Hashes what `memo` doesn't know of the file or folder at `path`. Links are followed.
+    /// Hashes what `memo` doesn't know of the file at `path`, or of what is in `scope` of the folder there. Links are
+    /// followed.
     pub(crate) fn read(
         path: &Path,
+        scope: &Scope,
         detail: Detail,
         memo: &Memo,
         reading: Reading<'_>,
     ) -> Result<Self, SourceError> {
         let meta = look(path)?;
         let (mut files, mut folders) = (Vec::new(), Vec::new());
-        if meta.is_file() {
+        if meta.is_file() && scope.pattern.is_none() {
             files.push((path.to_owned(), ArtifactPath::ITSELF.to_owned()));
         } else if meta.is_dir() {
-            list(path, &mut files, &mut folders)?;
+            (files, folders) = list(path, scope)?;
         } else {
             return Err(SourceError::Special {
                 path: path.to_owned(),
@@ -199,7 +216,7 @@ impl Source {
             files.into_iter().zip(&hashed).map(|((file, _), (_, seen))| (file, *seen)).collect();
         let mut listing = Listing::default();
         listing.files.extend(hashed.into_iter().map(|(entry, _)| entry));
-        if detail == Detail::All {
+        if detail == Detail::All && scope.pattern.is_none() {
             for (folder, name) in &folders {
                 listing.folders.push(named(name, folder)?);
             }
@@ -297,24 +314,50 @@ fn digest(
     Ok((digest, seen, runs))
 }
 
-/// The files of a folder, and the folders in it: where each is, and its path within the folder.
-fn list(
-    base: &Path,
-    files: &mut Vec<(PathBuf, String)>,
-    folders: &mut Vec<(PathBuf, String)>,
-) -> Result<(), SourceError> {
-    let mut links = 0;
-    for entry in WalkDir::new(base).min_depth(1).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|error| unlisted(base, error))?;
-        let path = entry.path();
-        let kind = entry.file_type();
+/// Where something is, and its path within a folder.
+type Listed = (PathBuf, String);
+
+/// The files of the folder `base` that are in `scope`, and the folders in it.
+pub(crate) fn list(base: &Path, scope: &Scope) -> Result<(Vec<Listed>, Vec<Listed>), SourceError> {
+    let (workspace, pattern) = (scope.workspace.as_deref(), scope.pattern.as_deref());
+    let own = workspace.map(Workspace::own).unwrap_or_default();
+    let is_own = |entry: &DirEntry| {
+        // The number of its device costs a look, and most have another inode.
+        own.iter().any(|(_, inode)| *inode == entry.ino())
+            && entry.metadata().is_ok_and(|meta| own.contains(&(meta.dev(), meta.ino())))
+    };
+    let mut ignored = Ignored::at(base, workspace.map(|workspace| workspace.root.as_path()))?;
+    let (mut files, mut folders, mut links) = (Vec::new(), Vec::new(), 0);
+    let depth = pattern.and_then(|pattern| pattern.depth).unwrap_or(usize::MAX);
+    let walk = WalkDir::new(base).min_depth(1).max_depth(depth).follow_links(true);
+    let mut walk = walk.sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // What is left out may be a link to nothing, as an editor's lock is.
+            Err(error) if error.path().is_some_and(|path| ignored.leaves_out(path, false)) => {
+                continue;
+            }
+            Err(error) => return Err(unlisted(base, error)),
+        };
+        let (path, kind) = (entry.path(), entry.file_type());
+        if ignored.leaves_out(path, kind.is_dir()) || kind.is_dir() && is_own(&entry) {
+            if kind.is_dir() {
+                walk.skip_current_dir();
+            }
+            continue;
+        }
+        let within = path.strip_prefix(base).unwrap_or(path);
+        if !kind.is_dir() && pattern.is_some_and(|pattern| !pattern.fits(within)) {
+            continue;
+        }
         if !kind.is_dir() && !kind.is_file() {
             return Err(SourceError::Special { path: path.to_owned(), what: special(kind) });
         }
-        let name = path.strip_prefix(base).ok().and_then(Path::to_str);
-        let name = name.ok_or_else(|| SourceError::NotUnicode(path.to_owned()))?;
+        let name = within.to_str().ok_or_else(|| SourceError::NotUnicode(path.to_owned()))?;
+        let listed = (path.to_owned(), name.to_owned());
         if kind.is_file() {
-            files.push((path.to_owned(), name.to_owned()));
+            files.push(listed);
             continue;
         }
         if entry.path_is_symlink() {
@@ -323,9 +366,30 @@ fn list(
                 return Err(SourceError::Links(base.to_owned()));
             }
         }
-        folders.push((path.to_owned(), name.to_owned()));
+        ignored.enter(path)?;
+        folders.push(listed);
     }
-    Ok(())
+    match pattern {
+        Some(pattern) if files.is_empty() => Err(SourceError::NoMatch {
+            written: pattern.written.clone(),
+            folder: base.to_owned(),
+            holds: holds(base),
+        }),
+        _ => Ok((files, folders)),
+    }
+}
+
+/// The first names in a folder.
+fn holds(folder: &Path) -> String {
+    const MOST: usize = 8;
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        names.map(|entry| escaped(Path::new(&entry.file_name()))).collect();
+    names.sort_unstable();
+    let more = if names.len() > MOST { ", …" } else { "" };
+    names.truncate(MOST);
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    if quoted.is_empty() { "nothing".to_owned() } else { quoted.join(", ") + more }
 }
 
 /// Why an entry of the folder `base` can't be listed.
@@ -349,7 +413,13 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> Result<Source, SourceError> {
-        Source::read(path, Detail::Content, &Memo::none(), Reading::Yes(&Interrupt::new()))
+        Source::read(
+            path,
+            &Scope::default(),
+            Detail::Content,
+            &Memo::none(),
+            Reading::Yes(&Interrupt::new()),
+        )
     }
 
     #[test]
@@ -402,7 +472,8 @@ mod tests {
         let memo = Memo::none();
         let interrupt = Interrupt::new();
         let look = |reading| {
-            Source::read(&file, Detail::Content, &memo, reading).map(|source| source.tree.digest())
+            Source::read(&file, &Scope::default(), Detail::Content, &memo, reading)
+                .map(|source| source.tree.digest())
         };
         assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
         let before = look(Reading::Yes(&interrupt)).unwrap();
@@ -426,8 +497,15 @@ mod tests {
         let file = folder.path().join("a");
         fs::write(&file, "one").unwrap();
         let memo = Memo::none();
-        Source::read(&file, Detail::Content, &memo, Reading::Yes(&Interrupt::new())).unwrap();
-        let again = Source::read(&file, Detail::Content, &memo, Reading::No);
+        Source::read(
+            &file,
+            &Scope::default(),
+            Detail::Content,
+            &memo,
+            Reading::Yes(&Interrupt::new()),
+        )
+        .unwrap();
+        let again = Source::read(&file, &Scope::default(), Detail::Content, &memo, Reading::No);
         assert!(matches!(again, Err(SourceError::Unknown(_))));
     }
 }

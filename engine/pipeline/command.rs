@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    io,
     path::{Component, Path},
 };
 
@@ -17,8 +16,9 @@ use super::{
     schema,
     stages::{Context, Declaration, Fields},
     template::Draft,
+    user_path::Refusal,
 };
-use crate::tree::ArtifactPath;
+use crate::{source::list, tree::ArtifactPath, workspace};
 
 /// The names of the outputs of the command `stage`; `None` if there was a complaint.
 pub(super) fn outputs(
@@ -329,23 +329,31 @@ fn files(
                     "`files` stand at their own paths when the command runs: give a path within the folder, without `..`",
                 )
             }
-            Some(plain) => {
-                let path = context.root.join(&plain);
-                match path.metadata() {
-                    Ok(_) => {
-                        files.push(CommandFile { written: plain, path, place });
-                        continue;
+            Some(plain) => match context.paths.look_up(&plain) {
+                Ok((path, scope)) if scope.pattern.is_none() => {
+                    files.push(CommandFile { written: plain, path, place, scope });
+                    continue;
+                }
+                // Each of the files stands at its own path.
+                Ok((base, scope)) => {
+                    let (fitting, _) = list(&base, &scope).unwrap_or_default();
+                    let folder = base.strip_prefix(context.root).unwrap_or(Path::new(""));
+                    let whole = workspace::Scope { pattern: None, ..scope };
+                    for (path, name) in fitting {
+                        let written = folder.join(name).to_string_lossy().into_owned();
+                        let written = plain_path(&written).unwrap_or(written);
+                        files.push(CommandFile { written, path, place, scope: whole.clone() });
                     }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        let message = format!("there is no file or folder `{written}`");
-                        let help = format!("it was looked for at {}", path.display());
-                        Complaint::new(place, message).help(help)
-                    }
-                    Err(error) => {
-                        Complaint::new(place, format!("failed to look at `{written}`: {error}"))
+                    continue;
+                }
+                Err(Refusal { message, help }) => {
+                    let complaint = Complaint::new(place, message);
+                    match help {
+                        Some(help) => complaint.help(help),
+                        None => complaint,
                     }
                 }
-            }
+            },
         };
         report.push(refusal);
         sound = false;
@@ -365,5 +373,7 @@ fn plain_path(written: &str) -> Option<String> {
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
         }
     }
-    (!words.is_empty() && !written.contains('\0')).then(|| words.join("/"))
+    // One in the user's home isn't within the folder.
+    (!words.is_empty() && !written.contains('\0') && !written.starts_with('~'))
+        .then(|| words.join("/"))
 }

@@ -1,6 +1,6 @@
 //! The inputs of a stage: which output or which file each of them is.
 
-use std::{collections::HashMap, io};
+use std::collections::HashMap;
 
 use super::{
     Input, Span,
@@ -10,6 +10,7 @@ use super::{
     node::{Entry, Node, Tree},
     place, select,
     stages::{Context, Declaration, Declared},
+    user_path::Refusal,
 };
 use crate::stage::{ArtifactType, InputPort};
 
@@ -257,26 +258,25 @@ impl Lookup<'_, '_> {
                 return None;
             }
         };
-        let path = self.context.root.join(written);
-        if let Err(error) = path.metadata() {
-            let message = match error.kind() {
-                io::ErrorKind::NotFound => format!("there is no file or folder `{written}`"),
-                _ => format!("failed to look at `{written}`: {error}"),
-            };
-            let mut complaint = Complaint::new(value.span, message);
-            if let Some(origin) = value.origin {
-                complaint = complaint.label(origin, "the value comes from here");
+        let (path, scope) = match self.context.paths.look_up(written) {
+            Ok(found) => found,
+            Err(Refusal { message, help }) => {
+                let mut complaint = Complaint::new(value.span, message);
+                if let Some(origin) = value.origin {
+                    complaint = complaint.label(origin, "the value comes from here");
+                }
+                report.push(match help {
+                    Some(help) => complaint.help(help),
+                    None => complaint,
+                });
+                return None;
             }
-            if path.as_os_str() != written {
-                complaint = complaint.help(format!("it was looked for at {}", path.display()));
-            }
-            report.push(complaint);
-            return None;
-        }
+        };
         (entries.len() == 1).then(|| Input::File {
             path,
             written: written.to_owned(),
             place: value.span,
+            scope,
         })
     }
 

@@ -14,12 +14,15 @@ use super::{
     name::{self, is_name},
     node::{Entry, Node, Tree},
     overrides, stages,
+    user_path::UserPaths,
     variables::Variables,
     yaml,
 };
 use crate::{
     Registry,
     device::{DeviceChoice, DeviceWish},
+    source::escaped,
+    workspace::expand_home,
 };
 
 /// The largest file, in bytes.
@@ -141,6 +144,12 @@ fn build(
     let folder = absolute.parent().unwrap_or(&absolute);
     let root = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let file = absolute.file_name().map_or(absolute.clone(), |name| root.join(name));
+    if file.to_str().is_none() {
+        let message = format!("the path `{}` is not UTF-8", escaped(&file));
+        let complaint = Complaint { message, labels: Vec::new(), help: None };
+        report.push(complaint.help("rename the folder or file whose name it is"));
+        return None;
+    }
     let text = yaml::Text { source: 0, start: 0, content: &sources[0].text, flow: false };
     let document = yaml::parse(text, report)?;
     let mut top = Top::of(document, report)?;
@@ -174,6 +183,7 @@ fn build(
         variables.expand(cache, sources, report);
     }
     let cache = cache(top.cache.as_ref(), &root, report);
+    let paths = UserPaths::new(&root, cache.as_deref().unwrap_or(&root.join("cache")));
     for over in
         overrides.extract_if(.., |over| over.path[0].name == "device" && over.path.len() == 1)
     {
@@ -204,7 +214,7 @@ fn build(
             }
         }
     }
-    let context = stages::Context { registry, root: &root, sources };
+    let context = stages::Context { registry, root: &root, sources, paths };
     let (stages, order) = stages::build(entries, selected, &context, report)?;
     let (cache, device, cuda) = (cache?, device?, registry.cuda());
     Some(Pipeline { file, root, cache, device, cuda, stages, order, sources: Vec::new() })
@@ -214,7 +224,23 @@ fn build(
 fn cache(node: Option<&Node<'_>>, root: &Path, report: &mut Report) -> Option<PathBuf> {
     let Some(node) = node.filter(|node| !node.is_null()) else { return Some(root.join("cache")) };
     match node.text() {
-        Some(text) if !text.is_empty() && !text.contains('\0') => Some(root.join(text)),
+        Some(text) if is_of_environment(text) => {
+            let message = format!(
+                "`{text}` has a variable of the environment in it, and none is looked up here"
+            );
+            report.push(Complaint::new(node.span, message).help(
+                "`~` stands for the home folder; else give the path by `--set cache=PATH`, where a shell looks it up",
+            ));
+            None
+        }
+        Some(text) if !text.is_empty() && !text.contains('\0') => match expand_home(text) {
+            Ok(path) => Some(root.join(path)),
+            Err((fault, help)) => {
+                let message = format!("`{text}` can't be looked up: {fault}");
+                report.push(Complaint::new(node.span, message).help(help));
+                None
+            }
+        },
         _ if node.is_broken() => None,
         _ => {
             let message =
@@ -223,6 +249,16 @@ fn cache(node: Option<&Node<'_>>, root: &Path, report: &mut Report) -> Option<Pa
             None
         }
     }
+}
+
+/// Whether a part of the path `text` is a variable as shells write it.
+fn is_of_environment(text: &str) -> bool {
+    text.split('/').any(|part| {
+        let name = part.strip_prefix('$').unwrap_or_default();
+        name.starts_with(|letter: char| {
+            letter.is_ascii_alphabetic() || letter == '_' || letter == '{'
+        })
+    })
 }
 
 /// Where stages are asked to compute.

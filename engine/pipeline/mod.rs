@@ -25,6 +25,7 @@ mod suggestion;
 mod template;
 #[cfg(test)]
 mod tests;
+mod user_path;
 mod variables;
 mod yaml;
 
@@ -54,6 +55,7 @@ pub(crate) use self::{
 use crate::{
     device::{DeviceWish, Probe},
     stage::{ArtifactType, Kind},
+    workspace::Scope,
 };
 
 /// The name of the file that [`find`] looks for.
@@ -134,12 +136,15 @@ pub enum Input {
     },
     /// A file or folder of the user's.
     File {
-        /// Where it is, absolute. It existed when the pipeline was loaded.
+        /// Where it is, absolute. It existed when the pipeline was loaded. Of a pattern it is the longest folder without a
+        /// wildcard.
         path: PathBuf,
         /// Its path as it was written.
         written: String,
         /// Where that is written.
         place: Span,
+        /// What of it is read, if it is a folder.
+        scope: Scope,
     },
 }
 
@@ -196,6 +201,8 @@ pub struct CommandFile {
     pub path: PathBuf,
     /// Where it is declared.
     pub place: Span,
+    /// What of it is read, if it is a folder.
+    pub scope: Scope,
 }
 
 impl Input {

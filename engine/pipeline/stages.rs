@@ -16,6 +16,7 @@ use super::{
     overrides::Selected,
     schema::Schema,
     select,
+    user_path::UserPaths,
 };
 use crate::{
     Registry,
@@ -38,6 +39,7 @@ pub(super) struct Context<'a> {
     /// Where relative paths start.
     pub(super) root: &'a Path,
     pub(super) sources: &'a [Source],
+    pub(super) paths: UserPaths,
 }
 
 /// A stage whose name, kind and outputs are known, and the rest is not yet looked at.

@@ -96,3 +96,50 @@ fn an_empty_folder_is_an_input() {
     fs::create_dir(folder.path("data/more")).unwrap();
     assert_eq!(folder.executed(&[]), ["count"]);
 }
+
+#[test]
+fn a_workspace_whose_name_is_no_text_is_refused_with_a_word() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = Folder::empty();
+    let odd = folder.path("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&odd).unwrap();
+    fs::write(
+        odd.join("pipeline.yaml"),
+        "stages:\n  s:\n    kind: command\n    run: touch {outputs.o}\n    outputs: [o]\n",
+    )
+    .unwrap();
+    for arguments in [&["run"][..], &["plan"], &["status"], &["log"], &["cache", "gc"]] {
+        let mut command = folder.command(arguments);
+        let ended = folder.ended(command.current_dir(&odd).output().unwrap());
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("caf\\xe9/pipeline.yaml` is not UTF-8"), "{}", ended.stderr);
+    }
+    let left: Vec<_> = fs::read_dir(&odd).unwrap().collect();
+    assert_eq!(left.len(), 1);
+}
+
+#[test]
+fn hashing_ends_when_the_run_is_stopped() {
+    let folder = Folder::empty();
+    let marker = folder.path("marker");
+    folder.write(
+        "pipeline.yaml",
+        format!(
+            "stages:\n  big:\n    kind: command\n    inputs: {{ i: {{ file: big }} }}\n    run: cp {{inputs.i}} {{outputs.o}}\n    \
+             outputs: [o]\n  mark: {{ kind: command, run: \"sh -c 'touch $0 $1' {} {{outputs.o}}\", outputs: [o] }}\n",
+            marker.display()
+        ),
+    );
+    // It would take minutes.
+    fs::File::create(folder.path("big")).unwrap().set_len(1 << 41).unwrap();
+    let child =
+        folder.command(&["run", "-j", "2"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while !marker.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let ended = folder.ended(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("failed"), "{}", ended.stderr);
+}
