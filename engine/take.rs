@@ -503,7 +503,11 @@ impl Search<'_, '_> {
         };
         let file = staging.fresh();
         if found.movable {
-            disk::rename(&found.from, &file).map_err(unreadable)?;
+            disk::rename(&found.from, &file).map_err(|error| match error.kind() {
+                // It was protected in a way that can't be undone.
+                io::ErrorKind::PermissionDenied => unreadable(error),
+                _ => CacheError::io("take over", &found.from)(error).into(),
+            })?;
         } else {
             // Of an input the user's own path may have links, and of what the command made none is followed.
             let mut flags = OFlags::NONBLOCK;

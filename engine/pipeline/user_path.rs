@@ -56,7 +56,7 @@ impl UserPaths {
                 match if meta.is_symlink() { path.metadata() } else { Ok(meta) } {
                     Ok(meta) => {
                         if meta.is_dir() && self.own().contains(&(meta.dev(), meta.ino())) {
-                            return Err(self.refusal(written, &Own::Out(PathBuf::new())));
+                            return Err(Self::refusal(written, &Own::Out(PathBuf::new())));
                         }
                         return Ok((path, scope));
                     }
@@ -112,7 +112,7 @@ impl UserPaths {
     /// Refuses what lies in a folder of pipe's own. If `path` itself is a link, what counts is where it leads.
     fn refuse_own(&self, written: &str, path: &Path, linked: bool) -> Result<(), Refusal> {
         match self.lies_in(path, linked) {
-            Some(own) => Err(self.refusal(written, &own)),
+            Some(own) => Err(Self::refusal(written, &own)),
             None => Ok(()),
         }
     }
@@ -141,7 +141,7 @@ impl UserPaths {
         }
     }
 
-    fn refusal(&self, written: &str, own: &Own) -> Refusal {
+    fn refusal(written: &str, own: &Own) -> Refusal {
         match own {
             Own::Cache => Refusal {
                 message: format!("`{written}` lies in the cache"),
