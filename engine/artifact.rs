@@ -244,12 +244,15 @@ impl Artifact {
         }
     }
 
-    /// The name under which a command finds it: that of the output that it is, or of the user's file.
+    /// The name under which a command finds it: that of the output that it is, or of the user's
+    /// file. A folder of the user's is called as the input is.
     pub(crate) fn label(&self) -> &OsStr {
         match &self.place {
             Place::Cache { label, .. } => OsStr::new(label),
-            Place::Outside(path) => path.file_name().unwrap_or(OsStr::new(&self.name)),
-            Place::Part(_) => OsStr::new(&self.name),
+            Place::Outside(path) if self.tree.is_file() => {
+                path.file_name().unwrap_or(OsStr::new(&self.name))
+            }
+            Place::Outside(_) | Place::Part(_) => OsStr::new(&self.name),
         }
     }
 

@@ -88,6 +88,9 @@ pub enum Change {
     },
 }
 
+/// What the keys of a command's environment variables begin with in a canonical config.
+const VARIABLE: &str = "env.";
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changed = |f: &mut fmt::Formatter<'_>, files: &Option<FileChanges>| match files {
@@ -97,6 +100,10 @@ impl fmt::Display for Change {
         match self {
             Self::Kind { old, new } => write!(f, "kind {old} → {new}"),
             Self::Revision { old, new } => write!(f, "revision {old} → {new}"),
+            // The values are known by their hashes only.
+            Self::Config { key, .. } if key.starts_with(VARIABLE) => {
+                write!(f, "env {} changed", &key[VARIABLE.len()..])
+            }
             Self::Config { key, old, new } => match (old, new) {
                 (Some(old), Some(new)) => write!(f, "{key} {} → {}", brief(old), brief(new)),
                 (None, Some(new)) => write!(f, "{key} added: {}", brief(new)),
@@ -329,9 +336,14 @@ fn line(run: &Value) -> Map<String, Value> {
         };
         pieces.as_array().into_iter().flatten().map(piece).collect()
     };
-    let line = match run["words"].as_array() {
-        Some(words) => json!({ "run": words.iter().map(template).collect::<Vec<_>>().join(" ") }),
-        None => json!({ "run": template(&run["shell"]), "shell": true }),
+    let line = if let Some(words) = run["words"].as_array() {
+        json!({ "run": words.iter().map(template).collect::<Vec<_>>().join(" ") })
+    } else {
+        let words = run["interpreter"].as_array().into_iter().flatten();
+        let words: Vec<&str> = words.filter_map(Value::as_str).collect();
+        let is_default = words == ["/bin/sh", "-e", "-c"] && run["strict"] == true;
+        let shell = if is_default { json!(true) } else { json!(words.join(" ")) };
+        json!({ "run": template(&run["shell"]), "shell": shell })
     };
     match line {
         Value::Object(line) => line,
@@ -395,7 +407,7 @@ mod tests {
             json!({ "run": run, "config": {}, "outputs": ["o"], "files": files, "env": {"LANG": null} })
         };
         let words = json!({ "words": [["sh"], ["a.sh"], [{"config": ["a", "b"]}, ","], [{"output": "o"}]] });
-        let shell = json!({ "shell": ["sh ", {"input": "i"}, " ", {"item": null}, {"item": "stem"}, " > ", {"output": "o"}] });
+        let shell = json!({ "interpreter": ["/bin/sh", "-e", "-c"], "strict": true, "shell": ["sh ", {"input": "i"}, " ", {"item": null}, {"item": "stem"}, " > ", {"output": "o"}] });
         let old = recipe("command", config(b"1", words), b"a");
         let new = recipe("command", config(b"2", shell), b"a");
         assert_eq!(

@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs, io,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
@@ -22,22 +23,17 @@ use crate::{
     child::{self, End},
     descendants::{Leader, MARKER},
     digest::Digest,
-    encoding::Json,
     entry::Entry,
+    environment,
     interrupt::{Interrupt, Interrupted},
-    pipeline::{Command, ForEach, Piece, Run, Template},
+    pipeline::{Command, Piece, Run, Template},
     place::PlaceError,
     printed::Printed,
     sandbox::{Furniture, Sandbox},
-    source::{Source, SourceError},
+    source::SourceError,
     take::{TakeError, Taking},
     tree::Tree,
 };
-
-/// Raised when what a command's declaration means changes.
-pub(crate) const REVISION: u32 = 1;
-/// The name of the kind.
-pub(crate) const KIND: &str = "command";
 
 /// What goes wrong with a command.
 #[derive(Debug, Error)]
@@ -51,8 +47,21 @@ pub(crate) enum CommandError {
         source: io::Error,
     },
     /// It ended badly.
-    #[error("the command {}{}", how(*.0), out_of_memory(*.0))]
-    Exit(ExitStatus),
+    #[error("the command {}{}{}", how(*.status), out_of_memory(*.status), not_given(.withheld))]
+    Exit {
+        /// How it ended.
+        status: ExitStatus,
+        /// The variables that are set and that it wasn't given.
+        withheld: Vec<String>,
+    },
+    /// A value can't be given to any program.
+    #[error("the value of `{{{placeholder}}}`{} holds the character NUL, which no program can be given", of(.item.as_ref()))]
+    Nul {
+        /// What stands for it.
+        placeholder: String,
+        /// The item for which the command was to run.
+        item: Option<String>,
+    },
     /// It didn't write an output that it declares.
     #[error("the command exited with code 0, but did not write its output `{0}`")]
     Output(String),
@@ -120,6 +129,26 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
+fn of(item: Option<&String>) -> String {
+    item.map(|item| format!(" of `{item}`")).unwrap_or_default()
+}
+
+/// Which variables a command that failed may have missed.
+fn not_given(withheld: &[String]) -> String {
+    const MOST: usize = 6;
+    let more = match withheld.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match withheld {
+        [] => String::new(),
+        names => format!(
+            "; variables that are set here and were not passed to it: {}{more} (`env:` names what it may see)",
+            names[..names.len().min(MOST)].join(", ")
+        ),
+    }
+}
+
 /// What tells that the system may have ended a program for want of memory. A shell exits with 137 when its program was killed.
 fn out_of_memory(status: ExitStatus) -> &'static str {
     if status.signal() == Some(9) || status.code() == Some(137) {
@@ -127,44 +156,6 @@ fn out_of_memory(status: ExitStatus) -> &'static str {
     } else {
         ""
     }
-}
-
-/// What a command's fingerprint depends on besides its inputs.
-pub(crate) fn canonical<'a>(command: &'a Command, files: &'a BTreeMap<String, Source>) -> Json<'a> {
-    let one = |key, value| Json::object([(key, value)]);
-    let piece = |piece: &'a Piece| match piece {
-        Piece::Text(text) => Json::text(text),
-        Piece::Config(path) => one("config", path.iter().map(|key| Json::text(key)).collect()),
-        Piece::Input(name) => one("input", Json::text(name)),
-        Piece::Output(name) => one("output", Json::text(name)),
-        Piece::Item(word) => one("item", word.as_deref().map_or(Json::Null, Json::text)),
-    };
-    let template = |template: &'a Template| template.pieces().iter().map(piece).collect();
-    let digest = |source: &Source| Json::Text(source.tree.digest().hex().into());
-    let files = files.iter().map(|(name, source)| (name.as_str(), digest(source)));
-    let variable = |name: &'a String| {
-        let value = std::env::var_os(name);
-        let value = value.map(|value| Json::Text(value.to_string_lossy().into_owned().into()));
-        (name.as_str(), value.unwrap_or(Json::Null))
-    };
-    let for_each = command.for_each.as_ref().map(|ForEach { input, paths }| {
-        let paths = paths.iter().map(|(name, path)| (name.as_str(), template(path)));
-        Json::object([("input", Json::text(input)), ("paths", Json::object(paths))])
-    });
-    let run = match &command.run {
-        Run::Words(words) => one("words", words.iter().map(template).collect()),
-        Run::Shell(line) => one("shell", template(line)),
-    };
-    let outputs = command.outputs.iter().map(|name| Json::text(name)).collect();
-    let entries = [
-        ("config", Some(Json::Value(Cow::Borrowed(&command.config)))),
-        ("env", Some(Json::object(command.env.iter().map(variable)))),
-        ("files", Some(Json::object(files))),
-        ("for_each", for_each),
-        ("outputs", Some(outputs)),
-        ("run", Some(run)),
-    ];
-    Json::object(entries.into_iter().filter_map(|(key, value)| Some((key, value?))))
 }
 
 /// The entry of an input for which a command runs.
@@ -241,7 +232,7 @@ fn failed_log(sandbox: &Sandbox, staging: &Staging) -> FailedLog {
 /// What a command prints goes to the disk that it works on, so when that is full its own words may be lost: then that is
 /// said.
 fn judge_room(error: CommandError, sandbox: &Sandbox, cache: &Cache) -> CommandError {
-    if !matches!(error, CommandError::Exit(_) | CommandError::Output(_)) {
+    if !matches!(error, CommandError::Exit { .. } | CommandError::Output(_)) {
         return error;
     }
     match sandbox.try_room() {
@@ -252,46 +243,93 @@ fn judge_room(error: CommandError, sandbox: &Sandbox, cache: &Cache) -> CommandE
     }
 }
 
+/// Whether the keys of a placeholder lead to a number or a truth value.
+fn is_plain(command: &Command, path: &[String]) -> bool {
+    let value = path.iter().fold(&command.config, |value, key| &value[key.as_str()]);
+    matches!(value, Value::Number(_) | Value::Bool(_))
+}
+
 /// The value of the config to which the keys of a placeholder lead, as a program reads it.
 pub(crate) fn config_value(command: &Command, path: &[String]) -> String {
     scalar(path.iter().fold(&command.config, |value, key| &value[key.as_str()]))
 }
 
-fn fill(
-    template: &Template,
-    command: &Command,
-    entry: Option<&Entry>,
-    sandbox: &Sandbox,
-    quote: bool,
-) -> String {
-    let mut text = String::new();
-    for piece in template.pieces() {
-        let value = match piece {
-            Piece::Text(literal) => {
-                text.push_str(literal);
-                continue;
+/// What the placeholders of a command stand for.
+struct Values<'a> {
+    command: &'a Command,
+    entry: Option<&'a Entry>,
+    sandbox: &'a Sandbox,
+}
+
+impl Values<'_> {
+    /// What `piece` stands for; none for text.
+    fn value(&self, piece: &Piece) -> Result<Option<OsString>, CommandError> {
+        let path = |paths: &BTreeMap<String, PathBuf>, name: &str| {
+            paths.get(name).map(|path| path.clone().into_os_string()).unwrap_or_default()
+        };
+        let (value, placeholder) = match piece {
+            Piece::Text(_) => return Ok(None),
+            Piece::Input(name) => return Ok(Some(path(&self.sandbox.inputs, name))),
+            Piece::Output(name) => return Ok(Some(path(&self.sandbox.outputs, name))),
+            Piece::Config(keys) => {
+                (config_value(self.command, keys), format!("config.{}", keys.join(".")))
             }
-            Piece::Config(path) => config_value(command, path),
             // It was looked up before, when nothing had run yet.
-            Piece::Item(word) => entry
-                .and_then(|entry| entry.value(word.as_deref()))
-                .map(Cow::into_owned)
-                .unwrap_or_default(),
-            Piece::Input(name) => {
-                sandbox.inputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
-            }
-            Piece::Output(name) => {
-                sandbox.outputs.get(name).map(|path| path.display().to_string()).unwrap_or_default()
+            Piece::Item(word) => {
+                let value = self.entry.and_then(|entry| entry.value(word.as_deref()));
+                let word = word.as_deref().map(|word| format!(".{word}")).unwrap_or_default();
+                (value.map(Cow::into_owned).unwrap_or_default(), format!("item{word}"))
             }
         };
-        if quote {
-            // Only a NUL can't be quoted, and YAML has none.
-            text.push_str(&shlex::try_quote(&value).unwrap_or_default());
-        } else {
-            text.push_str(&value);
+        if value.contains('\0') {
+            let item = self.entry.map(|entry| entry.name.clone());
+            return Err(CommandError::Nul { placeholder, item });
         }
+        Ok(Some(value.into()))
     }
-    text
+
+    /// One word of a command line.
+    fn word(&self, template: &Template) -> Result<OsString, CommandError> {
+        let mut word = OsString::new();
+        for piece in template.pieces() {
+            match (piece, self.value(piece)?) {
+                (Piece::Text(text), _) => word.push(text),
+                (_, value) => word.push(value.unwrap_or_default()),
+            }
+        }
+        Ok(word)
+    }
+
+    /// A script for a shell, and the variables that it reads: a value is never a part of the script, so nothing in it is ever
+    /// taken for one.
+    fn script(
+        &self,
+        template: &Template,
+    ) -> Result<(String, Vec<(String, OsString)>), CommandError> {
+        let (mut script, mut variables) = (String::new(), Vec::new());
+        for piece in template.pieces() {
+            match (piece, self.value(piece)?) {
+                (Piece::Text(text), _) => script.push_str(text),
+                // A number is one wherever it stands, also where the shell calculates.
+                (Piece::Config(keys), Some(value)) if is_plain(self.command, keys) => {
+                    script.push_str(&value.to_string_lossy());
+                }
+                (_, value) => {
+                    let name = format!("PIPE_VALUE_{}", variables.len() + 1);
+                    script.extend(["\"${", &name, "}\""]);
+                    variables.push((name, value.unwrap_or_default()));
+                }
+            }
+        }
+        Ok((script, variables))
+    }
+}
+
+/// The variables that a command that failed was not given, first those that its last words name.
+fn withheld(command: &Command, said: &str) -> Vec<String> {
+    let mut names: Vec<String> = environment::withheld(&command.environment).into_iter().collect();
+    names.sort_by_key(|name| !said.contains(name.as_str()));
+    names
 }
 
 /// A config value as a program reads it.
@@ -307,13 +345,21 @@ fn scalar(value: &Value) -> String {
 fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), CommandError> {
     let Execution { furniture, interrupt, warn, tell, began, .. } = execution;
     let Furniture { command, item, .. } = furniture;
-    let entry = item.map(|item| item.entry);
-    let words = match &command.run {
+    let values = Values { command, entry: item.map(|item| item.entry), sandbox };
+    let (words, variables) = match &command.run {
         Run::Words(words) => {
-            words.iter().map(|word| fill(word, command, entry, sandbox, false)).collect()
+            let words =
+                words.iter().map(|word| values.word(word)).collect::<Result<Vec<_>, _>>()?;
+            (words, Vec::new())
         }
-        Run::Shell(line) => {
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line, command, entry, sandbox, true)]
+        Run::Shell { interpreter, strict, script } => {
+            let (mut script, variables) = values.script(script)?;
+            if *strict && !interpreter.iter().any(|word| word == "pipefail") {
+                // Not to know it is no error of the script's.
+                script.insert_str(0, "command set -o pipefail 2>/dev/null || :\n");
+            }
+            let words = interpreter.iter().map(OsString::from).chain([script.into()]);
+            (words.collect(), variables)
         }
     };
     let folder = sandbox.folder().to_owned();
@@ -324,6 +370,9 @@ fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), Comma
     process
         .args(&words[1..])
         .current_dir(&sandbox.work)
+        .env_clear()
+        .envs(environment::passed(&command.environment))
+        .envs(variables)
         .env("PWD", &sandbox.work)
         .env(MARKER, &folder)
         .stdin(Stdio::null())
@@ -332,6 +381,7 @@ fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), Comma
     if !sandbox.is_own() {
         return Err(CommandError::Displaced(folder));
     }
+    let program = program.to_string_lossy().into_owned();
     let start = |source| CommandError::Start { program, source };
     let mut child = match pipe_child::spawn(&mut process) {
         Ok(child) => child,
@@ -378,7 +428,7 @@ fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), Comma
     if stopped {
         Err(Interrupted.into())
     } else if !status.success() {
-        Err(CommandError::Exit(status))
+        Err(CommandError::Exit { status, withheld: withheld(command, &sandbox.printed.tail()) })
     } else if sandbox.is_own() {
         Ok(())
     } else {
@@ -417,57 +467,4 @@ fn take_log(sandbox: &Sandbox, cache: &Cache, staging: &Staging) -> Result<Log, 
         });
     }
     Ok(Log::Staged(sandbox.printed.stage(staging, sandbox.haunted)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::{
-        Registry,
-        cache::Memo,
-        pipeline::{Task, load_text},
-        source::{Detail, Reading},
-        workspace::Scope,
-    };
-
-    #[test]
-    fn all_that_a_declaration_means_is_in_its_canonical_form() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("data"), "x").unwrap();
-        let text = "stages:\n  all:\n    kind: command\n    inputs: {d: {file: data}}\n    for_each: d\n    \
-                    files: [data]\n    env: [PIPE_NO_SUCH_VARIABLE]\n    config: {b: 1, a: {c: x}}\n    \
-                    outputs: {o: '{item.stem}.txt'}\n    \
-                    run: tool --c={config.a.c} {item} {inputs.d} {outputs.o}\n  shell:\n    kind: command\n    \
-                    shell: true\n    outputs: [o]\n    run: echo > {outputs.o}\n";
-        let file = folder.path().join("pipeline.yaml");
-        let pipeline = load_text(&file, text.to_owned(), &[], &Registry::new());
-        let pipeline = pipeline.unwrap_or_else(|wrong| panic!("{wrong:?}"));
-        let forms = pipeline.stages.iter().map(|node| {
-            let Task::Command(command) = &node.task else { panic!("{node:?}") };
-            let interrupt = Interrupt::new();
-            let read = |path: &Path| {
-                let reading = Reading::Yes(&interrupt);
-                Source::read(path, &Scope::default(), Detail::All, &Memo::none(), reading).unwrap()
-            };
-            let files = command.files.iter().map(|file| (file.written.clone(), read(&file.path)));
-            Value::from(canonical(command, &files.collect()))
-        });
-        let data = Tree::single(Digest::of(b"x"), 1).digest();
-        let all = json!({
-            "config": {"a": {"c": "x"}, "b": 1},
-            "env": {"PIPE_NO_SUCH_VARIABLE": null},
-            "files": {"data": data},
-            "for_each": {"input": "d", "paths": {"o": [{"item": "stem"}, ".txt"]}},
-            "outputs": ["o"],
-            "run": {"words": [["tool"], ["--c=", {"config": ["a", "c"]}], [{"item": null}], [{"input": "d"}],
-                [{"output": "o"}]]},
-        });
-        let shell = json!({
-            "config": {}, "env": {}, "files": {}, "outputs": ["o"],
-            "run": {"shell": ["echo > ", {"output": "o"}]},
-        });
-        assert_eq!(forms.collect::<Vec<_>>(), [all, shell]);
-    }
 }

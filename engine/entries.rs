@@ -426,7 +426,7 @@ impl Drop for Row {
 fn templates<'a>(command: &'a Command, each: &'a ForEach) -> impl Iterator<Item = &'a Template> {
     let run = match &command.run {
         Run::Words(words) => words.as_slice(),
-        Run::Shell(line) => std::slice::from_ref(line),
+        Run::Shell { script, .. } => std::slice::from_ref(script),
     };
     run.iter().chain(each.paths.values())
 }

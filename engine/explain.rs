@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     cache::{Cache, Recipe, Record},
     change::{Change, FileChanges, changes, sentence},
-    command,
+    command_recipe,
     digest::{Digest, Fingerprint},
     history::{History, Past},
     report::Outcome,
@@ -192,7 +192,7 @@ pub(crate) fn name_files(changes: &mut [Change], old_trees: &Trees<'_>, new_tree
 
 /// Whether `kind` is that of the user's programs.
 pub(crate) fn is_command(kind: &str) -> bool {
-    kind == command::KIND
+    kind == command_recipe::KIND
 }
 
 /// An error and its causes, from the outermost, in one line.

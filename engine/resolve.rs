@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::{
     cache::{self, Cache, CacheError, Flaw, Memo, Recipe, Record},
-    command,
+    command_recipe,
     digest::{Digest, Fingerprint},
     encoding::Json,
     interrupt::Interrupt,
@@ -164,9 +164,11 @@ impl<'a> Own<'a> {
             Task::Kind { kind, config } => {
                 (kind.name(), kind.revision(), Json::Value(Cow::Borrowed(config)))
             }
-            Task::Command(command) => {
-                (command::KIND, command::REVISION, command::canonical(command, files))
-            }
+            Task::Command(command) => (
+                command_recipe::KIND,
+                command_recipe::REVISION,
+                command_recipe::canonical(command, &node.inputs, files),
+            ),
             Task::Select(choice) => {
                 let config = select::canonical(choice, &node.inputs);
                 (select::KIND, select::REVISION, Json::Value(Cow::Owned(config)))

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Command, CommandFile, ForEach, Piece, Span, Template,
+    Command, CommandFile, Environment, ForEach, Piece, Span, Template,
     command_line::{Scope, run},
     complaint::{Complaint, Report},
     name::{self, is_output_name},
@@ -78,7 +78,7 @@ pub(super) fn read(
     let config = self::config(config, report);
     let shell = shell(fields, report);
     let files = files(fields, context, report);
-    let env = env(fields, report);
+    let environment = environment(fields, report);
     let inputs = fields.get("inputs").map(|entry| &entry.value);
     let items = fields.given("for_each").is_some();
     let scope = Scope { config: config.as_ref(), inputs, outputs, items, context };
@@ -109,7 +109,14 @@ pub(super) fn read(
         None => None,
     };
     let outputs = outputs?.to_vec();
-    Some(Command { run, config: config?, outputs, for_each, files: files?, env: env? })
+    Some(Command {
+        run,
+        config: config?,
+        outputs,
+        for_each,
+        files: files?,
+        environment: environment?,
+    })
 }
 
 /// Reads of which input a command runs for each entry, and where the outputs of an entry stand.
@@ -272,34 +279,111 @@ fn config(node: Option<&Node<'_>>, report: &mut Report) -> Option<Value> {
     }
 }
 
-fn shell(fields: &Fields<'_>, report: &mut Report) -> Option<bool> {
-    let Some(Entry { value, .. }) = fields.get("shell") else { return Some(false) };
-    match value.atom() {
-        Some(Atom::Bool(shell)) => Some(shell),
-        _ if value.is_broken() => None,
-        _ => {
-            let message = format!("`shell` must be `true` or `false`, but is {}", value.describe());
-            report.push(Complaint::new(value.span, message));
-            None
+/// The program that reads `run` and its arguments before the script, if a shell does. `None` if there was a complaint.
+fn shell(fields: &Fields<'_>, report: &mut Report) -> Option<Reader> {
+    let Some(Entry { value, .. }) = fields.get("shell") else { return Some(Reader::None) };
+    match (value.atom(), value.text(), &value.tree) {
+        (Some(Atom::Bool(false)), ..) => return Some(Reader::None),
+        (Some(Atom::Bool(true)), ..) => {
+            return Some(Reader::Script(Interpreter::strict("/bin/sh")));
         }
+        (_, _, Tree::Sequence(items)) if !items.is_empty() => {
+            let (words, sound) = texts(value, "shell", "a program and its arguments", report)?;
+            let words = words.into_iter().map(|(word, _)| word.to_owned()).collect();
+            let strict = false;
+            return sound.then_some(Reader::Script(Interpreter { words, strict }));
+        }
+        (_, Some(name), _) if SHELLS.contains(&program(name)) => {
+            return Some(Reader::Script(Interpreter::strict(name)));
+        }
+        _ if value.is_broken() => return None,
+        _ => {}
+    }
+    let message = format!(
+        "`shell` must be `true`, one of {}, or a list of a program and its arguments, but is {}",
+        SHELLS.map(|shell| format!("`{shell}`")).join(", "),
+        value.describe()
+    );
+    report.push(
+        Complaint::new(value.span, message)
+            .help("another program is given the script as its last argument: `shell: [perl, -e]`"),
+    );
+    None
+}
+
+/// The shells that are known to stop at the first line that fails when they are told to.
+const SHELLS: [&str; 6] = ["bash", "dash", "ksh", "mksh", "sh", "zsh"];
+
+fn program(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// What reads `run`.
+pub(super) enum Reader {
+    /// Nothing: it is split into words.
+    None,
+    /// An interpreter: it is a script.
+    Script(Interpreter),
+}
+
+/// What reads a script.
+pub(super) struct Interpreter {
+    /// The program and its arguments before the script.
+    pub(super) words: Vec<String>,
+    /// Whether it is a shell that is to be strict.
+    pub(super) strict: bool,
+}
+
+impl Interpreter {
+    /// A shell that stops at the first line that fails, and takes a pipe for failed in which any program failed.
+    fn strict(shell: &str) -> Self {
+        let options: &[&str] = match program(shell) {
+            // These may not know about pipes: they are asked when they begin.
+            "sh" | "dash" => &["-e", "-c"],
+            _ => &["-e", "-o", "pipefail", "-c"],
+        };
+        let words = [shell].iter().chain(options).map(|word| (*word).to_owned()).collect();
+        Self { words, strict: true }
     }
 }
 
-fn env(fields: &Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
-    let Some(Entry { value, .. }) = fields.given("env") else {
+fn environment(fields: &Fields<'_>, report: &mut Report) -> Option<Environment> {
+    let inherit = match fields.given("env").map(|entry| entry.value.text()) {
+        Some(Some(word)) => word == "inherit",
+        _ => false,
+    };
+    let names = if inherit { Some(Vec::new()) } else { variables("env", fields, report) };
+    let secrets = variables("secrets", fields, report);
+    let (names, secrets) = (names?, secrets?);
+    if let Some(both) = names.iter().find(|name| secrets.contains(name))
+        && let Some(Entry { value, .. }) = fields.given("secrets")
+    {
+        let message = format!("`{both}` stands in `env` and in `secrets`");
+        report.push(
+            Complaint::new(value.span, message)
+                .help("a value in `env` counts for the result, one in `secrets` doesn't"),
+        );
+        return None;
+    }
+    Some(Environment { names, secrets, inherit })
+}
+
+/// The names of variables that are listed under `key`, sorted.
+fn variables(key: &str, fields: &Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
+    let Some(Entry { value, .. }) = fields.given(key) else {
         return Some(Vec::new());
     };
-    let (names, mut sound) =
-        texts(value, "env", "a list of names of environment variables", report)?;
+    let wanted = "a list of names of environment variables";
+    let (names, mut sound) = texts(value, key, wanted, report)?;
     for (name, node) in &names {
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !plain || name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
             let complaint = Complaint::new(
                 node.span,
-                format!("`{name}` is no name of an environment variable"),
+                format!("`{name}` is not a valid environment variable name"),
             );
             report.push(match name.split_once('=') {
-                Some((name, _)) => complaint.help(format!("`env` lists names: write `{name}`")),
+                Some((name, _)) => complaint.help(format!("`{key}` lists names: write `{name}`")),
                 None => complaint,
             });
             sound = false;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Piece, Run, Span, Template,
+    command::{Interpreter, Reader},
     complaint::{Complaint, Report},
     node::{Entry, Node, Tree},
     place,
@@ -30,7 +31,7 @@ pub(super) struct Scope<'s> {
 /// The command line, and the names of the outputs that it mentions.
 pub(super) fn run(
     declaration: &Declaration<'_>,
-    shell: bool,
+    reader: Reader,
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<(Run, HashSet<String>)> {
@@ -47,7 +48,7 @@ pub(super) fn run(
     let mut used = HashSet::new();
     let run = match &value.tree {
         Tree::Broken => return None,
-        Tree::Sequence(items) if !shell => {
+        Tree::Sequence(items) if matches!(reader, Reader::None) => {
             let mut words = Vec::with_capacity(items.len());
             for item in items {
                 let Some(text) = item.text() else {
@@ -62,22 +63,23 @@ pub(super) fn run(
             }
             Run::Words(words.into_iter().collect::<Option<_>>()?)
         }
-        _ => match value.text() {
-            Some(text) if shell => {
-                let quoted = template::quoted(text, syntax);
-                for range in &quoted {
-                    let span = place::of(value, range.clone(), sources);
-                    report.push(
-                        Complaint::new(span, "a placeholder stands within quotes").help(
-                            "remove the quotes: what it stands for is made one word of the shell by itself",
-                        ),
-                    );
+        _ => match (value.text(), reader) {
+            (Some(text), Reader::Script(Interpreter { words: interpreter, strict })) => {
+                let is_shell = is_posix(&interpreter);
+                for place in template::unsafe_places(text, syntax, is_shell) {
+                    if is_shell && scope.is_plain(&place.words) {
+                        continue;
+                    }
+                    let span = place::of(value, place.range, sources);
+                    let program = interpreter.first().map_or("", String::as_str);
+                    let message = place.what.message(program);
+                    report.push(Complaint::new(span, message).help(place.what.help()));
                 }
-                let template =
+                let script =
                     scope.template(Draft::whole(text, syntax), value, &mut used, report)?;
-                Run::Shell(template)
+                Run::Shell { interpreter, strict, script }
             }
-            Some(text) => match template::words(text, syntax) {
+            (Some(text), Reader::None) => match template::words(text, syntax) {
                 Ok(words) => {
                     let words: Vec<_> = words
                         .into_iter()
@@ -94,8 +96,8 @@ pub(super) fn run(
                     return None;
                 }
             },
-            None if value.is_null() => Run::Words(Vec::new()),
-            None => {
+            (None, _) if value.is_null() => Run::Words(Vec::new()),
+            (None, _) => {
                 let message = format!("`run` must be a command line, but is {}", value.describe());
                 report.push(Complaint::new(value.span, message));
                 return None;
@@ -109,13 +111,20 @@ pub(super) fn run(
     };
     let nothing = match &run {
         Run::Words(words) => words.first().is_none_or(empty),
-        Run::Shell(script) => empty(script),
+        Run::Shell { script, .. } => empty(script),
     };
     if nothing {
         report.push(missing(value.span));
         return None;
     }
     Some((run, used))
+}
+
+/// Whether an interpreter reads the language of a shell.
+fn is_posix(interpreter: &[String]) -> bool {
+    let program = interpreter.first().map_or("", String::as_str);
+    let name = program.rsplit('/').next().unwrap_or(program);
+    ["ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"].contains(&name)
 }
 
 fn unsplit_complaint(
@@ -128,6 +137,10 @@ fn unsplit_complaint(
             .help("write `\\'` for a quote alone"),
         Unsplit::Backslash(range) => Complaint::new(place(range), "nothing follows this backslash")
             .help("write `\\\\` for a backslash alone"),
+        Unsplit::Line(range) => {
+            Complaint::new(place(range), "a second line begins here, but no shell reads `run`")
+                .help("for one command on several lines write `run: >` or end lines with `\\`; for several commands set `shell: true`")
+        }
         Unsplit::Shell(range) => {
             let operator = text.get(range.clone()).unwrap_or("").to_owned();
             Complaint::new(place(range), format!("`{operator}` means something to a shell only"))
@@ -137,6 +150,18 @@ fn unsplit_complaint(
 }
 
 impl Scope<'_> {
+    /// Whether a placeholder stands for a number or for `true` or `false`: there is nothing in those that a shell could take
+    /// for anything else.
+    fn is_plain(&self, words: &[&str]) -> bool {
+        let (Some(("config", keys)), Some(config)) =
+            (words.split_first().map(|(first, keys)| (*first, keys)), self.config)
+        else {
+            return false;
+        };
+        let value = keys.iter().try_fold(config, |value, key| value.get(*key));
+        matches!(value, Some(Value::Number(_) | Value::Bool(_)))
+    }
+
     pub(super) fn syntax(&self) -> Syntax {
         Syntax { items: self.items }
     }

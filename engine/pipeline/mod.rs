@@ -170,8 +170,19 @@ pub struct Command {
     pub for_each: Option<ForEach>,
     /// The files and folders that the program reads besides its inputs, by path.
     pub files: Vec<CommandFile>,
-    /// The names of the environment variables that it reads, sorted.
-    pub env: Vec<String>,
+    /// The environment variables that it sees.
+    pub environment: Environment,
+}
+
+/// The environment variables that a [`Command`] sees besides those that every command does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Those whose values count for its result, sorted.
+    pub names: Vec<String>,
+    /// Those that neither count nor are kept anywhere, sorted.
+    pub secrets: Vec<String>,
+    /// Whether it sees all others too, which don't count.
+    pub inherit: bool,
 }
 
 /// An input for each entry of which a [`Command`] runs.
@@ -188,8 +199,16 @@ pub struct ForEach {
 pub enum Run {
     /// The program and its arguments, at least the program. No shell is involved.
     Words(Vec<Template>),
-    /// A script for `sh -c`. What a placeholder stands for must be quoted for the shell.
-    Shell(Template),
+    /// A script for a shell.
+    Shell {
+        /// The program that is given the script as its last argument, and the arguments before it.
+        interpreter: Vec<String>,
+        /// Whether it is a shell that is asked for no more than to be strict: then a pipe fails, where the shell knows that,
+        /// when any program in it does.
+        strict: bool,
+        /// The script. Its placeholders stand where a variable in double quotes may stand.
+        script: Template,
+    },
 }
 
 /// A file or folder that a [`Command`] reads besides its inputs, such as its script.

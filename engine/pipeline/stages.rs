@@ -25,13 +25,13 @@ use crate::{
 
 /// The kind of a stage that runs a program.
 const COMMAND: &str = "command";
-const KEYS: [&str; 13] = [
-    "kind", "inputs", "config", "matrix", "for_each", "run", "outputs", "files", "env", "shell",
-    "metric", "goal", "file",
+const KEYS: [&str; 14] = [
+    "kind", "inputs", "config", "matrix", "for_each", "run", "outputs", "files", "env", "secrets",
+    "shell", "metric", "goal", "file",
 ];
 
 /// The keys that only a command has.
-const ONLY_COMMAND: [&str; 6] = ["for_each", "run", "outputs", "files", "env", "shell"];
+const ONLY_COMMAND: [&str; 7] = ["for_each", "run", "outputs", "files", "env", "secrets", "shell"];
 
 /// What a stage is checked against.
 pub(super) struct Context<'a> {

@@ -76,6 +76,8 @@ pub(super) enum Unsplit {
     Backslash(Range<usize>),
     /// A word that only a shell understands.
     Shell(Range<usize>),
+    /// The word at this place begins a further line.
+    Line(Range<usize>),
 }
 
 impl<'t> Draft<'t> {
@@ -162,6 +164,7 @@ pub(super) fn words(text: &str, syntax: Syntax) -> Result<Vec<Draft<'_>>, Unspli
     let mut word: Option<(Draft<'_>, usize, bool)> = None;
     let mut quote: Option<(char, usize)> = None;
     let mut at = 0;
+    let mut new_line = false;
     while let Some(token) = Token::next(text, at, syntax) {
         let start = at;
         at += token.width();
@@ -175,6 +178,18 @@ pub(super) fn words(text: &str, syntax: Syntax) -> Result<Vec<Draft<'_>>, Unspli
                     refuse_operator(&text[began..start], began, quoted)?;
                     words.push(word);
                 }
+                new_line |= c == '\n' && !words.is_empty();
+                continue;
+            }
+            _ if new_line => {
+                let end =
+                    text[start..].find(char::is_whitespace).map_or(text.len(), |end| start + end);
+                // What goes on after the end of a line that isn't escaped is another command to whoever wrote it.
+                let escaped = character == Some('\\') && text[at..].starts_with('\n');
+                if !escaped {
+                    return Err(Unsplit::Line(start..end));
+                }
+                at += 1;
                 continue;
             }
             (Some((open, _)), Some(c)) if c == open => {
@@ -235,29 +250,143 @@ fn refuse_operator(word: &str, at: usize, quoted: bool) -> Result<(), Unsplit> {
     if quoted { Ok(()) } else { Err(Unsplit::Shell(at + operator..at + word.len())) }
 }
 
-/// The placeholders of a shell script that stand within quotes, where the quotes that each of them gets would go wrong.
-/// A script with a here-document isn't looked at: its quotes can't be told by eye.
-pub(super) fn quoted(text: &str, syntax: Syntax) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    if text.contains("<<") {
-        return found;
+/// A placeholder of a script at a place where its value can't be handed over safely.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unsafe<'t> {
+    pub(super) range: Range<usize>,
+    /// The words of the placeholder.
+    pub(super) words: Vec<&'t str>,
+    pub(super) what: Hazard,
+}
+
+/// What is unsafe about a place in a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hazard {
+    /// It is quoted already, and would be twice.
+    Quotes,
+    /// It is in a here-document.
+    Document,
+    /// It is calculated with: a shell executes what stands in the brackets of a value there.
+    Arithmetic,
+    /// It is executed as a script.
+    Eval,
+    /// The script is none of a shell's, so it is unknown how a value is quoted there.
+    Language,
+}
+
+impl Hazard {
+    pub(super) fn message(self, program: &str) -> String {
+        match self {
+            Self::Quotes => "a placeholder stands within quotes".to_owned(),
+            Self::Document => "a placeholder stands in a here-document".to_owned(),
+            Self::Arithmetic => "a placeholder stands where the shell calculates".to_owned(),
+            Self::Eval => "a placeholder is given to `eval`, which would execute it".to_owned(),
+            Self::Language => format!("a placeholder stands in a script for `{program}`"),
+        }
     }
-    let mut quote = None;
-    let mut at = 0;
-    let mut at_word = true;
+
+    pub(super) fn help(self) -> &'static str {
+        match self {
+            Self::Quotes => {
+                "remove the quotes: what it stands for is made one word of the shell by itself; to an inner script give it as an \
+                 argument: `sh -c '… \"$1\"' - {config.KEY}`"
+            }
+            Self::Document => "assign it before, `x={config.KEY}`, and write `$x` there",
+            Self::Arithmetic => {
+                "assign it before, check that it is a number, and calculate with the variable"
+            }
+            Self::Eval => "call the program itself, or give it as an argument to `sh -c`",
+            Self::Language => {
+                "without `shell`, give it as an argument of the program: `run: [python3, -c, SCRIPT, \"{config.KEY}\"]`"
+            }
+        }
+    }
+}
+
+/// The placeholders of a script that can't be handed over safely where they stand: elsewhere a variable in double quotes
+/// takes their place. Of a script that is not `for_shell` that is every one.
+pub(super) fn unsafe_places(text: &str, syntax: Syntax, for_shell: bool) -> Vec<Unsafe<'_>> {
+    let mut found = Vec::new();
+    let mut quote: Option<&str> = None;
+    let mut open: Vec<Parenthesis> = Vec::new();
+    // The ends of the here-documents that begin on the next line.
+    let mut documents: Vec<String> = Vec::new();
+    let mut document: Option<String> = None;
+    let (mut at, mut line, mut at_word) = (0, 0, true);
     while let Some(token) = Token::next(text, at, syntax) {
+        let start = at;
         at += token.width();
         let was_at_word = std::mem::replace(&mut at_word, false);
+        let is_new_line = matches!(token, Token::Text { meaning: "\n", .. });
+        if let Some(end) = &document {
+            if is_new_line {
+                if text[line..start].trim_start_matches('\t') == end {
+                    document = documents.pop();
+                }
+                line = at;
+            } else if let Token::Placeholder(placeholder) = token {
+                let Placeholder { words, range } = placeholder;
+                found.push(Unsafe { range, words, what: Hazard::Document });
+            }
+            continue;
+        }
         match token {
-            Token::Placeholder(placeholder) if quote.is_some() => found.push(placeholder.range),
-            Token::Placeholder(_) => {}
+            Token::Placeholder(placeholder) => {
+                let what = if !for_shell {
+                    Hazard::Language
+                } else if quote.is_some() {
+                    Hazard::Quotes
+                } else if matches!(open.last(), Some(Parenthesis::Arithmetic | Parenthesis::Term)) {
+                    Hazard::Arithmetic
+                } else if text[line..start].split_whitespace().any(|word| word == "eval") {
+                    Hazard::Eval
+                } else {
+                    continue;
+                };
+                let Placeholder { words, range } = placeholder;
+                found.push(Unsafe { range, words, what });
+            }
             Token::Text { meaning, .. } => match (quote, meaning) {
                 (None | Some("\""), "\\") => {
                     at += text[at..].chars().next().map_or(0, char::len_utf8);
                 }
+                (None, "\n") => {
+                    line = at;
+                    at_word = true;
+                    documents.reverse();
+                    document = documents.pop();
+                }
                 (None, "#") if was_at_word => {
                     at += text[at..].find('\n').unwrap_or(text.len() - at);
                     at_word = true;
+                }
+                (None, "(") => {
+                    let calculates =
+                        matches!(open.last(), Some(Parenthesis::Arithmetic | Parenthesis::Term));
+                    let expands = text[..start].ends_with('$');
+                    open.push(if text[at..].starts_with('(') && (expands || !calculates) {
+                        // A subshell in a subshell is taken for it, too: better one refusal too many.
+                        at += 1;
+                        Parenthesis::Arithmetic
+                    } else if calculates && !expands {
+                        Parenthesis::Term
+                    } else {
+                        Parenthesis::Commands
+                    });
+                    at_word = true;
+                }
+                (None, ")") => {
+                    let closed = open.pop();
+                    let twice = closed == Some(Parenthesis::Arithmetic);
+                    at += usize::from(twice && text[at..].starts_with(')'));
+                }
+                (None, "<") if text[at..].starts_with('<') => {
+                    if text[at + 1..].starts_with('<') {
+                        at += 2;
+                    } else {
+                        documents.push(document_end(&text[at + 1..]));
+                        at += 1;
+                    }
                 }
                 (None, "'" | "\"") => quote = Some(meaning),
                 (Some(open), close) if open == close => quote = None,
@@ -267,6 +396,24 @@ pub(super) fn quoted(text: &str, syntax: Syntax) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// What a parenthesis of a script opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parenthesis {
+    /// `((`: the shell calculates.
+    Arithmetic,
+    /// A part of a calculation.
+    Term,
+    /// Commands of their own.
+    Commands,
+}
+
+/// The line that ends a here-document, of which `text` is what follows `<<`.
+fn document_end(text: &str) -> String {
+    let word = text.trim_start_matches('-').trim_start_matches([' ', '\t']);
+    let end = word.find(|c: char| c.is_whitespace() || ";|&()<>".contains(c));
+    word[..end.unwrap_or(word.len())].replace(['\'', '"', '\\'], "")
 }
 
 #[cfg(test)]
@@ -298,7 +445,9 @@ mod tests {
 
     #[test]
     fn words_split_as_in_a_shell() {
-        assert_eq!(split("a  b\n c\t"), ["a", "b", "c"]);
+        assert_eq!(split("a  b c\t\n\n"), ["a", "b", "c"]);
+        assert_eq!(words("a\n b"), Err(Unsplit::Line(3..4)));
+        assert_eq!(split("\n a \\\n b"), ["a", "b"]);
         assert_eq!(split(r#"'a b' "c 'd'" e\ f "g\"h\i""#), ["a b", "c 'd'", "e f", "g\"h\\i"]);
         assert_eq!(split("'' \"\" a''b"), ["", "", "ab"]);
         assert_eq!(split("a \\\n  b"), ["a", "b"]);
@@ -349,20 +498,27 @@ mod tests {
     }
 
     #[test]
-    fn quotes_round_placeholders_are_found_in_a_script() {
-        let found = |text: &str| quoted(text, PLAIN).len();
+    fn placeholders_that_are_unsafe_in_a_script_are_found() {
+        let found = |text: &str| unsafe_places(text, PLAIN, true).len();
         assert_eq!(found("cat {inputs.a} > {outputs.b}"), 0);
         assert_eq!(found("cat \"{inputs.a}\" '{inputs.b}'"), 2);
         assert_eq!(found("# don't\ncat {inputs.a}"), 0);
         assert_eq!(found("echo \"it's\" {inputs.a} \\' {inputs.b}"), 0);
-        assert_eq!(found("cat <<'E'\n{inputs.a} don't\nE"), 0);
+        assert_eq!(found("cat <<'E'\n{inputs.a} don't\nE\ncat {inputs.b}"), 1);
+        assert_eq!(found("cat <<-E - <<F\n{a.b}\n\tE\n{a.b}\nF\ncat {a.b} <<< {a.b}"), 2);
+        assert_eq!(found("echo $(( {a.b} + 1 )) $(cat {a.b}) {a.b}"), 1);
+        assert_eq!(found("(( x = {a.b} )); ( cat {a.b} )"), 1);
+        assert_eq!(found("echo $(( $(cat {a.b}) % (2 + {a.b}) )) {a.b}"), 1);
+        assert_eq!(found("eval {a.b}\necho {a.b}; x={a.b}"), 1);
+        assert_eq!(found("echo \\<< {a.b}"), 0);
+        assert_eq!(unsafe_places("print({a.b})", PLAIN, false).len(), 1);
     }
 
     proptest! {
         #[test]
         fn any_text_is_split_or_refused(text in "\\PC*|[{}.a '\"\\\\\n]*") {
             let _ = words(&text);
-            let _ = quoted(&text, PLAIN);
+            let _ = unsafe_places(&text, PLAIN, true);
             let whole = Draft::whole(&text, Syntax { items: true });
             prop_assert!(whole.parts.len() <= text.len());
         }

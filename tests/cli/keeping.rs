@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -46,7 +47,10 @@ fn verify_names_what_is_broken_and_repairs_it() {
     let blob = blob.unwrap();
     Folder::damage(&blob, |path| fs::write(path, "BYTES 1\n").unwrap());
     Folder::damage(&folder.cached("trees")[0], |path| fs::write(path, "{}").unwrap());
-    Folder::damage(&folder.cached("records")[0], |path| fs::write(path, "").unwrap());
+    // Of the other stage: what is known of this one tells who made what is broken.
+    let of_b = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("\"stage\": \"b\"");
+    let record = folder.cached("records").into_iter().find(of_b).unwrap();
+    Folder::damage(&record, |path| fs::write(path, "").unwrap());
     folder.write("cache/blobs/ab/notes.txt", "mine");
     let told = folder.pipe(&["cache", "verify"]);
     assert_eq!(told.code, Some(3));

@@ -37,6 +37,7 @@ mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod sharing;
+mod shell;
 mod show;
 mod smooth;
 mod support;

@@ -1,6 +1,10 @@
 //! What commands make: it comes back as it was, or is refused by its name.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 use crate::support::Folder;
 
@@ -58,7 +62,6 @@ fn that_a_file_became_a_program_is_a_change() {
     let folder = making("echo made > $2\n");
     folder.run(&[]);
     assert!(folder.executed(&[]).is_empty());
-    use std::os::unix::fs::PermissionsExt as _;
     let runs = |mode| {
         fs::set_permissions(folder.path("data/x"), fs::Permissions::from_mode(mode)).unwrap();
     };

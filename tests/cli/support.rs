@@ -59,11 +59,13 @@ impl Folder {
     /// Another program, in the same surroundings.
     pub(crate) fn program(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
+        let kept = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "PIPE_TEST_PYTHON"];
+        let kept = kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         command
             .args(arguments)
             .current_dir(self.0.path())
-            .env_remove("NO_COLOR")
-            .env_remove("CLICOLOR_FORCE")
+            .env_clear()
+            .envs(kept)
             .env("COLUMNS", "100")
             .stdin(Stdio::null());
         command

@@ -74,7 +74,7 @@ fn the_key_the_file_and_the_variable_are_named() {
     };
     assert_eq!(reason(why(&folder, &["--set", "sum.digits=3"])), "config.digits 2 → 3");
     let colour = folder.command(&["why", "sum"]).env("COLOUR", "red").output().unwrap();
-    assert_eq!(reason(folder.ended(colour).stdout), "env.COLOUR null → red");
+    assert_eq!(reason(folder.ended(colour).stdout), "env COLOUR changed");
     // One file.
     folder.write("data/b.csv", "other");
     assert_eq!(reason(why(&folder, &[])), "input table changed: b.csv");

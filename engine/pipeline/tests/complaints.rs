@@ -51,7 +51,7 @@ fn every_complaint_stands_at_its_place() {
 3:24+3: `run` belongs to `kind: command`, but this is `generate`
 3:32+5: `shell` belongs to `kind: command`, but this is `generate`
 4:3+1: the stage `h` has no `kind` (a stage that runs a program says `kind: command`)
-5:6+1: the stage `i` must be a mapping, but is `3` (its keys are kind, inputs, config, matrix, for_each, run, outputs, files, env, shell, metric, goal, file)",
+5:6+1: the stage `i` must be a mapping, but is `3` (its keys are kind, inputs, config, matrix, for_each, run, outputs, files, env, secrets, shell, metric, goal, file)",
         ),
         (
             generate("{ count: ten, epochs: 3 }"),
@@ -202,20 +202,20 @@ fn every_complaint_stands_at_its_place() {
             command(
                 "    shell: true\n    run: |\n      # don't mind\n      cat \"{inputs.raw}\" > {outputs.x}\n",
             ),
-            "10:12+12: a placeholder stands within quotes (remove the quotes: what it stands for is made one word of the shell by itself)",
+            "10:12+12: a placeholder stands within quotes (remove the quotes: what it stands for is made one word of the shell by itself; to an inner script give it as an argument: `sh -c '… \"$1\"' - {config.KEY}`)",
         ),
         (
             command(
                 "    shell: maybe\n    run: [a, \"{outputs.x}\", []]\n    files: [../x, /etc/passwd, none.py, ., clean.py, clean.py]\n    env: [LANG=C, 1A]\n",
             ),
-            r"7:12+5: `shell` must be `true` or `false`, but is `maybe`
+            r"7:12+5: `shell` must be `true`, one of `bash`, `dash`, `ksh`, `mksh`, `sh`, `zsh`, or a list of a program and its arguments, but is `maybe` (another program is given the script as its last argument: `shell: [perl, -e]`)
 9:13+4: `../x` is no path within the pipeline's folder (`files` stand at their own paths when the command runs: give a path within the folder, without `..`)
 9:19+11: `/etc/passwd` is no path within the pipeline's folder (`files` stand at their own paths when the command runs: give a path within the folder, without `..`)
 9:32+7: there is no file or folder `none.py` (it was looked for at ROOT/none.py)
 9:41+1: `.` is no path within the pipeline's folder (`files` stand at their own paths when the command runs: give a path within the folder, without `..`)
 9:54+8: `clean.py` stands in `files` twice
-10:11+6: `LANG=C` is no name of an environment variable (`env` lists names: write `LANG`)
-10:19+2: `1A` is no name of an environment variable",
+10:11+6: `LANG=C` is not a valid environment variable name (`env` lists names: write `LANG`)
+10:19+2: `1A` is not a valid environment variable name",
         ),
         (
             String::from(

@@ -287,7 +287,7 @@ fn a_whole_pipeline_becomes_a_graph() {
     ];
     assert_eq!(command.run, Run::Words(words.into()));
     assert_eq!(command.config, json!({"threshold": 3, "deep": {"word": "a b"}}));
-    assert_eq!(command.env, ["HOME", "LANG"]);
+    assert_eq!(command.environment.names, ["HOME", "LANG"]);
     assert_eq!(command.files[0].written, "clean.py");
     assert_eq!(pipeline.stages[0].outputs(), [("table.csv".to_owned(), ArtifactType::ANY)]);
     let Input::File { path, written, .. } = &pipeline.stages[0].inputs["raw"] else { panic!() };

@@ -1,0 +1,140 @@
+//! What a command's fingerprint depends on besides the contents of its inputs.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use crate::{
+    encoding::Json,
+    environment,
+    pipeline::{Command, ForEach, Input, Piece, Run, Template},
+    source::Source,
+};
+
+/// Raised when what a command's declaration means changes.
+pub(crate) const REVISION: u32 = 2;
+/// The name of the kind.
+pub(crate) const KIND: &str = "command";
+
+/// Everything that a command is declared to be and to see, but for the contents of its `inputs`.
+pub(crate) fn canonical<'a>(
+    command: &'a Command,
+    inputs: &'a BTreeMap<String, Input>,
+    files: &'a BTreeMap<String, Source>,
+) -> Json<'a> {
+    let one = |key, value| Json::object([(key, value)]);
+    let piece = |piece: &'a Piece| match piece {
+        Piece::Text(text) => Json::text(text),
+        Piece::Config(path) => one("config", path.iter().map(|key| Json::text(key)).collect()),
+        Piece::Input(name) => one("input", Json::text(name)),
+        Piece::Output(name) => one("output", Json::text(name)),
+        Piece::Item(word) => one("item", word.as_deref().map_or(Json::Null, Json::text)),
+    };
+    let template = |template: &'a Template| template.pieces().iter().map(piece).collect();
+    let digest = |source: &Source| Json::Text(source.tree.digest().hex().into());
+    let files = files.iter().map(|(name, source)| (name.as_str(), digest(source)));
+    let variable = |name: &'a String| {
+        let digest = environment::digest(name);
+        (name.as_str(), digest.map_or(Json::Null, |digest| Json::Text(digest.hex().into())))
+    };
+    let for_each = command.for_each.as_ref().map(|ForEach { input, paths }| {
+        let paths = paths.iter().map(|(name, path)| (name.as_str(), template(path)));
+        Json::object([("input", Json::text(input)), ("paths", Json::object(paths))])
+    });
+    // Many programs go by the name of a file. What it is called for each item is told by the item.
+    let each = command.for_each.as_ref().map(|each| each.input.as_str());
+    let names = inputs.iter().filter(|(name, _)| Some(name.as_str()) != each);
+    let names = names.filter_map(|(name, input)| Some((name.as_str(), Json::Text(called(input)?))));
+    let run = match &command.run {
+        Run::Words(words) => one("words", words.iter().map(template).collect()),
+        Run::Shell { interpreter, strict, script } => Json::object([
+            ("interpreter", interpreter.iter().map(|word| Json::text(word)).collect()),
+            ("shell", template(script)),
+            ("strict", Json::Value(Cow::Owned((*strict).into()))),
+        ]),
+    };
+    let outputs = command.outputs.iter().map(|name| Json::text(name)).collect();
+    let environment = &command.environment;
+    let inherits = environment.inherit.then(|| Json::Value(Cow::Owned(true.into())));
+    let entries = [
+        ("config", Some(Json::Value(Cow::Borrowed(&command.config)))),
+        ("env", Some(Json::object(environment.names.iter().map(variable)))),
+        ("files", Some(Json::object(files))),
+        ("for_each", for_each),
+        ("inherit", inherits),
+        ("names", Some(Json::object(names))),
+        ("outputs", Some(outputs)),
+        ("run", Some(run)),
+    ];
+    Json::object(entries.into_iter().filter_map(|(key, value)| Some((key, value?))))
+}
+
+/// The name under which a command sees a single file that is this input. Which of several outputs is gathered is told by the
+/// names in the recipe, and a folder of the user's is called as the input is.
+fn called(input: &Input) -> Option<Cow<'_, str>> {
+    match input {
+        Input::Output { output, .. } => Some(output.into()),
+        Input::Gathered { .. } => None,
+        Input::File { path, .. } if path.is_dir() => None,
+        // Two names that aren't Unicode may be told as the same; what they hold is not.
+        Input::File { path, .. } => path.file_name().map(std::ffi::OsStr::to_string_lossy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        Registry,
+        cache::Memo,
+        digest::Digest,
+        interrupt::Interrupt,
+        pipeline::{Task, load_text},
+        source::{Detail, Reading},
+        tree::Tree,
+        workspace::Scope,
+    };
+
+    #[test]
+    fn all_that_a_declaration_means_is_in_its_canonical_form() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("data"), "x").unwrap();
+        let text = "stages:\n  all:\n    kind: command\n    inputs: {d: {file: data}}\n    for_each: d\n    \
+                    files: [data]\n    env: [PIPE_NO_SUCH_VARIABLE]\n    config: {b: 1, a: {c: x}}\n    \
+                    outputs: {o: '{item.stem}.txt'}\n    \
+                    run: tool --c={config.a.c} {item} {inputs.d} {outputs.o}\n  shell:\n    kind: command\n    \
+                    shell: true\n    inputs: {i: {file: data}}\n    env: inherit\n    \
+                    outputs: [o]\n    run: echo > {outputs.o}\n";
+        let file = folder.path().join("pipeline.yaml");
+        let pipeline = load_text(&file, text.to_owned(), &[], &Registry::new());
+        let pipeline = pipeline.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        let forms = pipeline.stages.iter().map(|node| {
+            let Task::Command(command) = &node.task else { panic!("{node:?}") };
+            let interrupt = Interrupt::new();
+            let read = |path: &Path| {
+                let reading = Reading::Yes(&interrupt);
+                Source::read(path, &Scope::default(), Detail::All, &Memo::none(), reading).unwrap()
+            };
+            let files = command.files.iter().map(|file| (file.written.clone(), read(&file.path)));
+            Value::from(canonical(command, &node.inputs, &files.collect()))
+        });
+        let data = Tree::single(Digest::of(b"x"), 1).digest();
+        let all = json!({
+            "config": {"a": {"c": "x"}, "b": 1},
+            "env": {"PIPE_NO_SUCH_VARIABLE": null},
+            "files": {"data": data},
+            "for_each": {"input": "d", "paths": {"o": [{"item": "stem"}, ".txt"]}},
+            "names": {},
+            "outputs": ["o"],
+            "run": {"words": [["tool"], ["--c=", {"config": ["a", "c"]}], [{"item": null}], [{"input": "d"}],
+                [{"output": "o"}]]},
+        });
+        let shell = json!({
+            "config": {}, "env": {}, "files": {}, "names": {"i": "data"}, "inherit": true, "outputs": ["o"],
+            "run": {"interpreter": ["/bin/sh", "-e", "-c"], "shell": ["echo > ", {"output": "o"}], "strict": true},
+        });
+        assert_eq!(forms.collect::<Vec<_>>(), [all, shell]);
+    }
+}
