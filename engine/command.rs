@@ -378,9 +378,7 @@ fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), Comma
         .stdin(Stdio::null())
         .stdout(sandbox.printed.stream().map_err(prepare)?)
         .stderr(sandbox.printed.stream().map_err(prepare)?);
-    if !sandbox.is_own() {
-        return Err(CommandError::Displaced(folder));
-    }
+    own(sandbox)?;
     let program = program.to_string_lossy().into_owned();
     let start = |source| CommandError::Start { program, source };
     let mut child = match pipe_child::spawn(&mut process) {
@@ -429,10 +427,21 @@ fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), Comma
         Err(Interrupted.into())
     } else if !status.success() {
         Err(CommandError::Exit { status, withheld: withheld(command, &sandbox.printed.tail()) })
-    } else if sandbox.is_own() {
-        Ok(())
     } else {
-        Err(CommandError::Displaced(folder))
+        own(sandbox)
+    }
+}
+
+/// Checks that the folder in which a command works is the one that was made for it.
+fn own(sandbox: &Sandbox) -> Result<(), CommandError> {
+    let folder = sandbox.folder();
+    if sandbox.is_own() {
+        return Ok(());
+    }
+    match fs::symlink_metadata(folder) {
+        Ok(_) => Err(CommandError::Displaced(folder.to_owned())),
+        // The whole cache may be gone.
+        Err(error) => Err(CacheError::io("find", folder)(error).into()),
     }
 }
 

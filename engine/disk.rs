@@ -302,12 +302,18 @@ pub(crate) fn touch(path: &Path) -> bool {
     step(path).is_ok() && utimensat(CWD, path, &times, AtFlags::empty()).is_ok()
 }
 
-/// Makes the folder `path` of a cache, unless it is there, and those above it that are missing. Each takes over from
+/// Makes the folder `path` of a cache, unless it is there, and the one above it if that is missing. Each takes over from
 /// the one above it who may write: who may write to a cache may write to every folder in it, whatever the umask of
-/// who made it.
+/// who made it. A link to a folder is none, and nothing is made where there is no cache any more.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|meta| meta.is_dir()) {
-        return Ok(());
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+        Err(_) => {}
+    }
+    let is_cache = |folder: &Path| folder.join("format").exists();
+    if !path.ancestors().skip(1).take(2).any(is_cache) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the cache is gone"));
     }
     match create_new_folder(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -395,6 +401,7 @@ mod tests {
     fn a_shared_folder_takes_over_who_may_write() {
         let root = tempfile::tempdir().unwrap();
         fs::set_permissions(root.path(), Permissions::from_mode(0o2775)).unwrap();
+        fs::write(root.path().join("format"), "1").unwrap();
         let folder = root.path().join("a");
         create_folder(&folder).unwrap();
         create_folder(&folder.join("b")).unwrap();

@@ -23,6 +23,7 @@ use crate::{
     entry::Entry,
     execute::{Attempt, Failed, Made, Parts},
     pipeline::{Command, ForEach, Piece, Run, Task, Template},
+    regular,
     report::{Failure, PartCount},
     resolve::{Known, look_up},
     sandbox::Furniture,
@@ -30,6 +31,8 @@ use crate::{
     tree::{BadPath, Listing, Tree, TreeError},
 };
 
+/// A log that is larger isn't put together with the others.
+const LARGEST_LOG: u64 = 64 << 20;
 /// How many results wait to be published at most: each keeps the file of its lease open.
 const WAITING: usize = 128;
 
@@ -395,7 +398,8 @@ impl<'a, 'p> Running<'a, 'p> {
         for (number, entry) in entries.iter().enumerate() {
             let blob = done.get(&self.job_of[number]).and_then(|done| done.log);
             // What was printed is for people: if it is gone, so be it.
-            let printed = blob.and_then(|blob| fs::read(attempt.cache.blob_path(blob)).ok());
+            let path = blob.map(|blob| attempt.cache.blob_path(blob));
+            let printed = path.and_then(|path| regular::read(&path, LARGEST_LOG).ok());
             let printed = printed.unwrap_or_default();
             if !printed.is_empty() {
                 let text = String::from_utf8_lossy(&printed);

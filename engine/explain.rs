@@ -3,7 +3,7 @@
 //! A stage that must be executed is compared with the nearest of its earlier results: the one whose recipe has the
 //! fewest differences.
 
-use std::{collections::BTreeMap, fmt, fs};
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::{
     history::{History, Past},
     report::Outcome,
     resolve::Resolved,
-    tree::Tree,
+    tree::{ArtifactPath, Entry, Tree},
 };
 
 /// Why a stage is executed, reused, or neither yet.
@@ -158,8 +158,11 @@ impl<'a> Trees<'a> {
     fn tree(&self, source: &str, digest: Digest) -> Option<Tree> {
         let from_source = match &self.sources {
             Sources::Recorded(sources) => {
-                let manifest = |(blob, _): &(Digest, u64)| fs::read(self.cache.blob_path(*blob));
-                let json = sources.get(source).and_then(|source| manifest(source).ok());
+                let manifest = |(blob, size): &(Digest, u64)| {
+                    let path = ArtifactPath::itself();
+                    self.cache.read_blob(&Entry::plain(path, *blob, *size)).ok()
+                };
+                let json = sources.get(source).and_then(manifest);
                 json.and_then(|json| Tree::from_json(&json).ok())
             }
             Sources::Resolved(resolved) => {

@@ -48,6 +48,7 @@ mod place;
 mod plan;
 mod printed;
 mod registry;
+mod regular;
 mod report;
 mod resolve;
 mod rows;

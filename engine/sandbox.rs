@@ -377,7 +377,7 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
         other => return other,
     }
-    for entry in walkdir::WalkDir::new(path) {
+    for entry in walkdir::WalkDir::new(path).follow_root_links(false) {
         // Entering a folder comes after it was seen, so it can be opened up before.
         let Ok(entry) = entry else { continue };
         if entry.file_type().is_dir() {

@@ -10,7 +10,7 @@ use std::{
 use super::{Cache, CacheError, memo::Signature, staging::hash_open};
 use crate::{
     digest::Digest,
-    disk,
+    disk, regular,
     tree::{Entry, Tree},
 };
 
@@ -47,6 +47,9 @@ impl std::fmt::Display for Flaw {
     }
 }
 
+/// More than this, in bytes, is no tree: it has room for ten million files.
+const LARGEST_TREE: u64 = 2 << 30;
+
 /// The file of a blob, opened.
 struct Opened {
     file: File,
@@ -61,6 +64,20 @@ impl Cache {
     /// Where the bytes of `blob` lie.
     pub fn blob_path(&self, blob: Digest) -> PathBuf {
         self.pending.blob(blob).unwrap_or_else(|| self.published_path(blob))
+    }
+
+    /// Opens what a command printed, to be shown to people: none if it is gone, or isn't of its `size`. Its bytes aren't checked.
+    ///
+    /// # Errors
+    /// When it is there and can't be opened.
+    pub fn open_log(&self, blob: Digest, size: u64) -> io::Result<Option<File>> {
+        match regular::open(&self.blob_path(blob)) {
+            Ok((file, meta)) => Ok((meta.len() == size).then_some(file)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Ok(None),
+                _ => Err(error),
+            },
+        }
     }
 
     /// Where the bytes of `blob` lie once they are published.
@@ -80,7 +97,7 @@ impl Cache {
 
     /// Whether `blob` is there with `size` bytes.
     pub(super) fn has_blob(&self, blob: Digest, size: u64) -> Result<(), Flaw> {
-        match fs::metadata(self.blob_path(blob)) {
+        match fs::symlink_metadata(self.blob_path(blob)) {
             Ok(meta) if meta.is_file() && meta.len() == size => Ok(()),
             Ok(_) => Err(Flaw::BlobCorrupt(blob)),
             Err(_) => Err(Flaw::BlobMissing(blob)),
@@ -113,16 +130,13 @@ impl Cache {
         loop {
             let staged = self.pending.blob(blob);
             let path = staged.clone().unwrap_or_else(|| self.published_path(blob));
-            let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
-            return match opened {
-                Ok((meta, file)) if meta.is_file() => {
-                    Ok(Ok(Opened { file, meta, path, staged: staged.is_some() }))
-                }
-                Ok(_) => Ok(Err(Flaw::BlobCorrupt(blob))),
+            return match regular::open(&path) {
+                Ok((file, meta)) => Ok(Ok(Opened { file, meta, path, staged: staged.is_some() })),
                 // It was published since, and its staged file is gone.
                 Err(_) if staged.is_some() && self.pending.blob(blob) != staged => continue,
                 Err(error) => match error.kind() {
                     io::ErrorKind::NotFound => Ok(Err(Flaw::BlobMissing(blob))),
+                    io::ErrorKind::InvalidData => Ok(Err(Flaw::BlobCorrupt(blob))),
                     io::ErrorKind::PermissionDenied => Ok(Err(Flaw::BlobForbidden(blob))),
                     _ => Err(CacheError::io("open", &path)(error)),
                 },
@@ -263,9 +277,8 @@ impl Cache {
     pub(crate) fn holds_blob(&self, blob: Digest, size: u64) -> bool {
         let path = self.published_path(blob);
         let sound = || {
-            let file = File::open(&path).ok()?;
-            let before =
-                file.metadata().ok().filter(|meta| meta.is_file() && meta.len() == size)?;
+            let (file, before) =
+                regular::open(&path).ok().filter(|(_, meta)| meta.len() == size)?;
             if !self.shared.verified.knows(blob, &before) {
                 let (found, _) = hash_open(&file, &path).ok()?;
                 (found == blob).then_some(())?;
@@ -303,8 +316,7 @@ impl Cache {
     /// is broken is quarantined.
     pub(super) fn verify_published(&self, blob: Digest) -> Result<(), CacheError> {
         let path = self.published_path(blob);
-        let file = File::open(&path).map_err(CacheError::io("open", &path))?;
-        let meta = file.metadata().map_err(CacheError::io("inspect", &path))?;
+        let (file, meta) = regular::open(&path).map_err(CacheError::io("open", &path))?;
         let opened = Opened { file, meta, path, staged: false };
         self.hash_opened(blob, &opened)?.map(drop).map_err(|flaw| {
             let _ = self.quarantine(&opened.path);
@@ -388,13 +400,13 @@ impl Cache {
     /// The same of one that is published, changing nothing.
     pub(super) fn look_at_tree(&self, digest: Digest) -> Result<Result<Tree, Flaw>, CacheError> {
         let path = self.tree_path(digest);
-        let json = match fs::read(&path) {
+        let json = match regular::read(&path, LARGEST_TREE) {
             Ok(json) => json,
             Err(error) => {
                 return match error.kind() {
                     io::ErrorKind::NotFound => Ok(Err(Flaw::TreeMissing(digest))),
+                    io::ErrorKind::InvalidData => Ok(Err(Flaw::TreeCorrupt(digest))),
                     io::ErrorKind::PermissionDenied => Ok(Err(Flaw::TreeForbidden(digest))),
-                    io::ErrorKind::IsADirectory => Ok(Err(Flaw::TreeCorrupt(digest))),
                     _ => Err(CacheError::io("read", &path)(error)),
                 };
             }

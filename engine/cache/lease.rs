@@ -29,6 +29,7 @@ use super::{
 use crate::{
     digest::Fingerprint,
     disk::{self, Lock},
+    regular,
 };
 
 /// What leases that aren't taken yet are called: `FINGERPRINT.new-…`.
@@ -129,8 +130,13 @@ impl Cache {
     /// Removes the lease at `path` if its owner is dead. Gives the owner if it lives.
     fn clear(&self, path: &Path) -> Result<Option<String>, CacheError> {
         let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        let file = match File::open(path) {
-            Ok(file) => file,
+        let file = match regular::open(path) {
+            Ok((file, _)) => file,
+            // What isn't a file is nobody's lease.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.quarantine(path)?;
+                return Ok(None);
+            }
             Err(error) if missing(&error) => return Ok(None),
             Err(error) => return Err(CacheError::io("open", path)(error)),
         };
@@ -190,7 +196,7 @@ impl Cache {
                 }
                 continue;
             }
-            let Ok(file) = File::open(&path) else { continue };
+            let Ok((file, _)) = regular::open(&path) else { continue };
             let locked = match disk::try_lock_shared(&file, &path) {
                 Ok(Lock::Held) | Err(_) => continue,
                 Ok(lock) => lock == Lock::Taken,

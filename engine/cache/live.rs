@@ -21,10 +21,13 @@ use super::{
 use crate::{
     digest::Fingerprint,
     disk::{self, Lock},
+    regular,
 };
 
 /// What the files of live runs are called: `run-…`.
 pub(super) const RUN: &str = "run-";
+/// More than this, in bytes, isn't read of a lease.
+const LARGEST: u64 = 256 << 20;
 
 /// A run that is under way, and the results that it has used: they are kept from being collected.
 ///
@@ -144,10 +147,9 @@ impl Cache {
         let mut live = Vec::new();
         for path in list(&folder)? {
             // It may end while we look.
-            let Ok(mut file) = File::open(&path) else { continue };
-            let Ok(meta) = file.metadata() else { continue };
+            let Ok((file, meta)) = regular::open(&path) else { continue };
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map_err(CacheError::io("read", &path))?;
+            (&file).take(LARGEST).read_to_end(&mut bytes).map_err(CacheError::io("read", &path))?;
             let line = Line::parse(&bytes);
             let ours = line.as_ref().is_some_and(Line::is_of_this_machine);
             let patience = line.map_or(Duration::ZERO, |line| line.patience());

@@ -23,12 +23,14 @@ use rustix::{
 use super::{Cache, CacheError, Record, Staging};
 use crate::{
     digest::{Digest, Fingerprint},
-    disk,
+    disk, regular,
     tree::Tree,
 };
 
 const MAGIC: &[u8; 16] = b"pipe memo 1\n\0\0\0\0";
 const CONTEXT: &str = "pipe 2026-11 memo v1";
+/// More than this, in bytes, is no memo.
+const LARGEST: u64 = 1 << 30;
 /// How many files, and how many results, are remembered at most.
 const MOST: usize = 200_000;
 /// A file that changed so recently may change once more with its times staying the same: some file systems keep times
@@ -146,7 +148,7 @@ impl Cache {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         let path = self.root.join("memos").join(&hasher.finalize().to_hex()[..16]);
-        let known = fs::read(&path).ok().and_then(|bytes| Content::decode(&bytes));
+        let known = regular::read(&path, LARGEST).ok().and_then(|bytes| Content::decode(&bytes));
         let folder = rustix::fs::open(
             &self.root,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,

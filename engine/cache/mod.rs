@@ -80,10 +80,12 @@ pub(crate) use self::{
 use self::{
     lease::Watch, live::LiveRunInner, pending::Pending, staging::Writer, verified::Verified,
 };
-use crate::{digest::Digest, disk};
+use crate::{digest::Digest, disk, regular};
 
 /// The version of the cache's layout that this program reads and writes.
 pub const FORMAT: u32 = 1;
+/// More than this, in bytes, is no format.
+const LARGEST_FORMAT: u64 = 64;
 
 /// What goes wrong with a cache.
 #[derive(Debug, Error)]
@@ -101,6 +103,9 @@ pub enum CacheError {
     /// The folder holds something else than a cache.
     #[error("`{}` is not a cache: it has files but no readable `format`", .0.display())]
     NotACache(PathBuf),
+    /// A link, or something else, stands in the place of a folder.
+    #[error("`{}` is not a folder of the cache but a link or a file: nothing is done there", .0.display())]
+    NotAFolder(PathBuf),
     /// The cache was written by a newer version.
     #[error("the cache `{}` has format {found}, and this version of pipe reads format {FORMAT}", path.display())]
     Newer {
@@ -195,15 +200,19 @@ impl Cache {
             shared: Arc::new(shared),
         };
         let format = root.join("format");
-        match fs::read_to_string(&format) {
+        let read = regular::read(&format, LARGEST_FORMAT);
+        match read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
             Ok(text) => match text.trim().parse() {
-                Ok(FORMAT) => Ok(cache),
+                Ok(FORMAT) => cache.check_folders().map(|()| cache),
                 Ok(found) => Err(CacheError::Newer { path: root.to_owned(), found }),
                 Err(_) => Err(CacheError::NotACache(root.to_owned())),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 cache.found()?;
                 Ok(cache)
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(CacheError::NotACache(root.to_owned()))
             }
             Err(error) => Err(CacheError::io("read", &format)(error)),
         }
@@ -222,6 +231,20 @@ impl Cache {
         &self.root
     }
 
+    /// Checks that the folders of the cache are folders, and not links to somebody else's.
+    fn check_folders(&self) -> Result<(), CacheError> {
+        for folder in FOLDERS {
+            let path = self.root.join(folder);
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            // What is of use for speed only is done without.
+            let spared = ["memos", "verified"].contains(&folder) && !meta.is_symlink();
+            if !meta.is_dir() && !spared {
+                return Err(CacheError::NotAFolder(path));
+            }
+        }
+        Ok(())
+    }
+
     /// Lays out a new cache. The format is written last: only then is it one.
     fn found(&self) -> Result<(), CacheError> {
         fs::create_dir_all(&self.root).map_err(CacheError::io("make the folder", &self.root))?;
@@ -233,8 +256,16 @@ impl Cache {
                 return Err(CacheError::NotACache(self.root.clone()));
             }
         }
+        self.check_folders()?;
         for folder in FOLDERS {
-            create_folder(&self.root.join(folder))?;
+            let path = self.root.join(folder);
+            if !reach::is_folder(&path)
+                && let Err(error) = disk::create_new_folder(&path)
+                // Another process may lay it out as well.
+                && !reach::is_folder(&path)
+            {
+                return Err(CacheError::io("make the folder", &path)(error));
+            }
         }
         let tag = "Signature: 8a477f597d28d172789f06886806bc55\n\
                    # This folder is a cache of pipe. See https://bford.info/cachedir/\n";
@@ -258,6 +289,7 @@ impl Cache {
 
     /// Removes a file that may be gone already.
     fn remove(path: &Path) -> Result<(), CacheError> {
+        placement::check_bucket(path)?;
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(CacheError::io("remove", path)(error))
@@ -275,6 +307,7 @@ impl Cache {
 
     /// Moves what was found broken out of the way, so that it is looked at but never used.
     fn quarantine(&self, path: &Path) -> Result<(), CacheError> {
+        placement::check_bucket(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let folder = self.root.join("quarantine");
         create_folder(&folder)?;

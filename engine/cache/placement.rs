@@ -36,6 +36,7 @@ impl Placement {
     }
 
     fn put(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
+        check_bucket(&self.target)?;
         let link = || disk::link(&self.file, &self.target);
         let mut made = None;
         let mut linked = link();
@@ -56,6 +57,7 @@ impl Placement {
             Err(_) => {}
         }
         // Something broken stands there, or the file system has no hard links.
+        clear(cache, &self.target)?;
         let copy = staging.fresh();
         if fs::hard_link(&self.file, &copy).is_err() {
             disk::step(&copy).map_err(CacheError::io("copy", &self.file))?;
@@ -77,7 +79,9 @@ pub(super) struct TreePlacement {
 
 impl TreePlacement {
     /// Moves the staged file to its place. Gives the folder above the target's, if the target's had to be made.
-    pub(super) fn rename(&self) -> Result<Option<PathBuf>, CacheError> {
+    pub(super) fn rename(&self, cache: &Cache) -> Result<Option<PathBuf>, CacheError> {
+        check_bucket(&self.target)?;
+        clear(cache, &self.target)?;
         let rename = || disk::rename(&self.file, &self.target);
         let mut made = None;
         let mut renamed = rename();
@@ -89,14 +93,36 @@ impl TreePlacement {
     }
 }
 
+/// Takes what isn't a file out of the way of one.
+fn clear(cache: &Cache, target: &Path) -> Result<(), CacheError> {
+    match fs::symlink_metadata(target) {
+        Ok(meta) if !meta.is_file() => cache.quarantine(target),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the folder in which `path` stands, if there is one, is a folder and not a link to one.
+///
+/// # Errors
+/// When it isn't.
+pub(super) fn check_bucket(path: &Path) -> Result<(), CacheError> {
+    let bucket = path.parent().unwrap_or(path);
+    match fs::symlink_metadata(bucket) {
+        Ok(meta) if !meta.is_dir() => Err(CacheError::NotAFolder(bucket.to_owned())),
+        _ => Ok(()),
+    }
+}
+
 fn is_missing(done: &io::Result<()>) -> bool {
     done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Makes `folder`; gives the folder above it if it wasn't there.
 pub(super) fn make_folder(folder: &Path) -> Result<Option<PathBuf>, CacheError> {
-    if folder.is_dir() {
-        return Ok(None);
+    match fs::symlink_metadata(folder) {
+        Ok(meta) if meta.is_dir() => return Ok(None),
+        Ok(_) => return Err(CacheError::NotAFolder(folder.to_owned())),
+        Err(_) => {}
     }
     create_folder(folder)?;
     Ok(folder.parent().map(Path::to_owned))

@@ -16,7 +16,7 @@ use super::{
     losses::Losses,
     placement::{Placement, TreePlacement, make_folder, sync_path},
 };
-use crate::{digest::Digest, disk, parallel, stage::Exactness, tree::Tree};
+use crate::{digest::Digest, disk, parallel, regular, stage::Exactness, tree::Tree};
 
 /// Up to how many files waking other threads takes longer than the work.
 pub(crate) const FEW: usize = 32;
@@ -130,7 +130,7 @@ impl Prepared {
         for tree in trees {
             let (digest, json) = (tree.digest(), tree.to_json());
             let target = cache.tree_path(digest);
-            let sound = fs::read(&target).is_ok_and(|there| there == json);
+            let sound = regular::read(&target, json.len() as u64).is_ok_and(|there| there == json);
             if sound && disk::touch(&target) {
                 cache.note_tree(digest);
                 prepared.folders.extend(target.parent().map(Path::to_owned));
@@ -165,7 +165,7 @@ impl Prepared {
             folders.extend(made);
         }
         for tree in &*trees {
-            folders.extend(tree.rename()?);
+            folders.extend(tree.rename(cache)?);
             cache.note_tree(tree.digest);
         }
         let blobs = blobs.iter().map(|staged| &staged.target);

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::{Cache, CacheError};
 use crate::{
     digest::{Digest, Fingerprint},
+    regular,
     tree::Tree,
 };
 
@@ -62,6 +63,14 @@ pub(super) struct Reached {
     pub(super) blobs: HashSet<Digest>,
 }
 
+/// More than this, in bytes, isn't read of a record or a tree.
+const LARGEST: u64 = 2 << 30;
+
+/// Whether there is a folder at `path`, and not a link to one.
+pub(super) fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
 /// The files and folders in `folder`, sorted; none if there is no such folder.
 pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, CacheError> {
     let entries = match fs::read_dir(folder) {
@@ -96,7 +105,7 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = [u8; 32]> + '_ {
 /// What the texts of these files name. One that went meanwhile names nothing.
 pub(super) fn named_by<T: Sync>(files: &[Found<T>]) -> HashSet<[u8; 32]> {
     let read = |found: &Found<T>| {
-        let bytes = fs::read(&found.path).ok()?;
+        let bytes = regular::read(&found.path, LARGEST).ok()?;
         Some(names(&String::from_utf8_lossy(&bytes)).collect::<Vec<_>>())
     };
     files.par_iter().filter_map(read).flatten_iter().collect()
@@ -115,7 +124,8 @@ impl Cache {
         for &kind in kinds {
             let suffix = if kind == "blobs" { "" } else { ".json" };
             for bucket in list(&self.root.join(kind))? {
-                let files = if bucket.is_dir() { list(&bucket)? } else { vec![bucket.clone()] };
+                // A link to a folder is none, and whatever is in there is none of the cache's.
+                let files = if is_folder(&bucket) { list(&bucket)? } else { vec![bucket.clone()] };
                 let start = bucket.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 for path in files {
                     let rest = path.file_name().unwrap_or_default().to_string_lossy();
@@ -149,7 +159,7 @@ impl Listing {
     /// What all records name. One that can't be read names nothing.
     pub(super) fn named(&self) -> HashMap<Fingerprint, Named> {
         let read = |found: &Found<Fingerprint>| {
-            let json = fs::read(&found.path).ok()?;
+            let json = regular::read(&found.path, LARGEST).ok()?;
             Some((found.name, serde_json::from_slice(&json).ok()?))
         };
         self.records.par_iter().filter_map(read).collect()

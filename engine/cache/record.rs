@@ -19,6 +19,7 @@ use crate::{
     digest::{Digest, Fingerprint},
     disk,
     encoding::{Encoder, Json},
+    regular,
     stage::Exactness,
     tree::Entry,
 };
@@ -59,6 +60,8 @@ pub enum Part {
 }
 
 const CONTEXT: &str = "pipe 2026-11 fingerprint v1";
+/// More than this, in bytes, is no record.
+pub(super) const LARGEST: u64 = 256 << 20;
 
 impl Recipe {
     /// The fingerprint: the hash, in a domain of its own, of kind, revision, config, inputs and part in this order,
@@ -211,14 +214,14 @@ impl Cache {
         fingerprint: Fingerprint,
     ) -> Result<Option<Result<Record, Flaw>>, CacheError> {
         let path = self.record_path(fingerprint);
-        let json = match fs::read(&path) {
+        let json = match regular::read(&path, LARGEST) {
             Ok(json) => json,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // A record that one may not read, or a folder in its place, is one that can't be used.
+            // A record that one may not read, or what isn't a file in its place, is one that can't be used.
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData
                 ) =>
             {
                 return Ok(Some(Err(Flaw::RecordCorrupt(error.to_string()))));

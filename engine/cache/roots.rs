@@ -9,8 +9,9 @@ use std::{
 
 use super::{
     Cache, CacheError,
-    reach::{list, names},
+    reach::{is_folder, list, names},
 };
+use crate::regular;
 
 /// A run in the cache.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Cache {
     pub(super) fn roots(&self) -> Result<Roots, CacheError> {
         let mut roots = Roots::default();
         for folder in list(&self.root.join("runs"))? {
-            if folder.is_dir() {
+            if is_folder(&folder) {
                 let pipeline = roots.read(&folder)?;
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 roots.workspaces.push((name, pipeline));
@@ -77,9 +78,17 @@ impl Roots {
         for (stem, [file, pin]) in runs.into_iter().rev() {
             let (mut seen, mut ended) = (Vec::new(), None);
             for path in file.iter().chain(&pin) {
-                let text = match fs::read(path) {
+                let text = match regular::read(path, super::run::LARGEST) {
                     Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    // What isn't the file of a run tells of none.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+                        ) =>
+                    {
+                        continue;
+                    }
                     Err(error) => return Err(CacheError::io("read", path)(error)),
                 };
                 seen.extend(names(&text));

@@ -12,8 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::{Cache, CacheError, FORMAT, Staging};
 use crate::{
     digest::{Digest, Fingerprint},
+    regular,
     report::Outcome,
 };
+
+/// More than this, in bytes, tells of no run.
+pub(super) const LARGEST: u64 = 256 << 20;
 
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,7 +135,7 @@ impl RunEntry {
     /// The fingerprints of the stages of the run and how each ended, by name. One that can't be read has none: it
     /// may have been collected meanwhile.
     pub(crate) fn fingerprints(&self) -> Stages {
-        fs::read(&self.file).map(|json| fingerprints_in(&json)).unwrap_or_default()
+        regular::read(&self.file, LARGEST).map(|json| fingerprints_in(&json)).unwrap_or_default()
     }
 }
 
@@ -255,7 +259,8 @@ impl Runs {
     /// # Errors
     /// When its file can't be read, or holds something else.
     pub fn read(&self, entry: &RunEntry) -> Result<RunFile, CacheError> {
-        let json = fs::read(&entry.file).map_err(CacheError::io("read", &entry.file))?;
+        let json =
+            regular::read(&entry.file, LARGEST).map_err(CacheError::io("read", &entry.file))?;
         let why = match serde_json::from_slice::<RunFile>(&json) {
             Ok(run) if run.format == FORMAT => return Ok(run),
             Ok(run) => format!("its format is {}", run.format),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs::{self, File, Metadata},
     io::{self, Write},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -25,7 +26,7 @@ use crate::{
     digest::{Digest, Fingerprint},
     disk::{self, Lock, Pieces},
     hash::hash,
-    host,
+    host, regular,
     sandbox::{Own, Spare, remove_all},
 };
 
@@ -71,6 +72,18 @@ const LOCK_NAME: &str = "lock";
 /// A sandbox without an owner's lock is being made, or is left behind if it is older.
 const UNOWNED: Duration = Duration::from_hours(1);
 
+/// Whether a writer's folder may be called so: `MACHINE-PID-STAMP`.
+fn is_writer(name: Option<&OsStr>) -> bool {
+    let Some(name) = name.and_then(OsStr::to_str) else { return false };
+    let mut parts = name.rsplit('-');
+    let number = |part: Option<&str>| {
+        part.is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    number(parts.next())
+        && number(parts.next())
+        && parts.next().is_some_and(|part| !part.is_empty())
+}
+
 /// What the names of the sandboxes of this user begin with.
 fn sandbox_prefix() -> String {
     format!("s{}-", rustix::process::geteuid().as_raw())
@@ -95,8 +108,8 @@ fn sweep_sandbox(cache: &Cache, path: &Path) -> bool {
         return path.symlink_metadata().is_err();
     }
     let lock_path = path.join(LOCK_NAME);
-    let dead = match File::open(&lock_path) {
-        Ok(lock) => {
+    let dead = match regular::open(&lock_path) {
+        Ok((lock, _)) => {
             let line = first_line(&lock).ok().and_then(|seen| Line::parse(&seen));
             let ours = line.is_some_and(|line| line.is_of_this_machine());
             match disk::try_lock_shared(&lock, &lock_path) {
@@ -230,7 +243,11 @@ impl Staging {
                 continue;
             }
             // It is held until all is removed, so that its maker sees whether it was swept.
-            let Ok(lock) = File::open(&path) else { continue };
+            // Only what has a name like ours is anything of ours.
+            if !is_writer(path.file_stem()) {
+                continue;
+            }
+            let Ok((lock, _)) = regular::open(&path) else { continue };
             let ours = entry.file_name().to_string_lossy().starts_with(host::identity());
             let dead = match disk::try_lock_shared(&lock, &path) {
                 Ok(Lock::Taken) => ours,
@@ -414,7 +431,10 @@ impl Staging {
     /// Publishes `bytes` at `target`, in place of what stands there.
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), CacheError> {
         let folder = target.parent().unwrap_or(&self.cache.root);
-        create_folder(folder)?;
+        // The cache's own folder may be named by a link.
+        if folder != self.cache.root {
+            create_folder(folder)?;
+        }
         let file = self.write_synced(bytes)?;
         disk::rename(&file, target).map_err(CacheError::io("publish", target))?;
         sync_folder(folder)

@@ -1,10 +1,6 @@
 //! What runs that are under way do: written by each beside its heartbeat, read by whoever asks.
 
-use std::{
-    fs::{self, File},
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +8,7 @@ use super::{Cache, CacheError, FORMAT, reach::list};
 use crate::{
     digest::Fingerprint,
     disk::{self, Lock},
+    regular,
 };
 
 /// What the files are called: `now-ID`, beside `run-ID`.
@@ -96,7 +93,7 @@ impl Cache {
     /// Whether the run `id` is not known to be dead.
     pub(super) fn is_live(&self, id: &str) -> bool {
         let path = self.root().join("leases").join(format!("{}{id}", super::live::RUN));
-        let Ok(file) = File::open(&path) else { return false };
+        let Ok((file, _)) = regular::open(&path) else { return false };
         let line =
             super::lease::first_line(&file).ok().and_then(|seen| super::owner::Line::parse(&seen));
         let ours = line.is_some_and(|line| line.is_of_this_machine());
@@ -108,10 +105,6 @@ impl Cache {
 }
 
 fn read(path: &Path) -> Option<UnderWay> {
-    if !fs::symlink_metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let mut json = Vec::new();
-    File::open(path).ok()?.take(LARGEST).read_to_end(&mut json).ok()?;
+    let json = regular::read(path, LARGEST).ok()?;
     serde_json::from_slice(&json).ok().filter(|run: &UnderWay| run.format == FORMAT)
 }

@@ -8,14 +8,18 @@ use std::{
     collections::{BTreeSet, HashSet},
     fs::{self, Metadata, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{digest::Digest, disk, host};
+use rustix::fs::OFlags;
+
+use crate::{digest::Digest, disk, host, regular};
 
 type Mark = [u8; 16];
+/// More than this, in bytes, isn't read.
+const LARGEST: u64 = 1 << 30;
 
 #[derive(Debug)]
 pub(super) struct Verified {
@@ -64,7 +68,7 @@ impl Verified {
         let mut state = self.state();
         if !state.loaded {
             state.loaded = true;
-            let bytes = fs::read(&self.file).unwrap_or_default();
+            let bytes = regular::read(&self.file, LARGEST).unwrap_or_default();
             state.marks.extend(bytes.as_chunks::<16>().0);
         }
         state.marks.contains(&mark(blob, meta))
@@ -104,7 +108,11 @@ impl Verified {
                 file.write_all(marks)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                OpenOptions::new().append(true).open(&self.file)?.write_all(marks)
+                // What isn't a file must not be waited for.
+                let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+                let mut options = OpenOptions::new();
+                let mut file = options.append(true).custom_flags(flags).open(&self.file)?;
+                if file.metadata()?.is_file() { file.write_all(marks) } else { Ok(()) }
             }
             Err(error) => Err(error),
         }

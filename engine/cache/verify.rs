@@ -103,9 +103,13 @@ impl Cache {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             found.tell(Kind::Stray, name, path, "not a file of the cache".to_owned());
         }
-        let (blobs, bytes) = self.hash_all(&listing.blobs, progress)?;
-        found.bytes = bytes;
         let (trees, bad_trees) = self.read_all(&listing.trees)?;
+        let in_trees = trees.values().flat_map(Tree::files).map(|entry| (entry.blob, entry.size));
+        let in_records =
+            named.values().flat_map(|named| named.log.iter().chain(named.sources.values()));
+        let sizes: HashMap<Digest, u64> = in_trees.chain(in_records.copied()).collect();
+        let (blobs, bytes) = self.hash_all(&listing.blobs, &sizes, progress)?;
+        found.bytes = bytes;
         for (found_blob, flaw) in listing.blobs.iter().zip(&blobs) {
             if let Some(flaw) = flaw {
                 found.tell(Kind::Blob, found_blob.name.hex(), &found_blob.path, flaw.to_string());
@@ -136,17 +140,22 @@ impl Cache {
         Ok(found)
     }
 
-    /// What is wrong with each blob, and the number of bytes.
+    /// What is wrong with each blob, and the number of bytes. `sizes` says how large those are that something names.
     fn hash_all(
         &self,
         blobs: &[Found<Digest>],
+        sizes: &HashMap<Digest, u64>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Option<Flaw>>, u64), CacheError> {
         let done = std::sync::atomic::AtomicU64::new(0);
         let flaws = blobs
             .par_iter()
             .map(|blob| {
-                let size = fs::metadata(&blob.path).map_or(0, |meta| meta.len());
+                let size = fs::symlink_metadata(&blob.path).map_or(0, |meta| meta.len());
+                // One of another size than those who name it say needn't be read, however large it is.
+                if size > 0 && sizes.get(&blob.name).is_some_and(|wanted| *wanted != size) {
+                    return Ok(Some(Flaw::BlobCorrupt(blob.name)));
+                }
                 let flaw = match self.hash_blob(blob.name)? {
                     // Collected since it was listed; who still names it is told below.
                     Ok(()) | Err(Flaw::BlobMissing(_)) => None,

@@ -15,6 +15,7 @@ mod for_each;
 mod format;
 mod graph;
 mod help;
+mod hostile_cache;
 mod ignore;
 mod increments;
 mod inputs;

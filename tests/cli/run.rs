@@ -149,3 +149,15 @@ fn how_a_run_ended_is_told_also_when_nobody_reads() {
     let ended = folder.ended(child.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
 }
+
+#[test]
+fn more_jobs_than_a_machine_takes_are_refused_with_the_bound() {
+    let folder = Folder::new(CHAIN);
+    for (jobs, said) in [("100000", "or less"), ("0", "0")] {
+        let ended = folder.pipe(&["run", "-j", jobs]);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        assert!(!folder.path("cache/records").exists() || folder.cached("records").is_empty());
+    }
+    assert_eq!(folder.pipe(&["run", "-j", "64"]).code, Some(0));
+}

@@ -2,10 +2,7 @@
 
 mod follow;
 
-use std::{
-    fs::File,
-    io::{self, BufReader, IsTerminal as _, Read as _},
-};
+use std::io::{self, BufReader, IsTerminal as _, Read as _};
 
 use clap::Args;
 use pipe_engine::{
@@ -62,13 +59,10 @@ pub(crate) fn run(
     match log_of(cache, stage, &found)? {
         Some((blob, size)) => {
             let path = cache.blob_path(blob);
-            let open = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-            let mut file = match open {
-                Ok((length, file)) if length == size => file,
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(CommandError::file("read", path)(error));
-                }
-                _ => {
+            let mut file = match cache.open_log(blob, size) {
+                Ok(Some(file)) => file,
+                Err(error) => return Err(CommandError::file("read", path)(error)),
+                Ok(None) => {
                     return Err(CommandError::wrong(
                         format!(
                             "what `{name}` printed in {} is no longer in the cache",

@@ -100,6 +100,13 @@ fn execute(
         .map(NonZeroUsize::get)
         .or_else(|| thread::available_parallelism().ok().map(NonZeroUsize::get))
         .unwrap_or(1);
+    let most = most_jobs();
+    if jobs > most {
+        return Err(CommandError::wrong(
+            format!("`-j {jobs}` is more than this machine takes"),
+            format!("give {most} or less: each job starts threads of its own. Nothing was run"),
+        ));
+    }
     let options = RunOptions {
         targets: arguments.targets,
         jobs,
@@ -150,6 +157,11 @@ fn execute(
         other => other?,
     }
     Ok(code(&report))
+}
+
+/// How many jobs may run at once: commands that wait for a disk or a server may be more than the processors, within reason.
+fn most_jobs() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get).saturating_mul(4).max(64)
 }
 
 /// What kept the run from being tried, with the place in the pipeline that asks for what isn't there.

@@ -1,6 +1,6 @@
 //! `pipe show`.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 use clap::Args;
 use pipe_engine::{ArtifactPath, Entry, Registry};
@@ -70,10 +70,7 @@ fn show(
     printer: Printer,
 ) -> Result<String, CommandError> {
     let tree = &output.tree;
-    let read = |entry: &Entry| {
-        let path = outputs.cache.blob_path(entry.blob);
-        fs::read(&path).map_err(CommandError::file("read", path))
-    };
+    let read = |entry: &Entry| outputs.cache.read_blob(entry).map_err(CommandError::from);
     let entry = match &arguments.path {
         Some(name) => tree.find(name).ok_or_else(|| {
             let known: Vec<&str> = tree.files().iter().map(|entry| entry.path.as_str()).collect();
