@@ -14,7 +14,7 @@ use std::{
     env,
     fs::{self, File},
     hint::black_box,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -152,7 +152,7 @@ impl Bench {
         if !self.wants_any(&[planning, again]) {
             return;
         }
-        let cache = Cache::open(&pipeline.cache).unwrap();
+        let cache = open(&pipeline.cache);
         execute(&pipeline, &cache);
         OutFolder::of(&pipeline).refresh(&cache, &pipeline, &execute(&pipeline, &cache)).unwrap();
         let files = ["records", "trees", "blobs"].map(|name| list(&cache.root().join(name)));
@@ -171,7 +171,7 @@ impl Bench {
             again,
             "to stat these and what is under `out`",
             || {
-                let cache = Cache::open(&pipeline.cache).unwrap();
+                let cache = open(&pipeline.cache);
                 timed(|| {
                     let report = execute(&read(), &cache);
                     OutFolder::of(&pipeline).refresh(&cache, &pipeline, &report).unwrap()
@@ -189,7 +189,7 @@ impl Bench {
             || {
                 let pipeline = load(&self.commands_in(&self.folder()), &[], &Registry::new());
                 let pipeline = pipeline.unwrap();
-                let cache = Cache::open(&pipeline.cache).unwrap();
+                let cache = open(&pipeline.cache);
                 timed(|| execute(&pipeline, &cache))
             },
             || {
@@ -235,9 +235,9 @@ impl Bench {
             let pipeline = read("large");
             self.compare(
                 large,
-                "what b3sum does: mapped, all threads",
+                "to hash it, on all threads",
                 || timed(|| plan(&pipeline, None, &[]).unwrap()),
-                || timed(|| blake3::Hasher::new().update_mmap_rayon(&file).unwrap().finalize()),
+                || timed(|| hash(&file)),
             );
         }
         if self.wants_any(&[small, known]) {
@@ -254,7 +254,7 @@ impl Bench {
             while SystemTime::now().duration_since(newest).unwrap() < Duration::from_millis(2500) {
                 thread::sleep(Duration::from_millis(100));
             }
-            let cache = Cache::open(&folder.join("cache")).unwrap();
+            let cache = open(&folder.join("cache"));
             execute(&pipeline, &cache);
             self.compare(
                 known,
@@ -287,7 +287,7 @@ impl Bench {
             "to hash, write and link each, and sync once",
             || {
                 let pipeline = self.writer(self.files, SMALL);
-                let cache = Cache::open(&pipeline.cache).unwrap();
+                let cache = open(&pipeline.cache);
                 timed(|| execute(&pipeline, &cache))
             },
             || {
@@ -308,13 +308,9 @@ impl Bench {
         );
         let (small_cache, small_tree, small_files) = self.published(self.files, SMALL);
         let (large_cache, large_tree, large_files) = self.published(1, self.bytes);
-        // Nothing is known of the blobs to who opens the cache without what this machine has verified.
+        // Nothing is known of the blobs to who opens the cache without what is remembered of it.
         let reopened = |cache: &Cache, foreign: bool| {
-            if foreign {
-                fs::remove_dir_all(cache.root().join("verified")).unwrap();
-                fs::create_dir(cache.root().join("verified")).unwrap();
-            }
-            Cache::open(cache.root()).unwrap()
+            if foreign { Cache::open(cache.root()).unwrap() } else { open(cache.root()) }
         };
         for (part, cache, tree, files, method, foreign) in [
             (linked, &small_cache, &small_tree, &small_files, Method::Lend, false),
@@ -371,12 +367,12 @@ impl Bench {
     /// A cache with such files, their tree, and where their blobs are.
     fn published(&self, count: usize, size: usize) -> (Cache, Arc<Tree>, Vec<PathBuf>) {
         let pipeline = self.writer(count, size);
-        let cache = Cache::open(&pipeline.cache).unwrap();
+        let cache = open(&pipeline.cache);
         let report = execute(&pipeline, &cache);
         let tree = cache.tree(report.stages[0].outputs["files"]).unwrap().unwrap();
         let files = tree.files().iter().map(|entry| cache.blob_path(entry.blob)).collect();
         drop(cache);
-        (Cache::open(&pipeline.cache).unwrap(), Arc::new(tree), files)
+        (open(&pipeline.cache), Arc::new(tree), files)
     }
 }
 
@@ -428,6 +424,11 @@ fn execute(pipeline: &Pipeline, cache: &Cache) -> RunReport {
     report
 }
 
+/// Opens a cache as the program does: what is remembered of it lies beside it.
+fn open(root: &Path) -> Cache {
+    Cache::open_remembered(root, Some(&root.with_file_name("memory"))).unwrap()
+}
+
 fn jobs() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
@@ -448,7 +449,14 @@ fn write(file: &Path, bytes: &[u8]) -> PathBuf {
 fn hash(file: &Path) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     if fs::metadata(file).unwrap().len() > 1 << 20 {
-        return hasher.update_mmap_rayon(file).unwrap().finalize();
+        // As the engine does it: large pieces, each hashed on all processors.
+        let (mut file, mut piece) = (File::open(file).unwrap(), vec![0; 4 << 20]);
+        loop {
+            match file.read(&mut piece).unwrap() {
+                0 => return hasher.finalize(),
+                read => _ = hasher.update_rayon(&piece[..read]),
+            }
+        }
     }
     blake3::hash(&fs::read(file).unwrap())
 }

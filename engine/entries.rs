@@ -10,14 +10,14 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use thiserror::Error;
 
 use crate::{
     artifact::Artifact,
-    cache::{CacheError, Lease, LeaseError, Part, Recipe},
+    cache::{CacheError, Lease, Part, Recipe},
     command::{self, Item, Log},
     digest::{Digest, Fingerprint},
     entry::Entry,
@@ -29,6 +29,7 @@ use crate::{
     sandbox::Furniture,
     source::Source,
     tree::{BadPath, Listing, Tree, TreeError},
+    wait::{Vain, wait_for_lease},
 };
 
 /// A log that is larger isn't put together with the others.
@@ -152,7 +153,9 @@ impl<'a, 'p> Running<'a, 'p> {
         entries: &'a [Entry],
         started: jiff::Timestamp,
     ) -> Result<Self, EachError> {
-        check_words(command, each, &entries[0])?;
+        if let Some(first) = entries.first() {
+            check_words(command, each, first)?;
+        }
         let paths = entries
             .iter()
             .map(|entry| entry_paths(command, each, entry))
@@ -318,16 +321,11 @@ impl<'a, 'p> Running<'a, 'p> {
 
     /// Waits for the right to compute an entry.
     fn lease(&self, fingerprint: Fingerprint) -> Result<Lease, Failed> {
-        loop {
-            match self.attempt.cache.lease(fingerprint) {
-                Ok(lease) => return Ok(lease),
-                Err(LeaseError::Cache(error)) => return Err(error.into()),
-                Err(LeaseError::Held(_)) => {
-                    self.attempt.interrupt.check()?;
-                    thread::sleep(Duration::from_millis(50));
-                }
-            }
-        }
+        let Attempt { cache, interrupt, waits, .. } = *self.attempt;
+        wait_for_lease(cache, fingerprint, interrupt, waits).map_err(|vain| match vain {
+            Vain::Cache(error) => error.into(),
+            Vain::Interrupted(interrupted) => interrupted.into(),
+        })
     }
 
     /// Why the stage as a whole failed, if it did.

@@ -1,7 +1,8 @@
 //! The entries of an input: the files of a folder, or the rows of a table.
 
-use std::{borrow::Cow, fs, path::Path, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fs, path::Path, sync::Arc};
 
+use csv::StringRecord;
 use thiserror::Error;
 
 use crate::{
@@ -12,14 +13,14 @@ use crate::{
     tree::{ArtifactPath, Tree},
 };
 
+/// A table that is larger, in bytes, isn't taken apart.
+const LARGEST_TABLE: u64 = 256 << 20;
+/// A row that is larger, in bytes, is given to no command.
+const LARGEST_ROW: u64 = 1 << 20;
+
 /// What keeps an input from being taken apart.
 #[derive(Debug, Error)]
 pub(crate) enum EntryError {
-    /// It has no entries. An output without files can't be told from one that was never made.
-    #[error(
-        "input `{0}` is empty: there is nothing to run the command for, and nothing to put into its outputs"
-    )]
-    Empty(String),
     /// It is one file that is no table.
     #[error(
         "input `{input}` is neither a folder of files nor a CSV table with a row of column names"
@@ -28,6 +29,12 @@ pub(crate) enum EntryError {
     /// Two columns share a name.
     #[error("the table `{input}` has two columns called `{column}`")]
     TwoColumns { input: String, column: String },
+    /// It is more than is meant for a command a row.
+    #[error(
+        "the {what} of input `{input}` is larger than {} MiB, which is the most for a command that runs for each row: give the \
+         command the whole table instead, or a folder of files", most >> 20
+    )]
+    TooLarge { input: String, what: String, most: u64 },
     /// The input can't be read.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -45,9 +52,18 @@ pub(crate) struct Entry {
 
 enum Content {
     /// A file, which lies in the cache, or with the user.
-    File { artifact: Artifact, source: Option<Source> },
-    /// A table of one row.
-    Row { table: Vec<u8>, columns: Arc<[String]>, values: Vec<String> },
+    File { artifact: Box<Artifact>, source: Option<Box<Source>> },
+    /// A row of a table.
+    Row { head: Arc<Head>, values: StringRecord },
+}
+
+/// What all rows of a table have above them.
+struct Head {
+    names: StringRecord,
+    /// The number of each column.
+    columns: HashMap<String, usize>,
+    /// The names as CSV.
+    line: Vec<u8>,
 }
 
 impl Entry {
@@ -57,13 +73,13 @@ impl Entry {
         artifact: &Artifact,
         source: Option<&Source>,
     ) -> Result<Vec<Self>, EntryError> {
-        let entries = if artifact.tree().is_file() {
+        Ok(if artifact.tree().is_file() {
             rows(artifact)?
         } else {
             let mut sources = source.map(Source::split).unwrap_or_default();
             let file = |(path, entry): (&ArtifactPath, &crate::Entry)| {
-                let source = sources.remove(&entry.path);
-                let artifact = artifact.only(entry);
+                let source = sources.remove(&entry.path).map(Box::new);
+                let artifact = Box::new(artifact.only(entry));
                 Self { name: path.to_string(), content: Content::File { artifact, source } }
             };
             // A link to a file is an entry like any other.
@@ -74,20 +90,15 @@ impl Entry {
             let mut all: Vec<_> = files.chain(links).collect();
             all.sort_unstable_by_key(|(path, _)| *path);
             all.into_iter().map(file).collect()
-        };
-        if entries.is_empty() {
-            return Err(EntryError::Empty(artifact.name().to_owned()));
-        }
-        Ok(entries)
+        })
     }
 
     /// What `{item}` stands for, or with a word `{item.WORD}`; `None` if there is no such thing.
     pub(crate) fn value(&self, word: Option<&str>) -> Option<Cow<'_, str>> {
         let Some(word) = word else { return Some(Cow::Borrowed(&self.name)) };
         match &self.content {
-            Content::Row { columns, values, .. } => {
-                let found = columns.iter().position(|column| column == word)?;
-                values.get(found).map(|value| Cow::Borrowed(value.as_str()))
+            Content::Row { head, values } => {
+                values.get(*head.columns.get(word)?).map(Cow::Borrowed)
             }
             Content::File { .. } => {
                 let path = Path::new(&self.name);
@@ -104,7 +115,7 @@ impl Entry {
     /// What may follow `item.` in a placeholder.
     pub(crate) fn words(&self) -> Vec<String> {
         match &self.content {
-            Content::Row { columns, .. } => columns.to_vec(),
+            Content::Row { head, .. } => head.names.iter().map(str::to_owned).collect(),
             Content::File { .. } => vec!["stem".to_owned(), "name".to_owned()],
         }
     }
@@ -118,8 +129,9 @@ impl Entry {
     pub(crate) fn digest(&self) -> Digest {
         match &self.content {
             Content::File { artifact, .. } => artifact.tree().digest(),
-            Content::Row { table, .. } => {
-                Tree::single(Digest::of(table), table.len() as u64).digest()
+            Content::Row { head, values } => {
+                let table = table(head, values);
+                Tree::single(Digest::of(&table), table.len() as u64).digest()
             }
         }
     }
@@ -127,13 +139,14 @@ impl Entry {
     /// The entry as the input `name` of a command. A row is written into the folder `folder`, which is made.
     pub(crate) fn artifact(&self, name: &str, folder: &Path) -> Result<Artifact, EntryError> {
         match &self.content {
-            Content::File { artifact, .. } => Ok(artifact.clone()),
-            Content::Row { table, .. } => {
+            Content::File { artifact, .. } => Ok(artifact.as_ref().clone()),
+            Content::Row { head, values } => {
+                let table = table(head, values);
                 let file = folder.join(format!("{name}.csv"));
                 fs::create_dir_all(folder)
-                    .and_then(|()| fs::write(&file, table))
+                    .and_then(|()| fs::write(&file, &table))
                     .map_err(CacheError::io("write", &file))?;
-                let tree = Tree::single(Digest::of(table), table.len() as u64);
+                let tree = Tree::single(Digest::of(&table), table.len() as u64);
                 Ok(Artifact::outside(name, Arc::new(tree), &file))
             }
         }
@@ -142,36 +155,54 @@ impl Entry {
     /// The file that it is, if that is the user's.
     pub(crate) fn source(&self) -> Option<&Source> {
         match &self.content {
-            Content::File { source, .. } => source.as_ref(),
+            Content::File { source, .. } => source.as_deref(),
             Content::Row { .. } => None,
         }
     }
 }
 
-/// The rows of a CSV table, each with the names of the columns before it.
+/// The rows of a CSV table.
 fn rows(artifact: &Artifact) -> Result<Vec<Entry>, EntryError> {
     let input = || artifact.name().to_owned();
     let no_table = |source| EntryError::NoTable { input: input(), source };
+    if artifact.tree().size() > LARGEST_TABLE {
+        return Err(EntryError::TooLarge {
+            input: input(),
+            what: "table".to_owned(),
+            most: LARGEST_TABLE,
+        });
+    }
     let bytes = artifact.read(ArtifactPath::ITSELF)?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let head = reader.headers().map_err(no_table)?.clone();
-    let columns: Arc<[String]> = head.iter().map(str::to_owned).collect();
-    for (i, column) in columns.iter().enumerate() {
-        if columns[..i].contains(column) {
-            return Err(EntryError::TwoColumns { input: input(), column: column.clone() });
+    let mut columns = HashMap::with_capacity(head.len());
+    for (number, column) in head.iter().enumerate() {
+        if columns.insert(column.to_owned(), number).is_some() {
+            return Err(EntryError::TwoColumns { input: input(), column: column.to_owned() });
         }
     }
+    let head = Arc::new(Head { columns, line: line(&head).map_err(no_table)?, names: head });
     let mut entries = Vec::new();
     for (i, row) in reader.records().enumerate() {
-        let row = row.map_err(no_table)?;
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&head).and_then(|()| writer.write_record(&row)).map_err(no_table)?;
-        let table = writer
-            .into_inner()
-            .unwrap_or_else(|_| unreachable!("writing into memory does not fail"));
-        let values = row.iter().map(str::to_owned).collect();
-        let content = Content::Row { table, columns: Arc::clone(&columns), values };
-        entries.push(Entry { name: (i + 1).to_string(), content });
+        let values = row.map_err(no_table)?;
+        if values.as_slice().len() as u64 > LARGEST_ROW {
+            let what = format!("row {}", i + 1);
+            return Err(EntryError::TooLarge { input: input(), what, most: LARGEST_ROW });
+        }
+        let head = Arc::clone(&head);
+        entries.push(Entry { name: (i + 1).to_string(), content: Content::Row { head, values } });
     }
     Ok(entries)
+}
+
+/// A table of one row.
+fn table(head: &Head, values: &StringRecord) -> Vec<u8> {
+    let row = line(values).unwrap_or_else(|_| unreachable!("writing into memory does not fail"));
+    [head.line.as_slice(), &row].concat()
+}
+
+fn line(record: &StringRecord) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(record)?;
+    Ok(writer.into_inner().unwrap_or_else(|_| unreachable!("writing into memory does not fail")))
 }

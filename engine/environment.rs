@@ -30,14 +30,19 @@ pub const PASSED: [&str; 16] = [
     "PIPE_SANDBOX",
 ];
 
-/// What a shell or a terminal sets for itself is no loss to a command.
-const OWN: [&str; 5] = ["SHLVL", "OLDPWD", "_", "COLUMNS", "LINES"];
+/// What a shell, a terminal or a session sets for itself is no loss to a command, nor is what is ours.
+const OWN: [&str; 7] = ["SHLVL", "OLDPWD", "_", "COLUMNS", "LINES", "XDG_*", "PIPE_*"];
 
 fn is_passed(name: &OsStr) -> bool {
+    is_among(name, &PASSED)
+}
+
+/// Whether one of `names`, which may end in `*`, stands for `name`.
+fn is_among(name: &OsStr, names: &[&str]) -> bool {
     let name = name.as_bytes();
-    PASSED.iter().any(|passed| match passed.strip_suffix('*') {
+    names.iter().any(|known| match known.strip_suffix('*') {
         Some(start) => name.starts_with(start.as_bytes()),
-        None => name == passed.as_bytes(),
+        None => name == known.as_bytes(),
     })
 }
 
@@ -56,9 +61,9 @@ pub(crate) fn withheld(declared: &Environment) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let seen: BTreeSet<OsString> = passed(declared).into_iter().map(|(name, _)| name).collect();
-    let all = env::vars_os().map(|(name, _)| name).filter(|name| !seen.contains(name));
-    let all = all.map(|name| name.to_string_lossy().into_owned());
-    all.filter(|name| !OWN.contains(&name.as_str()) && !name.starts_with("PIPE_")).collect()
+    let all = env::vars_os().map(|(name, _)| name);
+    let missed = all.filter(|name| !seen.contains(name) && !is_among(name, &OWN));
+    missed.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// What stands for the value of the variable `name` in a recipe: its hash with the name, as bytes, in a domain of its own.

@@ -1,6 +1,6 @@
 //! What the engine tells while it works. It never prints: whoever runs it reads this stream.
 
-use crate::report::StageReport;
+use crate::{report::StageReport, wait::Wait};
 
 /// Something that happened during a run.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub enum Event<'a> {
     Waiting {
         /// The stage.
         stage: &'a str,
-        /// Who computes it.
-        owner: &'a str,
+        /// For whom, and for how long it has.
+        wait: Wait<'a>,
     },
     /// Something is not as it should be, and was dealt with.
     Warning {

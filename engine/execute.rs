@@ -33,6 +33,7 @@ use crate::{
     stage_error::StageError,
     states::{StateStore, States},
     tree::{Listing, Tree},
+    wait::Wait,
     work::{Progress, Work},
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) progress: &'a Progress<'a>,
     /// Told what is not as it should be, and was dealt with.
     pub(crate) warn: &'a (dyn Fn(&str) + Sync),
+    /// Told for whom is waited within a stage.
+    pub(crate) waits: &'a (dyn Fn(Wait<'_>) + Sync),
     /// Told what commands print while they run, if somebody wants to know.
     pub(crate) tell: Option<&'a (dyn Fn(&str) + Sync)>,
     /// Told where a command works when it begins.

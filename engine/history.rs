@@ -52,7 +52,7 @@ pub enum NoRun {
 }
 
 /// The run that `word` means: its name, its id or a unique beginning of it, `last`, or `~1`, `last~1` and so on back from the
-/// last one. `entries` are newest first.
+/// last one. `entries` are newest first; those that can't be read don't count as `last`, nor from there back.
 ///
 /// # Errors
 /// When it means none, or several.
@@ -65,12 +65,19 @@ pub fn find_run<'e>(entries: &'e [RunEntry], word: &str) -> Result<&'e RunEntry,
         None => (word == "last").then_some(0),
     };
     if let Some(back) = back {
-        let beyond = || NoRun::Beyond { word: word.to_owned(), count: entries.len() };
-        return entries.get::<usize>(back).ok_or_else(beyond);
+        let readable = || entries.iter().filter(|entry| entry.is_readable());
+        return match readable().nth(back) {
+            Some(entry) => Ok(entry),
+            None if readable().next().is_none() => Err(NoRun::None),
+            None => Err(NoRun::Beyond { word: word.to_owned(), count: readable().count() }),
+        };
     }
     let exact = |entry: &&RunEntry| entry.name.as_deref() == Some(word) || entry.id == word;
-    if let Some(entry) = entries.iter().find(exact) {
-        return Ok(entry);
+    let mut meant = entries.iter().filter(exact);
+    if let Some(first) = meant.next() {
+        // Names and ids can be given twice by whoever writes into the cache.
+        let readable = std::iter::once(first).chain(meant).find(|entry| entry.is_readable());
+        return Ok(readable.unwrap_or(first));
     }
     let begins = |entry: &&RunEntry| !word.is_empty() && entry.id.starts_with(word);
     let candidates: Vec<&RunEntry> = entries.iter().filter(begins).collect();
@@ -120,11 +127,13 @@ impl History {
         let mut open: BTreeSet<&str> =
             wanted.iter().map(|stage| pipeline.stages[*stage].name.as_str()).collect();
         let mut last = BTreeMap::new();
-        for entry in entries.iter().take(LAST) {
+        // What is no run doesn't count, but isn't looked at without end either.
+        let stages = entries.iter().take(DEEPEST).filter_map(RunEntry::fingerprints);
+        for stages in stages.take(LAST) {
             if open.is_empty() {
                 break;
             }
-            for (name, (fingerprint, _)) in entry.fingerprints() {
+            for (name, (fingerprint, _)) in stages {
                 if open.remove(name.as_str()) {
                     last.insert(name, fingerprint);
                 }
@@ -144,7 +153,7 @@ impl History {
             let mut past: BTreeMap<String, Vec<Past>> = BTreeMap::new();
             let mut seen = BTreeSet::new();
             for entry in self.entries.iter().take(DEEPEST) {
-                for (name, (fingerprint, outcome)) in entry.fingerprints() {
+                for (name, (fingerprint, outcome)) in entry.fingerprints().into_iter().flatten() {
                     if seen.insert((name.clone(), fingerprint)) {
                         let run = entry.label().to_owned();
                         past.entry(name).or_default().push(Past { fingerprint, outcome, run });

@@ -63,6 +63,7 @@ mod take;
 mod trace;
 mod tree;
 mod volatile;
+mod wait;
 mod work;
 mod workspace;
 mod zarr;
@@ -93,6 +94,7 @@ pub use stage::{
 pub use stage_error::StageError;
 pub use trace::trace;
 pub use tree::{ArtifactPath, BadPath, Entry, Listing, Tree, TreeError};
+pub use wait::Wait;
 pub use work::Work;
 pub use workspace::Scope;
 pub use zarr::{ArrayReader, ArraySpec, ArrayWriter, GroupReader, GroupWriter, Scalar, ZarrError};

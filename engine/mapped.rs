@@ -10,14 +10,14 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     artifact::Artifact,
-    cache::{CacheError, Lease, LeaseError, Part, Recipe, Staging},
+    cache::{CacheError, Lease, Part, Recipe, Staging},
     digest::{Digest, Fingerprint},
     execute::{Attempt, Made, Parts, finish},
     report::PartCount,
@@ -26,10 +26,8 @@ use crate::{
     stage::{Kind, RowMap, RowsFrom},
     stage_error::StageError,
     tree::Tree,
+    wait::{Vain, wait_for_lease},
 };
-
-/// How often it is tried again to take the lease of a chunk that another makes.
-const WAIT: Duration = Duration::from_millis(10);
 
 /// Runs the stage in chunks. `None` if its inputs can't be cut: then it has to be run as a whole.
 pub(crate) fn run(
@@ -285,18 +283,12 @@ impl<'a, 'p> Mapping<'a, 'p> {
     /// Takes the lease of a chunk, waiting for another stage or process that makes the same. `None` if the chunk is done
     /// then.
     fn lease(&self, chunk: usize, fingerprint: Fingerprint) -> Result<Option<Lease>, StageError> {
-        loop {
-            match self.attempt.cache.lease(fingerprint) {
-                Ok(lease) => {
-                    // Whoever had it before may just have published.
-                    return Ok((!self.is_known(chunk, fingerprint)?).then_some(lease));
-                }
-                Err(LeaseError::Cache(error)) => return Err(error.into()),
-                Err(LeaseError::Held(_)) => {
-                    self.attempt.interrupt.check()?;
-                    thread::sleep(WAIT);
-                }
-            }
+        let Attempt { cache, interrupt, waits, .. } = *self.attempt;
+        match wait_for_lease(cache, fingerprint, interrupt, waits) {
+            // Whoever had it before may just have published.
+            Ok(lease) => Ok((!self.is_known(chunk, fingerprint)?).then_some(lease)),
+            Err(Vain::Cache(error)) => Err(error.into()),
+            Err(Vain::Interrupted(interrupted)) => Err(interrupted.into()),
         }
     }
 

@@ -69,6 +69,7 @@ fn the_document_names_every_folder_of_a_cache() {
         assert!(listing.contains(&format!("{folder}/")), "{folder}");
     }
     context("workspace");
+    context("memory");
     context("verified");
     context("memo");
 }

@@ -19,9 +19,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    Cache, CacheError, Staging,
-    reach::{Found, Listing, Named, Reached, is_young, list, names},
-    roots::{Root, Roots},
+    Cache, CacheError, FORMER, Staging,
+    reach::{Found, Listing, Named, Reached, is_folder, is_young, list, names},
+    roots::{Root, Roots, Standing},
 };
 use crate::{
     digest::{Digest, Fingerprint},
@@ -31,7 +31,7 @@ use crate::{
 /// What is kept besides pins, live runs, and what is young.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The newest so many runs of every workspace.
+    /// The newest so many runs of every workspace, of every user.
     pub keep_runs: Option<u64>,
     /// The runs of the last so many days.
     pub keep_days: Option<f64>,
@@ -45,8 +45,6 @@ pub struct Policy {
 
 /// Quarantined files are kept so long, to be looked at.
 const QUARANTINE: Duration = Duration::from_hours(7 * 24);
-/// What a machine has verified, and what it remembers of a workspace, is forgotten when it wasn't written to for so long.
-const MEMORY: Duration = Duration::from_hours(30 * 24);
 
 /// How much of something there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -119,7 +117,9 @@ impl Cache {
         let snapshot = self.snapshot(policy, now.unwrap_or_else(|_| SystemTime::now()))?;
         let (reached, kept_runs) = snapshot.mark(policy);
         let mut forgotten = vec![0; snapshot.workspaces.len()];
-        for (run, _) in snapshot.forgettable(&kept_runs, policy) {
+        for (run, _) in
+            snapshot.forgettable(&kept_runs, policy).filter(|(run, _)| run.is_readable())
+        {
             forgotten[run.workspace] += 1;
         }
         Ok(snapshot.tell(policy, &reached, &kept_runs, &forgotten))
@@ -137,7 +137,7 @@ impl Cache {
         let now = staging.clock()?;
         let first = self.snapshot(policy, now)?;
         let (reached, kept_runs) = first.mark(policy);
-        let forgotten = Self::forget_runs(&first, &kept_runs, policy)?;
+        let forgotten = self.forget_runs(&first, &kept_runs, policy)?;
         let mut told = first.tell(policy, &reached, &kept_runs, &forgotten);
         told.removed = Amount::default();
         let mut bytes = 0;
@@ -163,12 +163,17 @@ impl Cache {
                 told.removed.blobs += 1;
             }
         }
-        for (folder, age) in [("quarantine", QUARANTINE), ("verified", MEMORY), ("memos", MEMORY)] {
-            for path in list(&self.root.join(folder))? {
-                let old = fs::metadata(&path).is_ok_and(|meta| !is_young(&meta, now, age));
-                if old {
-                    Self::remove(&path)?;
-                }
+        for path in list(&self.root.join("quarantine"))? {
+            let old = fs::metadata(&path).is_ok_and(|meta| !is_young(&meta, now, QUARANTINE));
+            if old {
+                Self::remove(&path)?;
+            }
+        }
+        for folder in FORMER.map(|folder| self.root.join(folder)) {
+            if is_folder(&folder) {
+                // What can't be removed, or comes from an earlier version that is at work, does no harm.
+                list(&folder)?.iter().for_each(|path| _ = Self::remove(path));
+                let _ = fs::remove_dir(&folder);
             }
         }
         told.removed.bytes = bytes;
@@ -180,7 +185,7 @@ impl Cache {
         // The live are looked at first: what they come to use after that is young.
         let live = self.live_leases(now, policy.grace)?;
         let live = live.iter().flat_map(|text| names(text)).collect();
-        let Roots { workspaces, runs } = self.roots()?;
+        let Roots { workspaces, runs } = self.roots(now)?;
         let listing = self.listing()?;
         let look = |path: &Path| {
             let meta = fs::metadata(path).ok()?;
@@ -197,7 +202,8 @@ impl Cache {
             .map(|(number, (name, pipeline))| Workspace {
                 name,
                 pipeline,
-                runs: runs.iter().filter(|run| run.workspace == number).count() as u64,
+                runs: runs.iter().filter(|run| run.is_readable() && run.workspace == number).count()
+                    as u64,
                 kept: 0,
                 pinned: 0,
                 forgotten: 0,
@@ -208,6 +214,7 @@ impl Cache {
 
     /// Forgets runs that aren't kept; says how many of each workspace.
     fn forget_runs(
+        &self,
         snapshot: &Snapshot,
         kept: &[bool],
         policy: &Policy,
@@ -215,7 +222,13 @@ impl Cache {
         let mut forgotten = vec![0; snapshot.workspaces.len()];
         for (run, file) in snapshot.forgettable(kept, policy) {
             // It may have been pinned since we looked.
-            if !file.with_extension("pin").exists() && remove(file, snapshot.now, policy, &mut 0)? {
+            if file.with_extension("pin").exists() {
+                continue;
+            }
+            if !run.is_readable() {
+                // What it was can still be looked at.
+                self.quarantine(file)?;
+            } else if remove(file, snapshot.now, policy, &mut 0)? {
                 forgotten[run.workspace] += 1;
             }
         }
@@ -227,9 +240,13 @@ impl Snapshot {
     /// What is kept, and which runs are.
     fn mark(&self, policy: &Policy) -> (Reached, Vec<bool>) {
         let mut kept: Vec<bool> = self.runs.iter().map(|run| run.pinned).collect();
-        let mut count: HashMap<usize, u64> = HashMap::new();
+        // Nobody's runs are counted against another's.
+        let mut count: HashMap<(usize, u32), u64> = HashMap::new();
         for (run, kept) in self.runs.iter().zip(&mut kept).rev() {
-            let count = count.entry(run.workspace).or_default();
+            if !run.is_readable() {
+                continue;
+            }
+            let count = count.entry((run.workspace, run.owner)).or_default();
             *count += 1;
             let by_count = policy.keep_runs.is_some_and(|most| *count <= most);
             let by_days = policy.keep_days.is_some_and(|days| {
@@ -241,7 +258,9 @@ impl Snapshot {
         let Some(most) = policy.max_size else { return (self.reach(&kept), kept) };
         // The oldest are given up first, until the rest fits: the fewest that do are found by halving.
         let given: Vec<usize> = (0..self.runs.len())
-            .filter(|&run| kept[run] && !self.runs[run].pinned && !self.runs[run].newest)
+            .filter(|&run| {
+                kept[run] && !self.runs[run].pinned && self.runs[run].standing != Standing::Newest
+            })
             .collect();
         let without = |number: usize| {
             let mut kept = kept.clone();
@@ -274,7 +293,8 @@ impl Snapshot {
     /// What is reached from these runs, from what is live, and from what is young.
     fn reach(&self, kept: &[bool]) -> Reached {
         let mut reached = Reached::default();
-        let roots = self.runs.iter().zip(kept).filter(|(_, kept)| **kept);
+        // What a damaged run may have named isn't lost with it: it stays until the next collection.
+        let roots = self.runs.iter().zip(kept).filter(|(run, kept)| **kept || !run.is_readable());
         let roots = roots.flat_map(|(run, _)| run.names.iter().copied());
         reached.add(roots.chain(self.live.iter().copied()), &self.named, &self.trees);
         let young = |path: &Path| self.files.get(path).is_none_or(|(_, young)| *young);

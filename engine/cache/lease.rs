@@ -34,6 +34,10 @@ use crate::{
 
 /// What leases that aren't taken yet are called: `FINGERPRINT.new-…`.
 const NEW: &str = ".new-";
+/// Who has a lease that doesn't say it.
+const UNKNOWN: &str = "another process";
+/// How often a lease that ends just when it is looked at is tried for without a pause.
+const AT_ONCE: usize = 8;
 
 /// The right to compute a fingerprint, held until it is dropped.
 #[derive(Debug)]
@@ -71,18 +75,29 @@ impl Cache {
     /// # Errors
     /// When it is held by another, or its file can't be used.
     pub fn lease(&self, fingerprint: Fingerprint) -> Result<Lease, LeaseError> {
-        let folder = self.root.join("leases");
-        create_folder(&folder)?;
-        let path = folder.join(fingerprint.hex());
-        loop {
+        let path = self.lease_path(fingerprint);
+        create_folder(&self.root.join("leases"))?;
+        for _ in 0..AT_ONCE {
             if let Some(lease) = self.take(&path)? {
                 self.watches().remove(&path);
+                self.look_anew(fingerprint);
                 return Ok(lease);
             }
             if let Some(owner) = self.clear(&path)? {
+                if self.ignores_leases && !self.writer()?.lock().stands_at(&path) {
+                    // It isn't ours, and so we won't remove it.
+                    return Ok(Lease { path, owned: Arc::clone(self.writer()?.lock()) });
+                }
                 return Err(LeaseError::Held(owner));
             }
         }
+        // It can neither be made nor be seen: a file system shows it late.
+        Err(LeaseError::Held(UNKNOWN.to_owned()))
+    }
+
+    /// The file that tells who computes `fingerprint`.
+    pub(crate) fn lease_path(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.root.join("leases").join(fingerprint.hex())
     }
 
     /// Puts a lease of our own at `path`, complete, locked, and all at once. `None` if something stands there.
@@ -143,8 +158,7 @@ impl Cache {
         let lock = disk::try_lock_shared(&file, path).map_err(CacheError::io("lock", path))?;
         let seen = first_line(&file).map_err(CacheError::io("read", path))?;
         let line = Line::parse(&seen);
-        let owner =
-            line.as_ref().map_or_else(|| "another process".to_owned(), |line| line.owner.clone());
+        let owner = line.as_ref().map_or_else(|| UNKNOWN.to_owned(), |line| line.owner.clone());
         if lock != Lock::Unsupported && line.as_ref().is_some_and(Line::is_of_this_machine) {
             if lock == Lock::Held {
                 return Ok(Some(owner));

@@ -3,8 +3,8 @@
 //!
 //! A memo is never needed, and never trusted further than it can be checked: a file's digest is remembered under
 //! everything that the file system tells of the file, and a result counts only while its record and trees are the very
-//! files that were read, and its blobs have their sizes. A memo that is damaged, or can't be read or written, is passed
-//! over. All numbers are little-endian; the last 32 bytes are the BLAKE3 hash of those before, in a domain of its own.
+//! files that were read, and its blobs have their sizes. It lies in a [folder of the user's own](super::memory). A memo that
+//! is damaged, or can't be read or written, is passed over. All numbers are little-endian; the last 32 bytes are the BLAKE3 hash of those before, in a domain of its own.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,7 +23,7 @@ use rustix::{
 use super::{Cache, CacheError, Record, Staging};
 use crate::{
     digest::{Digest, Fingerprint},
-    disk, regular,
+    disk,
     tree::Tree,
 };
 
@@ -132,7 +132,8 @@ struct Learned {
 /// What is remembered, and what was learned since it was read.
 #[derive(Debug)]
 pub(crate) struct Memo {
-    path: PathBuf,
+    /// The name of its file.
+    name: String,
     /// The cache's folder: what many files are looked for in is opened once.
     folder: Option<OwnedFd>,
     known: Content,
@@ -143,19 +144,17 @@ impl Cache {
     /// What this machine remembers of the pipeline in `file`.
     pub(crate) fn memo(&self, file: &Path) -> Memo {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        // Numbers of devices and files mean something on one machine only.
-        for part in [crate::host::name().as_bytes(), file.as_os_str().as_encoded_bytes()] {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-        }
-        let path = self.root.join("memos").join(&hasher.finalize().to_hex()[..16]);
-        let known = regular::read(&path, LARGEST).ok().and_then(|bytes| Content::decode(&bytes));
+        hasher.update(file.as_os_str().as_encoded_bytes());
+        let name = format!("memo-{}", &hasher.finalize().to_hex()[..16]);
+        let known = self.shared.memory.read(&name, LARGEST);
+        let known = known.and_then(|bytes| Content::decode(&bytes));
         let folder = rustix::fs::open(
             &self.root,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         );
         let known = known.unwrap_or_default();
-        Memo { path, folder: folder.ok(), known, learned: Mutex::default() }
+        Memo { name, folder: folder.ok(), known, learned: Mutex::default() }
     }
 }
 
@@ -163,7 +162,7 @@ impl Memo {
     /// Remembers nothing: for who has no cache.
     pub(crate) fn none() -> Self {
         Self {
-            path: PathBuf::new(),
+            name: String::new(),
             folder: None,
             known: Content::default(),
             learned: Mutex::default(),
@@ -256,7 +255,7 @@ impl Memo {
     /// # Errors
     /// When it can't be written, which does no harm.
     pub(crate) fn save(self, cache: &Cache) -> Result<(), CacheError> {
-        let Self { path, known, learned, .. } = self;
+        let Self { name, known, learned, .. } = self;
         let learned = learned.into_inner().unwrap_or_else(PoisonError::into_inner);
         if learned.files.is_empty() && learned.results.is_empty() {
             return Ok(());
@@ -283,7 +282,8 @@ impl Memo {
         for (fingerprint, whole) in known.results.into_iter().take(room) {
             content.results.entry(fingerprint).or_insert(whole);
         }
-        staging.replace_unsynced(&path, &content.encode())
+        let written = cache.shared.memory.replace(&name, &content.encode());
+        written.map_err(CacheError::io("write", Path::new(&name)))
     }
 }
 

@@ -8,9 +8,7 @@
 //! records/ab/cdef….json  the outputs under a fingerprint, and how they came to be
 //! leases/…               who is computing which fingerprint now
 //! runs/WORKSPACE/…       what each run did, and which runs are pinned
-//! memos/…                what a machine remembers of a workspace; of use for speed only
 //! tmp/…                  files being written, a folder a writer
-//! verified/…             for each running system, which blobs it has written or hashed
 //! quarantine/…           what was found broken
 //! ```
 //!
@@ -32,6 +30,7 @@ mod lease;
 mod live;
 mod losses;
 mod memo;
+mod memory;
 mod owner;
 mod pending;
 mod placement;
@@ -41,6 +40,7 @@ mod reach;
 mod record;
 mod roots;
 mod run;
+mod sight;
 pub mod size;
 mod staging;
 mod under_way;
@@ -78,7 +78,8 @@ pub(crate) use self::{
     staging::{Staged, StagedPlaces, StagedWriter, Staging, hash_file},
 };
 use self::{
-    lease::Watch, live::LiveRunInner, pending::Pending, staging::Writer, verified::Verified,
+    lease::Watch, live::LiveRunInner, memory::Memory, pending::Pending, staging::Writer,
+    verified::Verified,
 };
 use crate::{digest::Digest, disk, regular};
 
@@ -162,6 +163,8 @@ impl CacheError {
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    /// Whether what others compute is computed here, too.
+    ignores_leases: bool,
     /// Where this process stages what it writes, once it writes.
     writer: Arc<Mutex<Option<Arc<Writer>>>>,
     /// What this process has made and not yet published.
@@ -172,29 +175,46 @@ pub struct Cache {
 /// What all handles of one opened cache share.
 #[derive(Debug)]
 struct Shared {
+    memory: Arc<Memory>,
     verified: Verified,
     /// The leases of other machines that are waited for.
     watches: Mutex<BTreeMap<PathBuf, Watch>>,
     /// Who may do what with the folder of blobs.
     mode: OnceLock<u32>,
+    /// Whether the file system shows at once what other machines make.
+    shows_at_once: OnceLock<bool>,
     /// The run under way.
     live: Mutex<Weak<LiveRunInner>>,
 }
 
 impl Cache {
-    /// Opens the cache in the folder `root`, which is made if it isn't there.
+    /// Opens the cache in the folder `root`, which is made if it isn't there. Nothing is remembered of it when it is closed.
     ///
     /// # Errors
     /// When the folder can't be made or read, holds something else, or was written by a newer version.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
+        Self::open_remembered(root, None)
+    }
+
+    /// Opens the cache in the folder `root`, which is made if it isn't there. What was hashed and found is remembered in
+    /// the folder `memory`, which is made when there is something to remember. What stands there is believed: a folder
+    /// into which others may write isn't used.
+    ///
+    /// # Errors
+    /// When the folder can't be made or read, holds something else, or was written by a newer version.
+    pub fn open_remembered(root: &Path, memory: Option<&Path>) -> Result<Self, CacheError> {
+        let memory = Arc::new(Memory::new(memory, root));
         let shared = Shared {
-            verified: Verified::new(&root.join("verified")),
+            verified: Verified::new(Arc::clone(&memory)),
+            memory,
             watches: Mutex::default(),
             mode: OnceLock::new(),
+            shows_at_once: OnceLock::new(),
             live: Mutex::default(),
         };
         let cache = Self {
             root: root.to_owned(),
+            ignores_leases: false,
             writer: Arc::default(),
             pending: Arc::default(),
             shared: Arc::new(shared),
@@ -218,12 +238,20 @@ impl Cache {
         }
     }
 
-    /// Opens the cache in the folder `root` if there is one, and never writes.
+    /// As [`open_remembered`](Self::open_remembered) if there is a cache in the folder `root`, which isn't written to.
     ///
     /// # Errors
     /// When it can't be read, or was written by a newer version.
-    pub fn open_existing(root: &Path) -> Result<Option<Self>, CacheError> {
-        if root.join("format").exists() { Self::open(root).map(Some) } else { Ok(None) }
+    pub fn open_existing(root: &Path, memory: Option<&Path>) -> Result<Option<Self>, CacheError> {
+        let is_there = root.join("format").exists();
+        is_there.then(|| Self::open_remembered(root, memory)).transpose()
+    }
+
+    /// The same cache for whoever doesn't wait for what other processes compute, but computes it, too. That does no harm: the
+    /// first result stands.
+    #[must_use]
+    pub fn ignoring_leases(self) -> Self {
+        Self { ignores_leases: true, ..self }
     }
 
     /// The cache's folder.
@@ -236,9 +264,7 @@ impl Cache {
         for folder in FOLDERS {
             let path = self.root.join(folder);
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-            // What is of use for speed only is done without.
-            let spared = ["memos", "verified"].contains(&folder) && !meta.is_symlink();
-            if !meta.is_dir() && !spared {
+            if !meta.is_dir() {
                 return Err(CacheError::NotAFolder(path));
             }
         }
@@ -251,7 +277,8 @@ impl Cache {
         let entries = fs::read_dir(&self.root).map_err(CacheError::io("list", &self.root))?;
         for entry in entries {
             let name = entry.map_err(CacheError::io("list", &self.root))?.file_name();
-            let ours = FOLDERS.iter().chain(&["CACHEDIR.TAG", "format", ".gitignore"]);
+            let ours =
+                FOLDERS.iter().chain(&["CACHEDIR.TAG", "format", ".gitignore"]).chain(&FORMER);
             if !ours.into_iter().any(|known| name == *known) {
                 return Err(CacheError::NotACache(self.root.clone()));
             }
@@ -323,8 +350,9 @@ impl Cache {
 }
 
 /// The folders of a cache.
-const FOLDERS: [&str; 9] =
-    ["blobs", "trees", "records", "leases", "runs", "memos", "tmp", "verified", "quarantine"];
+const FOLDERS: [&str; 7] = ["blobs", "trees", "records", "leases", "runs", "tmp", "quarantine"];
+/// Folders in which earlier versions kept what is now [remembered](memory) elsewhere. Nothing is read there.
+const FORMER: [&str; 2] = ["memos", "verified"];
 
 /// Makes a folder of the cache.
 fn create_folder(path: &Path) -> Result<(), CacheError> {

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::{self, Metadata},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -86,11 +87,19 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, CacheError> {
     Ok(paths)
 }
 
-/// Whether a file is younger than `grace`, by the later of its times; one from the future is.
+/// When a file was last changed by the clock of its file system: nobody sets that.
+pub(super) fn changed(meta: &Metadata) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(meta.ctime().max(0) as u64)
+}
+
+/// When a file was written, by the clock of its file system, at which it is `now`. A time from the future was set by somebody.
+pub(super) fn written(meta: &Metadata, now: SystemTime) -> SystemTime {
+    meta.modified().ok().filter(|modified| *modified <= now).unwrap_or_else(|| changed(meta))
+}
+
+/// Whether a file is younger than `grace`, by the later of its times; one that was changed in the future is.
 pub(super) fn is_young(meta: &Metadata, now: SystemTime, grace: Duration) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(meta.ctime().max(0) as u64);
-    let newest = meta.modified().map_or(changed, |modified| modified.max(changed));
+    let newest = written(meta, now).max(changed(meta));
     now.duration_since(newest).map_or(true, |age| age < grace)
 }
 
@@ -232,5 +241,8 @@ mod tests {
         assert!(is_young(&meta, now, hour));
         assert!(is_young(&meta, now - 5 * hour, hour), "our clock is behind");
         assert!(!is_young(&meta, now + 2 * hour, hour));
+        file.as_file().set_modified(now + 1000 * hour).unwrap();
+        let meta = file.as_file().metadata().unwrap();
+        assert!(!is_young(&meta, now + 2 * hour, hour), "a time that somebody set");
     }
 }

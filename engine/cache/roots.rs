@@ -3,13 +3,16 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use serde::{Deserialize, de::IgnoredAny};
+
 use super::{
     Cache, CacheError,
-    reach::{is_folder, list, names},
+    reach::{is_folder, list, names, written},
 };
 use crate::regular;
 
@@ -18,6 +21,8 @@ use crate::regular;
 pub(super) struct Root {
     /// The number of its workspace.
     pub(super) workspace: usize,
+    /// The number of the user whose file it is.
+    pub(super) owner: u32,
     /// What it names.
     pub(super) names: Vec<[u8; 32]>,
     pub(super) pinned: bool,
@@ -25,10 +30,36 @@ pub(super) struct Root {
     pub(super) named: bool,
     /// By the clock of the file system.
     pub(super) ended: SystemTime,
-    /// Whether it is the newest of its workspace.
-    pub(super) newest: bool,
     /// The file that tells what it did. A pin may be left without one.
     pub(super) file: Option<PathBuf>,
+    pub(super) standing: Standing,
+}
+
+/// What counts as a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No file tells what it did: it is none.
+    Unreadable,
+    /// It is one.
+    Readable,
+    /// It is the newest of its workspace and its owner.
+    Newest,
+}
+
+impl Root {
+    pub(super) fn is_readable(&self) -> bool {
+        self.standing != Standing::Unreadable
+    }
+}
+
+/// What every version tells of a run.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(rename = "format")]
+    _format: u32,
+    #[serde(rename = "stages")]
+    _stages: Vec<IgnoredAny>,
+    pipeline: Option<PathBuf>,
 }
 
 /// The runs of all workspaces.
@@ -41,13 +72,13 @@ pub(super) struct Roots {
 }
 
 impl Cache {
-    /// Reads the runs of all workspaces. Each bears on what is kept, so one that can't be read is an error; one that
-    /// went while we looked, or holds no text, isn't.
-    pub(super) fn roots(&self) -> Result<Roots, CacheError> {
+    /// Reads the runs of all workspaces, as of `now` by the clock of the file system. Each bears on what is kept, so one that
+    /// the system doesn't let us read is an error; one that went while we looked, or tells nothing, isn't.
+    pub(super) fn roots(&self, now: SystemTime) -> Result<Roots, CacheError> {
         let mut roots = Roots::default();
         for folder in list(&self.root.join("runs"))? {
             if is_folder(&folder) {
-                let pipeline = roots.read(&folder)?;
+                let pipeline = roots.read(&folder, now)?;
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 roots.workspaces.push((name, pipeline));
             }
@@ -55,7 +86,9 @@ impl Cache {
         roots.runs.sort_by_key(|run| run.ended);
         let mut seen = HashSet::new();
         for run in roots.runs.iter_mut().rev() {
-            run.newest = seen.insert(run.workspace);
+            if run.is_readable() && seen.insert((run.workspace, run.owner)) {
+                run.standing = Standing::Newest;
+            }
         }
         Ok(roots)
     }
@@ -63,7 +96,7 @@ impl Cache {
 
 impl Roots {
     /// Adds the runs of the next workspace, and gives the pipeline's file.
-    fn read(&mut self, folder: &Path) -> Result<Option<PathBuf>, CacheError> {
+    fn read(&mut self, folder: &Path, now: SystemTime) -> Result<Option<PathBuf>, CacheError> {
         // The file and the pin of each, by what their names share, which begins with the time.
         let mut runs: BTreeMap<String, [Option<PathBuf>; 2]> = BTreeMap::new();
         for path in list(folder)? {
@@ -76,7 +109,7 @@ impl Roots {
         }
         let (mut pipeline, mut borne) = (None, HashSet::new());
         for (stem, [file, pin]) in runs.into_iter().rev() {
-            let (mut seen, mut ended) = (Vec::new(), None);
+            let (mut seen, mut ended, mut is_readable) = (Vec::new(), None, false);
             for path in file.iter().chain(&pin) {
                 let text = match regular::read(path, super::run::LARGEST) {
                     Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -92,24 +125,27 @@ impl Roots {
                     Err(error) => return Err(CacheError::io("read", path)(error)),
                 };
                 seen.extend(names(&text));
-                if pipeline.is_none() {
-                    let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-                    pipeline =
-                        value.and_then(|value| value["pipeline"].as_str().map(PathBuf::from));
+                if let Ok(told) = serde_json::from_str::<Told>(&text) {
+                    is_readable = true;
+                    pipeline = pipeline.or(told.pipeline);
                 }
                 // A run doesn't end when it is pinned: the pin's time counts only where nothing else is left.
-                ended = ended.or_else(|| fs::metadata(path).and_then(|meta| meta.modified()).ok());
+                ended = ended.or_else(|| {
+                    let meta = fs::metadata(path).ok()?;
+                    Some((written(&meta, now), meta.uid()))
+                });
             }
-            let Some(ended) = ended else { continue };
+            let Some((ended, owner)) = ended else { continue };
             let name = stem.splitn(3, '-').nth(2);
             self.runs.push(Root {
                 workspace: self.workspaces.len(),
+                owner,
                 names: seen,
                 pinned: pin.is_some(),
-                named: name.is_some_and(|name| borne.insert(name.to_owned())),
+                named: is_readable && name.is_some_and(|name| borne.insert(name.to_owned())),
                 ended,
-                newest: false,
                 file,
+                standing: if is_readable { Standing::Readable } else { Standing::Unreadable },
             });
         }
         Ok(pipeline)

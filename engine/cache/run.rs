@@ -2,8 +2,9 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -132,18 +133,23 @@ impl RunEntry {
         self.name.as_deref().unwrap_or(&self.id)
     }
 
-    /// The fingerprints of the stages of the run and how each ended, by name. One that can't be read has none: it
-    /// may have been collected meanwhile.
-    pub(crate) fn fingerprints(&self) -> Stages {
-        regular::read(&self.file, LARGEST).map(|json| fingerprints_in(&json)).unwrap_or_default()
+    /// The fingerprints of the stages of the run and how each ended, by name. None if it can't be read: it may have been
+    /// collected meanwhile, or be no run at all.
+    pub(crate) fn fingerprints(&self) -> Option<Stages> {
+        fingerprints_in(&regular::read(&self.file, LARGEST).ok()?)
+    }
+
+    /// Whether its file tells what a run did.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.fingerprints().is_some()
     }
 }
 
 /// The fingerprints of the stages of a run and how each ended, by name.
 pub(super) type Stages = BTreeMap<String, (Fingerprint, Outcome)>;
 
-/// The stages of the run that `json` tells of; none if it tells of none.
-pub(super) fn fingerprints_in(json: &[u8]) -> Stages {
+/// The stages of the run that `json` tells of, if it does.
+pub(super) fn fingerprints_in(json: &[u8]) -> Option<Stages> {
     #[derive(Deserialize)]
     struct Slim<'a> {
         format: u32,
@@ -157,13 +163,10 @@ pub(super) fn fingerprints_in(json: &[u8]) -> Stages {
         outcome: Outcome,
         fingerprint: Option<Fingerprint>,
     }
-    let read = serde_json::from_slice::<Slim<'_>>(json).ok();
-    let stages = read.filter(|run| run.format == FORMAT).map(|run| run.stages);
-    let known = stages
-        .into_iter()
-        .flatten()
-        .filter_map(|stage| Some((stage.name.into_owned(), (stage.fingerprint?, stage.outcome))));
-    known.collect()
+    let run = serde_json::from_slice::<Slim<'_>>(json).ok().filter(|run| run.format == FORMAT)?;
+    let known =
+        |stage: SlimStage<'_>| Some((stage.name.into_owned(), (stage.fingerprint?, stage.outcome)));
+    Some(run.stages.into_iter().filter_map(known).collect())
 }
 
 /// The runs of one workspace: a pipeline's file at its place.
@@ -209,39 +212,42 @@ impl Runs {
         }
     }
 
-    /// The runs, newest first.
+    /// The runs, newest first. Those that can't be read are among them, but bear no name that another bears.
     ///
     /// # Errors
     /// When they can't be listed.
     pub fn entries(&self) -> Result<Vec<RunEntry>, CacheError> {
-        let mut pins = std::collections::BTreeSet::new();
-        let mut stems = Vec::new();
+        let mut pins = BTreeSet::new();
+        let mut files = Vec::new();
         for path in self.paths()? {
             match path.extension().and_then(|extension| extension.to_str()) {
-                Some("json") => stems.push(path),
+                Some("json") => files.push(path),
                 Some("pin") => _ = pins.insert(path.with_extension("json")),
                 _ => {}
             }
         }
-        stems.sort_unstable_by(|a, b| b.cmp(a));
-        let mut names = std::collections::BTreeSet::new();
-        let mut entries = Vec::with_capacity(stems.len());
-        for file in stems {
-            let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let now = jiff::Timestamp::now().as_nanosecond();
+        let mut found = Vec::with_capacity(files.len());
+        for file in files {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
             let mut parts = stem.splitn(3, '-');
-            let stamp = parts.next().and_then(|stamp| stamp.parse().ok());
-            let ended = stamp.and_then(|stamp| jiff::Timestamp::from_nanosecond(stamp).ok());
-            let Some((ended, id)) = ended.zip(parts.next()) else { continue };
-            let name = parts.next().map(str::to_owned);
-            let name = name.filter(|name| names.insert(name.clone()));
-            entries.push(RunEntry {
+            let stamp = parts.next().and_then(|stamp| stamp.parse::<i128>().ok());
+            let Some((stamp, id)) = stamp.zip(parts.next()) else { continue };
+            // Whoever's clock is ahead isn't the last for ever.
+            let stamp = if stamp > now { stamp.min(changed(&file).unwrap_or(now)) } else { stamp };
+            let Ok(ended) = jiff::Timestamp::from_nanosecond(stamp) else { continue };
+            let entry = RunEntry {
                 id: id.to_owned(),
-                name,
+                name: parts.next().map(str::to_owned),
                 ended: ended.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
                 pinned: pins.contains(&file),
                 file,
-            });
+            };
+            found.push((stamp, entry));
         }
+        found.sort_unstable_by(|(a, one), (b, two)| b.cmp(a).then_with(|| two.file.cmp(&one.file)));
+        let mut entries: Vec<RunEntry> = found.into_iter().map(|(_, entry)| entry).collect();
+        give_names(&mut entries);
         Ok(entries)
     }
 
@@ -287,6 +293,29 @@ impl Runs {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(CacheError::io("remove", &pin)(error)),
+        }
+    }
+}
+
+/// When a file was last changed, in nanoseconds since 1970 by the clock of its file system: nobody sets that.
+fn changed(file: &Path) -> Option<i128> {
+    let meta = fs::symlink_metadata(file).ok()?;
+    Some(i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec()))
+}
+
+/// Leaves each name to the newest of its bearers that can be read.
+fn give_names(entries: &mut [RunEntry]) {
+    let mut bearers: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (number, entry) in entries.iter().enumerate() {
+        if let Some(name) = &entry.name {
+            bearers.entry(name.clone()).or_default().push(number);
+        }
+    }
+    for bearers in bearers.into_values().filter(|bearers| bearers.len() > 1) {
+        let readable = bearers.iter().copied().find(|bearer| entries[*bearer].is_readable());
+        let bearer = readable.unwrap_or(bearers[0]);
+        for other in bearers.into_iter().filter(|other| *other != bearer) {
+            entries[other].name = None;
         }
     }
 }
@@ -340,6 +369,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_run_or_comes_from_the_future_takes_no_name_and_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let runs = cache.runs(Path::new("/p.yaml"));
+        let far = format!("{:020}", 4_102_444_800_000_000_000_i128);
+        let id = runs.add(&run(Some("n"))).unwrap();
+        fs::write(runs.folder.join(format!("{far}-00000000-n.json")), "junk").unwrap();
+        // One whose clock was ahead.
+        let real = runs.entries().unwrap().into_iter().find(|entry| entry.id == id).unwrap();
+        fs::copy(&real.file, runs.folder.join(format!("{far}-11111111.json"))).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let newest = runs.add(&run(None)).unwrap();
+        let entries = runs.entries().unwrap();
+        assert_eq!(entries[0].id, newest, "{entries:?}");
+        assert!(
+            entries
+                .iter()
+                .all(|entry| entry.ended.starts_with("20") && entry.ended.as_str() < "2099")
+        );
+        let named = entries.iter().find(|entry| entry.name.is_some()).unwrap();
+        assert_eq!((&named.id, named.name.as_deref()), (&id, Some("n")));
+    }
+
+    #[test]
     fn a_run_is_read_as_it_was_written_with_what_its_commands_printed() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
@@ -355,10 +408,10 @@ mod tests {
         let (blob, size) = read.stages[0].error.as_ref().unwrap().log.unwrap();
         assert_eq!((fs::read(cache.blob_path(blob)).unwrap(), size), (b"no such file".into(), 12));
         let fingerprint = Fingerprint::from_bytes([1; 32]);
-        assert_eq!(entry.fingerprints()["a"], (fingerprint, Outcome::Failed));
+        assert_eq!(entry.fingerprints().unwrap()["a"], (fingerprint, Outcome::Failed));
         fs::write(&entry.file, "{").unwrap();
         assert!(matches!(runs.read(entry), Err(CacheError::Run { .. })));
-        assert!(entry.fingerprints().is_empty());
+        assert_eq!(entry.fingerprints(), None);
     }
 
     #[test]

@@ -421,13 +421,6 @@ impl Staging {
         Ok((staged.blob, staged.size))
     }
 
-    /// Puts `bytes` at `target`, in place of what stands there. A power cut may leave neither.
-    pub(crate) fn replace_unsynced(&self, target: &Path, bytes: &[u8]) -> Result<(), CacheError> {
-        create_folder(target.parent().unwrap_or(&self.cache.root))?;
-        let file = self.write_document(bytes)?;
-        disk::rename(&file, target).map_err(CacheError::io("publish", target))
-    }
-
     /// Publishes `bytes` at `target`, in place of what stands there.
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), CacheError> {
         let folder = target.parent().unwrap_or(&self.cache.root);

@@ -1,21 +1,18 @@
 //! Which blobs this machine has written or hashed since it was started, so that it hashes none of them twice.
 //!
-//! `verified/MACHINE` is a sequence of 16-byte marks. A mark is the start of a BLAKE3 hash over a blob's digest and its
+//! It remembers a sequence of 16-byte marks, in a [folder of the user's own](super::memory). A mark is the start of a BLAKE3 hash over a blob's digest and its
 //! file's device, inode, size, and times of modification and change in nanoseconds: as soon as anything is done to the
 //! file, no mark fits. Marks are only appended; one that is torn or lost costs a hash.
 
 use std::{
     collections::{BTreeSet, HashSet},
-    fs::{self, Metadata, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    fs::Metadata,
+    os::unix::fs::MetadataExt as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::fs::OFlags;
-
-use crate::{digest::Digest, disk, host, regular};
+use super::memory::Memory;
+use crate::{digest::Digest, host};
 
 type Mark = [u8; 16];
 /// More than this, in bytes, isn't read.
@@ -23,7 +20,7 @@ const LARGEST: u64 = 1 << 30;
 
 #[derive(Debug)]
 pub(super) struct Verified {
-    file: PathBuf,
+    memory: Arc<Memory>,
     state: Mutex<State>,
 }
 
@@ -54,9 +51,14 @@ fn mark(blob: Digest, meta: &Metadata) -> Mark {
     mark
 }
 
+/// The file with the marks of the running system.
+fn name() -> String {
+    format!("verified-{}", host::identity())
+}
+
 impl Verified {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { file: folder.join(host::identity()), state: Mutex::default() }
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self { memory, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -68,7 +70,7 @@ impl Verified {
         let mut state = self.state();
         if !state.loaded {
             state.loaded = true;
-            let bytes = regular::read(&self.file, LARGEST).unwrap_or_default();
+            let bytes = self.memory.read(&name(), LARGEST).unwrap_or_default();
             state.marks.extend(bytes.as_chunks::<16>().0);
         }
         state.marks.contains(&mark(blob, meta))
@@ -100,24 +102,6 @@ impl Verified {
         self.state().bad.contains(&digest)
     }
 
-    fn append(&self, marks: &[u8]) -> io::Result<()> {
-        match OpenOptions::new().append(true).create_new(true).open(&self.file) {
-            Ok(mut file) => {
-                let folder = self.file.parent().unwrap_or(&self.file);
-                disk::protect(&file, &self.file, 0o664 & fs::metadata(folder)?.mode())?;
-                file.write_all(marks)
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // What isn't a file must not be waited for.
-                let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-                let mut options = OpenOptions::new();
-                let mut file = options.append(true).custom_flags(flags).open(&self.file)?;
-                if file.metadata()?.is_file() { file.write_all(marks) } else { Ok(()) }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     pub(super) fn forget_bad(&self, digest: Digest) {
         self.state().bad.remove(&digest);
     }
@@ -130,13 +114,19 @@ impl Drop for Verified {
             return;
         }
         // Who can't write it hashes again.
-        let _ = self.append(&state.fresh);
+        let _ = self.memory.append(&name(), &state.fresh);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
+
+    fn verified(folder: &Path) -> Verified {
+        Verified::new(Arc::new(Memory::new(Some(&folder.join("memory")), folder)))
+    }
 
     #[test]
     fn what_was_verified_is_known_until_something_is_done_to_it() {
@@ -144,13 +134,13 @@ mod tests {
         let file = folder.path().join("blob");
         fs::write(&file, "bytes").unwrap();
         let (blob, meta) = (Digest::of(b"bytes"), fs::metadata(&file).unwrap());
-        let verified = Verified::new(folder.path());
-        assert!(!verified.knows(blob, &meta));
-        verified.note(blob, &meta);
-        assert!(verified.knows(blob, &meta));
-        assert!(!verified.knows(Digest::of(b"other"), &meta));
-        drop(verified);
-        let later = Verified::new(folder.path());
+        let known = verified(folder.path());
+        assert!(!known.knows(blob, &meta));
+        known.note(blob, &meta);
+        assert!(known.knows(blob, &meta));
+        assert!(!known.knows(Digest::of(b"other"), &meta));
+        drop(known);
+        let later = verified(folder.path());
         assert!(later.knows(blob, &meta), "the next process knows it too");
         // An edit of the same size whose time of modification was put back.
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -172,9 +162,8 @@ mod tests {
         let file = folder.path().join("blob");
         fs::write(&file, "bytes").unwrap();
         let (blob, meta) = (Digest::of(b"bytes"), fs::metadata(&file).unwrap());
-        let memo = folder.path().join(host::identity());
-        fs::write(&memo, [7; 23]).unwrap();
-        let verified = Verified::new(folder.path());
-        assert!(!verified.knows(blob, &meta));
+        let known = verified(folder.path());
+        known.memory.append(&name(), &[7; 23]).unwrap();
+        assert!(!known.knows(blob, &meta));
     }
 }

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use super::{
     combination::{Malformed, Reference, Selector, outside_brackets},
     complaint::{Complaint, Report, Span},
-    node::{Entry, Key, Node},
+    node::{Entry, Key, Node, Style, Tree},
     select,
     yaml::{self, Text},
 };
+use crate::command_recipe;
 
 /// The name of the source that holds the overrides, one a line.
 pub(super) const SOURCE: &str = "--set";
@@ -79,10 +80,43 @@ pub(super) fn parse<'a>(
     let start = range.start + equals + 1;
     let value = Text { source, start, content: &text[start..range.end], flow: true };
     let mut value = yaml::parse(value, report)?;
+    if !undo_comment(&mut value, &text[..range.end], start, report) {
+        return None;
+    }
     if value.span.start == value.span.end {
         value.span = whole;
     }
     Some(Override { path, value, assigned: &line[equals..] })
+}
+
+/// Takes what YAML takes for a comment as a part of the value, as whoever writes a value on the command line means it; complains
+/// where the value isn't a plain text. The value is what `text` holds from `start` on.
+fn undo_comment<'a>(
+    value: &mut Node<'a>,
+    text: &'a str,
+    start: usize,
+    report: &mut Report,
+) -> bool {
+    let rest = text[(value.span.end as usize).max(start)..].trim_start();
+    if !rest.starts_with('#') {
+        return true;
+    }
+    let source = value.span.source as usize;
+    if let Tree::Scalar(scalar) = &mut value.tree
+        && scalar.style == Style::Plain
+    {
+        let written = text[start..].trim();
+        let start = text.len() - text[start..].trim_start().len();
+        scalar.text = written.into();
+        value.span = Span::new(source, start..start + written.len());
+        return true;
+    }
+    let at = text.len() - rest.len();
+    report.push(
+        Complaint::new(Span::new(source, at..at + 1), "what follows `#` would be a comment")
+            .help("put the whole value in quotes, or leave that out"),
+    );
+    false
 }
 
 impl Override<'_> {
@@ -158,18 +192,24 @@ pub(super) fn apply<'a>(
         );
         return None;
     };
+    let kind = stages[number].value.get("kind").and_then(|kind| kind.value.text());
+    if kind.unwrap_or(&stages[number].key.name) == command_recipe::KIND
+        && !config_has(&stages[number], &path, report)
+    {
+        return None;
+    }
     if let Some(selector) = reference.selector {
         let selected = Selected { place: stage.span, selector, path, value: over.value };
         return Some((number, selected));
     }
     let entry = &mut stages[number];
     let within = |key: &str| Key { name: key.to_owned().into(), span: stage.span };
-    let config_has =
+    let config_has_key =
         |key: &str| entry.value.get("config").is_some_and(|config| config.value.get(key).is_some());
     let kind = entry.value.get("kind").and_then(|kind| kind.value.text());
     if kind.unwrap_or(&entry.key.name) == select::KIND {
         // What it is told stands in the stage itself.
-    } else if path.len() > 1 && path[0].name == "matrix" && !config_has("matrix") {
+    } else if path.len() > 1 && path[0].name == "matrix" && !config_has_key("matrix") {
         let words: Vec<&str> = path[1..].iter().map(|key| key.name.as_ref()).collect();
         let span = path[1..].iter().fold(path[1].span, |span, key| span.to(key.span));
         path = vec![within("matrix"), Key { name: words.join(".").into(), span }];
@@ -182,4 +222,37 @@ pub(super) fn apply<'a>(
     }
     *node = over.value;
     None
+}
+
+/// Whether the config of a command has what the keys `path` lead to; complains if it hasn't. What a kind's config has its schema
+/// tells; a command's own is all there is.
+fn config_has(stage: &Entry<'_>, path: &[Key<'_>], report: &mut Report) -> bool {
+    if path[0].name == "matrix" {
+        return true;
+    }
+    let name = &stage.key.name;
+    let Some(config) = stage.value.get("config") else {
+        let message =
+            format!("the command `{name}` has no `config`, and so nothing that can be set");
+        report.push(
+            Complaint::new(path[0].span, message)
+                .help("give it one: `config: { KEY: VALUE }`, and use `{config.KEY}` in `run`"),
+        );
+        return false;
+    };
+    let mut node = &config.value;
+    for key in path {
+        // What a variable stands for isn't known yet.
+        let Tree::Mapping(entries) = &node.tree else { return true };
+        let Some(found) = entries.iter().find(|entry| entry.key.name == key.name) else {
+            let known = entries.iter().map(|entry| entry.key.name.as_ref());
+            let meant = report.meant(&key.name, known.clone());
+            let has = || format!("it has {}", known.collect::<Vec<_>>().join(", "));
+            let message = format!("the config of the command `{name}` has no `{}`", key.name);
+            report.push(Complaint::new(key.span, message).suggest(meant, has));
+            return false;
+        };
+        node = &found.value;
+    }
+    true
 }

@@ -28,8 +28,12 @@ pub(super) struct Text<'a> {
 /// Reads one YAML document. An empty one is an empty scalar. `None` if the text isn't YAML that can be
 /// used; a complaint says why.
 pub(super) fn parse<'a>(text: Text<'a>, report: &mut Report) -> Option<Node<'a>> {
+    if let Err(complaint) = check_directives(text) {
+        report.push(*complaint);
+        return None;
+    }
     let options = granit_parser::options! {
-        disallow_directives: true,
+        disallow_directives: text.flow,
         emit_comments: false,
         emit_unresolved_aliases: true,
         flow_nesting_limit: 2 * DEPTH,
@@ -49,6 +53,36 @@ pub(super) fn parse<'a>(text: Text<'a>, report: &mut Report) -> Option<Node<'a>>
             None
         }
     }
+}
+
+/// Checks the directives at the top: that the text is YAML 1.2 may be said, and nothing else.
+fn check_directives(text: Text<'_>) -> Result<(), Stop> {
+    let mut at = 0;
+    for line in text.content.split_inclusive('\n') {
+        let words = line.trim_start_matches('\u{feff}').trim_end();
+        let span = Span::new(text.source, text.start + at..text.start + at + line.trim_end().len());
+        at += line.len();
+        if let Some(directive) = words.strip_prefix('%') {
+            let directive: Vec<&str> =
+                directive.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
+            match directive[..] {
+                ["YAML", "1.2"] => {}
+                ["YAML", ..] => {
+                    return Err(Complaint::new(span, "what is read here is YAML 1.2")
+                        .help("write `%YAML 1.2`, or leave the line out")
+                        .into());
+                }
+                _ => {
+                    return Err(Complaint::new(span, "such a directive means nothing here")
+                        .help("leave the line out")
+                        .into());
+                }
+            }
+        } else if !words.is_empty() && !words.starts_with('#') {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A complaint that ends the reading.
@@ -414,7 +448,12 @@ mod tests {
             ("a: 1\n---\nb: 2\n", "a second YAML document"),
             ("a: [1, 2\nb: 3\n", "this is not YAML"),
             ("a:\n\tb: 1\n", "this is not YAML"),
-            ("%YAML 1.1\n---\na: 1\n", "this is not YAML"),
+            ("%YAML 1.1\n---\na: 1\n", "what is read here is YAML 1.2"),
+            ("# x\n%YAML\n---\na: 1\n", "what is read here is YAML 1.2"),
+            ("%TAG ! tag:x,2026:\n---\na: 1\n", "such a directive means nothing here"),
+            ("%YAML 1.2\na: 1\n", "this is not YAML"),
+            ("%YAML 1.2\n%YAML 1.2\n---\na: 1\n", "this is not YAML"),
+            ("a: 1\n...\n%YAML 1.2\n---\nb: 1\n", "a second YAML document"),
             ("? [a, b]\n: 1\n", "a key must be a text, but is a list"),
             ("a: !!set {x}\n", "the tag `!!set` means nothing here"),
             ("a: !thing 3\n", "the tag `!thing` means nothing here"),
@@ -426,6 +465,14 @@ mod tests {
             read("a: !!str 3").0.unwrap().get("a").unwrap().value.describe(),
             "the text `3`"
         );
+        for head in
+            ["%YAML 1.2\n---\n", "\u{feff}%YAML 1.2\r\n---\r\n", "# x\n%YAML 1.2 # y\n---\n"]
+        {
+            let text = format!("{head}a: 1\n");
+            let (node, complaints) = read(&text);
+            assert!(complaints.is_empty(), "{head:?}: {complaints:?}");
+            assert!(node.unwrap().get("a").is_some(), "{head:?}");
+        }
         assert!(read("").0.unwrap().is_null());
         assert!(read("# nothing\n").0.unwrap().is_null());
     }

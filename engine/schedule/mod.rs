@@ -204,8 +204,7 @@ fn check_name(runs: &Runs, name: &str) -> Result<(), RunError> {
     let entries = runs.entries()?;
     let bearer = entries.iter().find(|entry| entry.name.as_deref() == Some(name));
     match bearer {
-        // What can't be read is no reason to give the name away.
-        Some(entry) if runs.read(entry).map_or(true, |run| run.ok) => Err(RunError::NameTaken {
+        Some(entry) if runs.read(entry).is_ok_and(|run| run.ok) => Err(RunError::NameTaken {
             name: name.to_owned(),
             id: entry.id.clone(),
             ended: entry.ended.clone(),

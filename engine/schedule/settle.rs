@@ -3,13 +3,11 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError},
-    thread,
-    time::Duration,
 };
 
 use super::{Run, State};
 use crate::{
-    cache::{Bundle, CacheError, Lease, LeaseError, Publication, Publisher, Staging},
+    cache::{Bundle, CacheError, Lease, Publication, Publisher, Staging},
     digest::{Digest, Fingerprint},
     events::Event,
     execute::{Attempt, execute},
@@ -18,6 +16,7 @@ use crate::{
     report::{Failure, Outcome, PartCount, StageReport},
     resolve::{Known, ResolveError, Resolved, exactness, look_up_outputs, resolve},
     source::{Reading, SourceError},
+    wait::{Vain, Wait, wait_for_lease},
 };
 
 /// What became of a stage, before it is put in a report.
@@ -261,6 +260,7 @@ impl Run<'_> {
                 self.observer.event(&Event::Progress { stage: &node.name, done, total, unit });
             },
             warn: &warn,
+            waits: &|wait| self.observer.event(&Event::Waiting { stage: &node.name, wait }),
             tell: self.follow.then_some(&tell),
             began: &|sandbox| self.live.works_in(&node.name, sandbox),
         };
@@ -282,24 +282,14 @@ impl Run<'_> {
 
     /// Waits for the lease, telling for whom unless it is a `twin`, a stage of this run that comes to the same.
     fn lease(&self, stage: &str, fingerprint: Fingerprint, twin: bool) -> Result<Lease, End> {
-        let (mut seen, mut told) = (String::new(), String::new());
-        loop {
-            match self.cache.lease(fingerprint) {
-                Ok(lease) => return Ok(lease),
-                Err(LeaseError::Cache(error)) => return Err(error.into()),
-                Err(LeaseError::Held(owner)) => {
-                    // Who is seen twice is the owner; at first sight it may be a former one, not yet written over.
-                    if owner == seen && owner != told && !owner.is_empty() && !twin {
-                        self.observer.event(&Event::Waiting { stage, owner: &owner });
-                        told.clone_from(&owner);
-                    }
-                    seen = owner;
-                    if self.interrupt.is_requested() {
-                        return Err(End::Interrupted(None));
-                    }
-                    thread::sleep(Duration::from_millis(50));
-                }
+        let tell = |wait: Wait<'_>| {
+            if !twin {
+                self.observer.event(&Event::Waiting { stage, wait });
             }
-        }
+        };
+        wait_for_lease(self.cache, fingerprint, self.interrupt, tell).map_err(|vain| match vain {
+            Vain::Cache(error) => error.into(),
+            Vain::Interrupted(_) => End::Interrupted(None),
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pipe_engine::{
     Registry,
+    cache::{Cache, CacheError},
     pipeline::{self, Pipeline},
 };
 
@@ -20,6 +21,24 @@ pub(crate) fn load(
         None => find()?,
     };
     Ok(pipeline::load(&file, &arguments.set, registry)?)
+}
+
+/// Opens the cache in the folder `root`, which is made if it isn't there.
+pub(crate) fn cache(root: &Path) -> Result<Cache, CacheError> {
+    Cache::open_remembered(root, memory().as_deref())
+}
+
+/// Opens the cache in the folder `root` if there is one.
+pub(crate) fn existing_cache(root: &Path) -> Result<Option<Cache>, CacheError> {
+    Cache::open_existing(root, memory().as_deref())
+}
+
+/// Where this user remembers what was found in caches: `$XDG_CACHE_HOME/pipe`, else `~/.cache/pipe`.
+fn memory() -> Option<PathBuf> {
+    // What is relative isn't heeded, says the XDG Base Directory Specification.
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || folder("HOME").map(|home| home.join(".cache"));
+    folder("XDG_CACHE_HOME").or_else(home).map(|folder| folder.join("pipe"))
 }
 
 /// The nearest pipeline, from the current folder upwards.

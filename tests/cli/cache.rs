@@ -173,7 +173,7 @@ fn mark_verified(folder: &Folder, machine: &str, path: &Path, blob: blake3::Hash
     for number in [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()] {
         hasher.update(&number.to_le_bytes());
     }
-    let marks = folder.path(&format!("cache/verified/{machine}"));
+    let marks = folder.remembered(&format!("verified-{machine}")).remove(0);
     let mut marks = fs::File::options().append(true).open(marks).unwrap();
     marks.write_all(&hasher.finalize().as_bytes()[..16]).unwrap();
 }

@@ -70,7 +70,7 @@ impl<'a> Machine<'a> {
 
 /// How many of the user's files are remembered by their times.
 fn remembered(folder: &Folder) -> u64 {
-    let Some(memo) = folder.cached("memos").pop() else { return 0 };
+    let Some(memo) = folder.remembered("memo-").pop() else { return 0 };
     let bytes = fs::read(memo).unwrap();
     u64::from_le_bytes(bytes[16..24].try_into().unwrap())
 }

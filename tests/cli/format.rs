@@ -41,6 +41,7 @@ fn read(folder: &Folder) -> Option<Output> {
     command.args([folder.path("reader.py"), folder.path("cache")]);
     // A workspace is known by the path of its pipeline without links.
     command.arg(folder.path("pipeline.yaml").canonicalize().unwrap());
+    command.arg(folder.memory().join("pipe"));
     match command.output() {
         Ok(output) => Some(output),
         Err(error) => {

@@ -213,6 +213,12 @@ fn a_run_whose_file_is_damaged_is_passed_over_with_a_warning() {
     assert_eq!(ended.code, Some(0));
     assert!(ended.stderr.contains("does not tell what a run did"), "{}", ended.stderr);
     assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.stdout);
-    assert_eq!(folder.pipe(&["trace", "last"]).code, Some(3));
+    let last = folder.pipe(&["log", "--json"]).json()["runs"][0]["id"].clone();
+    let trace = folder.pipe(&["trace", "last"]);
+    assert_eq!(trace.code, Some(0), "{}", trace.stderr);
+    assert!(format!("{}{}", trace.stdout, trace.stderr).contains(last.as_str().unwrap()));
+    let damaged =
+        newest.file_stem().unwrap().to_str().unwrap().split('-').nth(1).unwrap().to_owned();
+    assert_eq!(folder.pipe(&["trace", &damaged]).code, Some(3), "who asks for it is told");
     assert!(folder.executed(&[]).is_empty(), "the results are what they were");
 }

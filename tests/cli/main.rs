@@ -22,6 +22,7 @@ mod inputs;
 mod interrupt;
 mod json;
 mod keeping;
+mod late;
 mod limits;
 mod log;
 mod logs;

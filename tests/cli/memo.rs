@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
     thread,
     time::Duration,
 };
@@ -21,7 +20,7 @@ fn remembered() -> Folder {
     folder.run(&[]);
     thread::sleep(Duration::from_millis(2100));
     assert!(folder.executed(&[]).is_empty());
-    assert_eq!(folder.cached("memos").len(), 1);
+    assert_eq!(folder.remembered("memo-").len(), 1);
     folder
 }
 
@@ -48,7 +47,7 @@ fn edits_in_quick_succession_are_all_seen() {
 #[test]
 fn a_damaged_memo_is_passed_over_and_written_anew() {
     let folder = remembered();
-    let memo = folder.cached("memos").remove(0);
+    let memo = folder.remembered("memo-").remove(0);
     let sound = fs::read(&memo).unwrap();
     let mut flipped = sound.clone();
     flipped[40] ^= 1;
@@ -76,15 +75,22 @@ fn what_goes_from_the_cache_is_missed_whatever_is_remembered() {
 }
 
 #[test]
-fn a_cache_that_takes_no_memo_is_as_good() {
+fn where_nothing_can_be_remembered_all_is_as_good() {
     let folder = Folder::new(COPY);
     folder.write("data", "one\n");
-    folder.run(&[]);
     // A file in the way of the folder stops every user, also one who may write everywhere.
-    let _ = fs::remove_dir_all(folder.path("cache/memos"));
-    folder.write("cache/memos", "");
-    fs::set_permissions(folder.path("cache/memos"), fs::Permissions::from_mode(0o444)).unwrap();
+    fs::write(folder.memory().join("pipe"), "").unwrap();
+    folder.run(&[]);
     assert!(folder.executed(&[]).is_empty());
     folder.write("data", "two\n");
     assert_eq!(folder.executed(&[]), ["a"]);
+    let homeless = |home: &str| {
+        let mut command = folder.command(&["run", "--json"]);
+        let ended = command.env_remove("XDG_CACHE_HOME").env("HOME", home).output().unwrap();
+        assert!(ended.status.success(), "{home}: {}", String::from_utf8_lossy(&ended.stderr));
+    };
+    homeless("");
+    homeless("/nonexistent");
+    homeless("relative");
+    assert!(!folder.path("relative").exists());
 }

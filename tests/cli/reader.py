@@ -122,8 +122,11 @@ def is_target(path, target):
 
 
 class Cache:
-    def __init__(self, root):
+    def __init__(self, root, memory):
         self.root = Path(root)
+        at = os.stat(root)
+        place = struct.pack("<2Q", at.st_dev, at.st_ino) + os.uname().nodename.encode()
+        self.memory = Path(memory) / derive_key("pipe 2026-11 memory v1", place).hex()[:16]
         version = (self.root / "format").read_text()
         check(version == "1\n", f"format {version.strip()} is not 1")
         self.checked = {}
@@ -197,7 +200,7 @@ class Cache:
     def verified(self):
         """Whether each blob has a mark of some machine."""
         marks = set()
-        for path in (self.root / "verified").iterdir():
+        for path in self.memory.glob("verified-*"):
             data = path.read_bytes()
             marks.update(data[at : at + 16] for at in range(0, len(data), 16))
         for name in self.names("blobs"):
@@ -208,7 +211,7 @@ class Cache:
 
     def memos(self):
         """The files and the results that each memo remembers."""
-        for path in sorted((self.root / "memos").iterdir()):
+        for path in sorted(self.memory.glob("memo-*")):
             data = path.read_bytes()
             check(derive_key("pipe 2026-11 memo v1", data[:-32]) == data[-32:], f"{path} is corrupt")
             check(data[:16] == b"pipe memo 1\n\0\0\0\0", f"{path} is no memo")
@@ -237,8 +240,8 @@ class Cache:
             yield {"files": sorted(known.values()), "results": found}
 
 
-def main(root, pipeline):
-    cache = Cache(root)
+def main(root, pipeline, memory):
+    cache = Cache(root, memory)
     records = []
     for name in cache.names("records"):
         record = cache.record(name)

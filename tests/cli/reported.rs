@@ -216,3 +216,101 @@ fn two_pipelines_in_one_folder_share_results() {
     folder.write("other.yaml", COPY.replace("  count:", "  lines:"));
     assert!(folder.executed(&["-f", "other.yaml"]).is_empty());
 }
+
+const SETTABLE: &str = "\
+vars: { color: red }
+stages:
+  a:
+    kind: command
+    config: { text: \"${color}\", deep: { n: 1 } }
+    run: \"sh -c 'echo $1 $2 > $3' - {config.text} {config.deep.n} {outputs.o}\"
+    outputs: [o]
+  none: { kind: command, run: \"touch {outputs.o}\", outputs: [o] }
+";
+
+#[test]
+fn a_key_that_a_command_has_not_is_not_set() {
+    let folder = Folder::new(SETTABLE);
+    for (set, told) in [
+        ("a.txt=5", "the config of the command `a` has no `txt`"),
+        ("a.deep.m=5", "the config of the command `a` has no `m`"),
+        ("none.n=5", "the command `none` has no `config`"),
+    ] {
+        let ended = folder.pipe(&["run", "--set", set]);
+        assert_eq!(ended.code, Some(2), "{set}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(told) && ended.stderr.contains("--set:1:"),
+            "{}",
+            ended.stderr
+        );
+    }
+    let ended = folder.pipe(&["run", "--set", "a.txt=5"]);
+    assert!(ended.stderr.contains("did you mean `text`?"), "{}", ended.stderr);
+    folder.run(&["--set", "a.text=5", "--set", "a.deep.n=7"]);
+    assert_eq!(folder.read("out/a/o"), "5 7\n");
+}
+
+#[test]
+fn what_is_set_is_the_whole_text_also_after_a_hash() {
+    let folder = Folder::new(SETTABLE);
+    for color in ["#ff0000", "red #1", "#", "a#b", "x # y"] {
+        folder.run(&["--set", &format!("vars.color={color}")]);
+        assert_eq!(folder.read("out/a/o"), format!("{color} 1\n"));
+    }
+    for value in ["\"red\" # one", "[a] # one", "{a: b} #"] {
+        let ended = folder.pipe(&["run", "--set", &format!("vars.color={value}")]);
+        assert_eq!(ended.code, Some(2), "{value}: {}", ended.stderr);
+        assert!(ended.stderr.contains("what follows `#` would be a comment"), "{}", ended.stderr);
+    }
+    folder.run(&["--set", "vars.color=\"red # one\""]);
+    assert_eq!(folder.read("out/a/o"), "red # one 1\n");
+}
+
+#[test]
+fn a_file_may_say_that_it_is_yaml_1_2() {
+    let folder = copying();
+    folder.write("pipeline.yaml", format!("%YAML 1.2\n---\n{COPY}"));
+    folder.run(&[]);
+    folder.write("pipeline.yaml", format!("%YAML 1.1\n---\n{COPY}"));
+    let ended = folder.pipe(&["run"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("pipeline.yaml:1:1"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_command_for_each_of_nothing_makes_nothing() {
+    let folder = Folder::new(
+        "stages:
+  each:
+    kind: command
+    inputs: { x: { file: data } }
+    for_each: x
+    run: cp {inputs.x} {outputs.o}
+    outputs: [o]
+  again:
+    kind: command
+    inputs: { x: each.o }
+    for_each: x
+    run: cp {inputs.x} {outputs.o}
+    outputs: { o: \"{item.stem}.again\" }
+  rows:
+    kind: command
+    inputs: { x: { file: rows.csv } }
+    for_each: x
+    run: cp {inputs.x} {outputs.o}
+    outputs: [o]
+",
+    );
+    fs::create_dir(folder.path("data")).unwrap();
+    folder.write("rows.csv", "a,b\n");
+    assert_eq!(folder.executed(&[]), ["again", "each", "rows"]);
+    assert!(folder.executed(&[]).is_empty());
+    assert!(folder.path("out/again/o").is_dir());
+    folder.write("data/one", "1\n");
+    folder.write("rows.csv", "a,b\n1,2\n");
+    assert_eq!(folder.executed(&[]), ["again", "each", "rows"]);
+    assert_eq!(folder.read("out/again/o/o.again"), "1\n");
+    fs::remove_file(folder.path("data/one")).unwrap();
+    assert!(folder.executed(&["again"]).is_empty(), "nothing is known, too");
+    assert_eq!(fs::read_dir(folder.path("out/again/o")).unwrap().count(), 0);
+}

@@ -15,7 +15,7 @@ pub(crate) const SMALL: [&str; 6] =
     ["--set", "generate.count=2000", "--set", "train.epochs=1", "--set", "train.width=4"];
 
 /// A folder with a pipeline in it.
-pub(crate) struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir, tempfile::TempDir);
 
 /// How a run of the program ended.
 pub(crate) struct Ended {
@@ -27,14 +27,14 @@ pub(crate) struct Ended {
 impl Folder {
     /// A folder that holds the pipeline `yaml`.
     pub(crate) fn new(yaml: &str) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
+        let folder = Self::empty();
         folder.write("pipeline.yaml", yaml);
         folder
     }
 
     /// A folder with nothing in it.
     pub(crate) fn empty() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -67,6 +67,7 @@ impl Folder {
             .env_clear()
             .envs(kept)
             .env("COLUMNS", "100")
+            .env("XDG_CACHE_HOME", self.memory())
             .stdin(Stdio::null());
         command
     }
@@ -107,6 +108,21 @@ impl Folder {
     pub(crate) fn cached(&self, part: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         files(&self.path("cache").join(part), &mut found);
+        found.sort();
+        found
+    }
+
+    /// The folder for what is remembered of caches: beside this one, so that no test finds it among its own files.
+    pub(crate) fn memory(&self) -> PathBuf {
+        self.1.path().to_owned()
+    }
+
+    /// The files in which something is remembered of the one cache, whose names begin with `start`.
+    pub(crate) fn remembered(&self, start: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        files(&self.memory(), &mut found);
+        let is = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(start);
+        found.retain(is);
         found.sort();
         found
     }

@@ -396,7 +396,8 @@ fn run_in(folder: &Path, jobs: usize) -> RunReport {
     let file = folder.join("pipeline.yaml");
     let pipeline = pipeline::load(&file, &[], &kinds::registry())
         .unwrap_or_else(|complaints| panic!("{:#?}", complaints.complaints));
-    let cache = Cache::open(&folder.join("cache")).unwrap();
+    let memory = folder.join("memory");
+    let cache = Cache::open_remembered(&folder.join("cache"), Some(&memory)).unwrap();
     let options =
         RunOptions { targets: Vec::new(), jobs, keep_going: false, name: None, follow: false };
     run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new()).unwrap()

@@ -85,7 +85,7 @@ fn side(
     if word.contains(['.', '/']) {
         let arguments = PipelineArguments { file: Some(word.into()), set: arguments.set.clone() };
         let pipeline = project::load(&arguments, registry)?;
-        let cache = Cache::open_existing(&pipeline.cache)?;
+        let cache = project::existing_cache(&pipeline.cache)?;
         let snapshot = Snapshot::of_pipeline(cache.as_ref(), registry, &pipeline)?;
         let label = Path::new(word).file_name().map_or(word.into(), |name| name.to_string_lossy());
         return Ok(Side { title: word.to_owned(), label: label.into_owned(), snapshot, cache });

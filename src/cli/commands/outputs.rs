@@ -58,7 +58,7 @@ pub(crate) fn find(
         )
     };
     let first = nodes.first().map_or(wanted, |node| node.name.as_str());
-    let cache = Cache::open_existing(&pipeline.cache)?.ok_or_else(|| advice(first))?;
+    let cache = project::existing_cache(&pipeline.cache)?.ok_or_else(|| advice(first))?;
     let hold = cache.hold();
     let targets: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
     let report = pipe_engine::plan(&pipeline, Some(&cache), &targets)?;

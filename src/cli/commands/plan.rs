@@ -1,7 +1,7 @@
 //! `pipe plan`.
 
 use clap::Args;
-use pipe_engine::{Outcome, Registry, RunReport, cache::Cache};
+use pipe_engine::{Outcome, Registry, RunReport};
 
 use crate::cli::{
     arguments::PipelineArguments,
@@ -62,7 +62,7 @@ fn plan(
     registry: &Registry,
 ) -> Result<RunReport, CommandError> {
     let pipeline = project::load(&arguments.pipeline.clone().over(before), registry)?;
-    let cache = Cache::open_existing(&pipeline.cache)?;
+    let cache = project::existing_cache(&pipeline.cache)?;
     Ok(pipe_engine::plan(&pipeline, cache.as_ref(), &arguments.targets)?)
 }
 

@@ -54,6 +54,11 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
+    /// Computes, too, what another process is computing, rather than wait for it: for when that hangs, or is gone without a
+    /// trace.
+    #[arg(long)]
+    ignore_lease: bool,
+
     /// Where stages compute that can do so on a GPU: `auto`, `cpu` or `cuda` [default: what the pipeline says, else `auto`].
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceChoice>,
@@ -118,7 +123,8 @@ fn execute(
     stop_on_signals(&interrupt, printer)?;
     pipe_engine::adopt_orphans();
     let view = view::choose(arguments.json, arguments.detail, printer);
-    let cache = Cache::open(&pipeline.cache)?;
+    let cache = project::cache(&pipeline.cache)?;
+    let cache = if arguments.ignore_lease { cache.ignoring_leases() } else { cache };
     let quiet = arguments.detail.quiet;
     let once = || {
         pipe_engine::run_then(&pipeline, &cache, &options, &*view, &interrupt, |report| {

@@ -31,7 +31,7 @@ impl Remembered {
         registry: &Registry,
     ) -> Result<Self, CommandError> {
         let pipeline = project::load(arguments, registry)?;
-        let cache = Cache::open_existing(&pipeline.cache)?;
+        let cache = project::existing_cache(&pipeline.cache)?;
         let cache = cache.map(|cache| {
             let runs = cache.runs(&pipeline.file);
             (cache, runs)
@@ -61,16 +61,29 @@ impl Remembered {
         Ok(FoundRun { entry: entry.clone(), file: runs.read(entry)? })
     }
 
-    /// The newest `most` runs. One that can't be read is warned of and passed over.
+    /// The newest `most` runs. Those that can't be read don't count; they are warned of.
     pub(crate) fn newest(&self, most: usize, printer: Printer) -> Vec<FoundRun> {
-        let read = |entry: &RunEntry| match self.read(entry) {
-            Ok(found) => Some(found),
-            Err(error) => {
-                printer.warning(error);
-                None
+        let (mut found, mut unread) = (Vec::new(), Vec::new());
+        for entry in &self.entries {
+            if found.len() == most {
+                break;
             }
-        };
-        self.entries.iter().take(most).filter_map(read).collect()
+            match self.read(entry) {
+                Ok(run) => found.push(run),
+                Err(error) => unread.push(error),
+            }
+        }
+        let count = unread.len();
+        if let Some(first) = unread.into_iter().next() {
+            printer.warning(first);
+            if count > 1 {
+                printer.warning(format_args!(
+                    "{} more can't be read, and don't count as runs",
+                    count - 1
+                ));
+            }
+        }
+        found
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pipe status`.
 
 use clap::Args;
-use pipe_engine::{Outcome, Registry, cache::Cache};
+use pipe_engine::{Outcome, Registry};
 
 use crate::cli::{
     arguments::PipelineArguments,
@@ -29,7 +29,7 @@ pub(crate) fn run(
     printer: Printer,
 ) -> Result<u8, CommandError> {
     let pipeline = project::load(&arguments.pipeline.over(before), registry)?;
-    let cache = Cache::open_existing(&pipeline.cache)?;
+    let cache = project::existing_cache(&pipeline.cache)?;
     let report = pipe_engine::plan(&pipeline, cache.as_ref(), &[])?;
     let width = line::name_width(report.stages.iter().map(|stage| stage.name.as_str()));
     for stage in &report.stages {

@@ -2,8 +2,7 @@
 
 use clap::Args;
 use pipe_engine::{
-    Change, FileChanges, Outcome, Registry, RunReport, StageReport, Why,
-    cache::{Cache, Record},
+    Change, FileChanges, Outcome, Registry, RunReport, StageReport, Why, cache::Record,
 };
 use serde_json::{Value, json};
 
@@ -49,7 +48,7 @@ pub(crate) fn run(
     printer: Printer,
 ) -> Result<u8, CommandError> {
     let pipeline = project::load(&arguments.pipeline.over(before), registry)?;
-    let cache = Cache::open_existing(&pipeline.cache)?;
+    let cache = project::existing_cache(&pipeline.cache)?;
     let name = pipeline.stage_named(&arguments.stage).map_err(CommandError::from);
     let planned = name.and_then(|stage| {
         let name = pipeline.stages[stage].name.clone();

@@ -1,10 +1,13 @@
 //! The lines that tell of a stage or a run.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
-use pipe_engine::{Failure, Outcome, PartCount, RunReport, StageReport};
+use pipe_engine::{Failure, Outcome, PartCount, RunReport, StageReport, Wait};
 
-use crate::cli::printer::{ERROR, GOOD, QUIET, WARNING, styled};
+use crate::cli::{
+    printer::{ERROR, GOOD, QUIET, WARNING, styled},
+    project,
+};
 
 /// How much of what a command printed is shown when it fails, in lines.
 const LOG_LINES: usize = 40;
@@ -82,6 +85,21 @@ pub(crate) fn failure(stage: &str, failure: &Failure) -> String {
         }
     }
     text
+}
+
+/// For whom a stage waits, and from the second time on what to do about it.
+pub(crate) fn waits(stage: &str, wait: &Wait<'_>) -> String {
+    let Wait { owner, since, lease } = *wait;
+    let owner = harmless(owner);
+    if since < Duration::from_mins(1) {
+        return format!("`{stage}` waits: {owner} is computing the same");
+    }
+    format!(
+        "`{stage}` has waited {} for {owner}, which is computing the same; if that hangs or is gone, `pipe run --ignore-lease` \
+         computes it here, too (its lease is {})",
+        seconds(since.as_secs_f64()),
+        project::from_here(lease).display()
+    )
 }
 
 /// What a program printed, without what would move the cursor or change colours.

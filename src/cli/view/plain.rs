@@ -92,9 +92,8 @@ impl Observer for Plain {
                     stages.iter().enumerate().map(|(i, name)| ((*name).to_owned(), i)).collect();
                 state.width = line::name_width(stages.iter().copied());
             }
-            Event::Waiting { stage, owner } if !self.detail.quiet => {
-                self.printer
-                    .message(format_args!("`{stage}` waits: {owner} is computing the same"));
+            Event::Waiting { stage, wait } if !self.detail.quiet => {
+                self.printer.message(line::waits(stage, wait));
             }
             Event::Warning { stage, message } if !self.detail.quiet => {
                 self.printer.warning(format_args!("stage `{stage}`: {message}"));

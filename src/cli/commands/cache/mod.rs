@@ -45,7 +45,7 @@ impl Which {
             Some(folder) => folder.clone(),
             None => project::load(&self.pipeline.clone().over(before), registry)?.cache,
         };
-        Cache::open_existing(&folder)?.ok_or_else(|| {
+        project::existing_cache(&folder)?.ok_or_else(|| {
             CommandError::wrong(
                 format!("there is no cache in `{}`", folder.display()),
                 "name one: `--cache DIR`; the first `pipe run` makes that of a pipeline",
