@@ -3,7 +3,10 @@
 use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 use pipe_engine::pipeline::{Complaint, Complaints, Label, Source};
 
-use super::printer::{ERROR, Printer, styled};
+use super::{
+    printer::Printer,
+    text::{self, ERROR, styled},
+};
 
 /// Complaints past these are only counted.
 const MOST: usize = 50;
@@ -11,7 +14,7 @@ const MOST: usize = 50;
 /// Draws all complaints on stderr, and their number.
 pub(crate) fn tell(complaints: &Complaints, printer: Printer) {
     for complaint in complaints.complaints.iter().take(MOST) {
-        printer.message(format_args!("{}\n", draw(complaint, &complaints.sources)));
+        printer.drawn(format_args!("{}\n", draw(complaint, &complaints.sources)));
     }
     let count = complaints.complaints.len();
     let more = count.saturating_sub(MOST);
@@ -64,13 +67,13 @@ fn snippet<'s>(
         let annotation = kind.span(from - start..to - start);
         if label.text.is_empty() { annotation } else { annotation.label(single_line(&label.text)) }
     });
-    Snippet::source(&text[start..end])
-        .path(source.name.as_str())
+    Snippet::source(text::of_equal_length(&source.text[start..end]))
+        .path(single_line(&source.name))
         .line_start(line)
         .annotations(annotations)
 }
 
 /// Text from a pipeline may hold anything; in a message it stays on its line, and controls no terminal.
 fn single_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text::plain(&text.replace(['\n', '\t', '\r'], "\u{fffd}"))
 }

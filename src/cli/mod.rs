@@ -8,6 +8,7 @@ mod error;
 pub mod exit_code;
 mod printer;
 mod project;
+mod text;
 mod view;
 
 use std::process::ExitCode;
@@ -42,8 +43,14 @@ impl Cli {
             Ok(arguments) => arguments,
             Err(error) => {
                 let code = if error.use_stderr() { exit_code::WRONG } else { exit_code::DONE };
-                // Whoever asked for help and went away doesn't miss it.
-                let _ = error.print();
+                if error.use_stderr() {
+                    // It repeats what was typed.
+                    Printer::new(anstream::ColorChoice::Auto)
+                        .messages(error.render().to_string().trim_end());
+                } else {
+                    // Whoever asked for help and went away doesn't miss it.
+                    let _ = error.print();
+                }
                 return ExitCode::from(code);
             }
         };

@@ -1,6 +1,7 @@
 //! A file system that shows late what other machines make: it remembers for half a minute that a file was not there.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -46,9 +47,10 @@ fn pipeline(folder: &Folder) -> String {
         let inputs =
             if stage % 2 == 1 { format!("inputs: {{ i: s{} }}", stage - 1) } else { String::new() };
         let reads = if stage % 2 == 1 { "cat {inputs.i} > /dev/null" } else { ":" };
-        yaml += &format!(
+        let _ = writeln!(
+            yaml,
             "  s{stage}:\n    kind: command\n    shell: true\n    outputs: [o]\n    {inputs}\n    \
-             run: {reads}; echo s{stage} >> {}; sleep 0.3; echo {stage} > {{outputs.o}}\n",
+             run: {reads}; echo s{stage} >> {}; sleep 0.3; echo {stage} > {{outputs.o}}",
             log.display()
         );
     }

@@ -16,6 +16,7 @@ mod format;
 mod graph;
 mod help;
 mod hostile_cache;
+mod hostile_text;
 mod ignore;
 mod increments;
 mod inputs;

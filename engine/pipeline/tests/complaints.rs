@@ -287,6 +287,7 @@ set 8:16+1: this is not YAML: unclosed bracket '['
         complaints(&["generate.note=a: b", "generate.note=${cub}", "c.x=${"]),
         r"set 1:15+0: the value reads as a list or a mapping in block style (put a text in quotes; write a list as `[a, b]` and a mapping as `{a: b}`)
 set 2:15+6: no variable is called `cub` (did you mean `cube`?)
+set 3:3+1: the command `c` has no `config`, and so nothing that can be set (give it one: `config: { KEY: VALUE }`, and use `{config.KEY}` in `run`)
 set 3:5+2: `${` begins a variable, but no name and `}` follow (write `$${` for a literal `${`)
 "
     );

@@ -15,6 +15,6 @@ pub(crate) struct CompletionsArguments {
 pub(crate) fn run(arguments: &CompletionsArguments, printer: Printer) -> Result<u8, CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "pipe", &mut script);
-    printer.result(String::from_utf8_lossy(&script).trim_end())?;
+    printer.block(String::from_utf8_lossy(&script).trim_end())?;
     Ok(exit_code::DONE)
 }

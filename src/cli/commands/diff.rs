@@ -16,8 +16,9 @@ use crate::cli::{
     display::{document, table},
     error::CommandError,
     exit_code,
-    printer::{ERROR, GOOD, NAME, Printer, QUIET, styled},
+    printer::Printer,
     project,
+    text::{ERROR, GOOD, NAME, QUIET, styled},
 };
 
 /// Tells what differs between two runs, or two pipelines: stages, config, inputs, outputs, and the numbers in documents.
@@ -70,9 +71,9 @@ pub(crate) fn run(
         let mut object = serde_json::to_value(&difference).map_err(CommandError::system)?;
         object["old"] = json!(old.title);
         object["new"] = json!(new.title);
-        printer.result(serde_json::to_string_pretty(&object).map_err(CommandError::system)?)?;
+        Printer::json(&object)?;
     } else {
-        printer.result(show(&difference, &old, &new))?;
+        printer.lines(show(&difference, &old, &new))?;
     }
     Ok(exit_code::DONE)
 }
@@ -101,7 +102,7 @@ fn side(
     })
 }
 
-fn show(difference: &Difference, old: &Side, new: &Side) -> String {
+fn show(difference: &Difference, old: &Side, new: &Side) -> Vec<String> {
     let mut lines = vec![
         styled(QUIET, format_args!("- {}", old.title)),
         styled(QUIET, format_args!("+ {}", new.title)),
@@ -119,7 +120,8 @@ fn show(difference: &Difference, old: &Side, new: &Side) -> String {
     let numbers: Vec<&NumberDifference> =
         difference.changed.iter().flat_map(|stage| &stage.numbers).collect();
     if !numbers.is_empty() {
-        lines.push(number_table(&numbers, &old.label, &new.label));
+        let table = number_table(&numbers, &old.label, &new.label);
+        lines.extend(table.lines().map(str::to_owned));
     }
     let same = difference.same.len();
     let all = same + difference.changed.len();
@@ -129,7 +131,7 @@ fn show(difference: &Difference, old: &Side, new: &Side) -> String {
             _ => format!("{same} of {all} common stages are the same"),
         },
     );
-    lines.join("\n")
+    lines
 }
 
 fn stage_lines(stage: &StageDifference) -> Vec<String> {

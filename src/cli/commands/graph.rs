@@ -47,7 +47,7 @@ pub(crate) fn run(
         Format::Mermaid => mermaid(&pipeline),
         Format::Dot => dot(&pipeline),
     };
-    printer.result(drawing.trim_end())?;
+    printer.block(drawing.trim_end())?;
     Ok(exit_code::DONE)
 }
 

@@ -15,7 +15,8 @@ use crate::cli::{
     display::table,
     error::CommandError,
     exit_code,
-    printer::{ERROR, NAME, Printer, WARNING, styled},
+    printer::Printer,
+    text::{self, ERROR, NAME, WARNING, styled},
     view::line,
 };
 
@@ -49,14 +50,14 @@ pub(crate) fn run(
     if arguments.json {
         let runs = found.iter().map(FoundRun::json).collect::<Result<Vec<_>, _>>()?;
         let object = json!({ "runs": runs, "remembered": remembered.entries.len() });
-        printer.result(serde_json::to_string_pretty(&object).map_err(CommandError::system)?)?;
+        Printer::json(&object)?;
         return Ok(exit_code::DONE);
     }
     if remembered.entries.is_empty() {
         printer.result("no run of this pipeline is remembered")?;
         return Ok(exit_code::DONE);
     }
-    printer.result(list(&found, arguments.stages).trim_end())?;
+    printer.block(list(&found, arguments.stages).trim_end())?;
     let more = remembered.entries.len().saturating_sub(arguments.number);
     if more > 0 {
         printer.result(format_args!("… {more} more runs; `-n N` shows more"))?;
@@ -93,7 +94,7 @@ fn list(found: &[FoundRun], stages: bool) -> String {
         for stage in &run.file.stages {
             let _ = writeln!(text, "  {}", line::stage(&report(stage), width, true));
             if let Some(error) = &stage.error {
-                let message = line::harmless(&error.message.replace('\n', " "));
+                let message = text::plain(&error.message.replace('\n', " "));
                 let _ = writeln!(text, "            {}", styled(ERROR, message));
             }
         }

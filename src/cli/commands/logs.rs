@@ -2,7 +2,7 @@
 
 mod follow;
 
-use std::io::{self, BufReader, IsTerminal as _, Read as _};
+use std::io::{BufReader, Read as _};
 
 use clap::Args;
 use pipe_engine::{
@@ -27,6 +27,10 @@ pub(crate) struct LogsArguments {
     /// Prints what the stage prints now, in a run that is under way in any shell, until it ends.
     #[arg(short, long, conflicts_with = "run")]
     follow: bool,
+
+    /// Prints every byte as the command did, for a file or a program; to a terminal still nothing goes that controls it.
+    #[arg(long, conflicts_with = "follow")]
+    raw: bool,
 
     #[command(flatten)]
     pipeline: PipelineArguments,
@@ -74,7 +78,7 @@ pub(crate) fn run(
             };
             if size == 0 {
                 printer.message(format_args!("`{name}` printed nothing"));
-            } else if io::stdout().is_terminal() {
+            } else if !arguments.raw {
                 // What a program printed must not control the terminal of whoever reads it later.
                 follow::show(&mut BufReader::new(file), printer)?;
             } else {
@@ -83,7 +87,7 @@ pub(crate) fn run(
                 loop {
                     match file.read(&mut block).map_err(CommandError::file("read", path.clone()))? {
                         0 => break,
-                        read => Printer::raw(&block[..read])?,
+                        read => Printer::bytes(&block[..read])?,
                     }
                 }
             }

@@ -13,6 +13,7 @@ use crate::cli::{
     error::CommandError,
     exit_code,
     printer::Printer,
+    text,
 };
 
 /// Tabulates the numbers in the documents that runs made, a column for each run.
@@ -92,11 +93,11 @@ pub(crate) fn run(
             })
             .collect();
         let object = json!({ "runs": runs });
-        printer.result(serde_json::to_string_pretty(&object).map_err(CommandError::system)?)?;
+        Printer::json(&object)?;
     } else if arguments.csv {
-        printer.result(csv(&runs, &columns)?.trim_end())?;
+        printer.block(csv(&runs, &columns)?.trim_end())?;
     } else {
-        printer.result(tabulate(&runs, &columns))?;
+        printer.block(tabulate(&runs, &columns))?;
     }
     Ok(exit_code::DONE)
 }
@@ -207,7 +208,9 @@ fn csv(runs: &[FoundRun], columns: &[Numbers]) -> Result<String, CommandError> {
     let keys = keys(columns);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = ["run", "name", "started"].into_iter().chain(keys.iter().copied());
-    writer.write_record(header).map_err(CommandError::system)?;
+    writer
+        .write_record(header.map(|key| text::one_line(key).into_owned()))
+        .map_err(CommandError::system)?;
     for (run, numbers) in runs.iter().zip(columns) {
         let head = [
             run.entry.id.clone(),
@@ -216,7 +219,10 @@ fn csv(runs: &[FoundRun], columns: &[Numbers]) -> Result<String, CommandError> {
         ];
         let values =
             keys.iter().map(|key| numbers.get(*key).map(f64::to_string).unwrap_or_default());
-        writer.write_record(head.into_iter().chain(values)).map_err(CommandError::system)?;
+        // A run is a line.
+        let record =
+            head.into_iter().chain(values).map(|field| text::one_line(&field).into_owned());
+        writer.write_record(record).map_err(CommandError::system)?;
     }
     let bytes = writer.into_inner().map_err(|error| CommandError::system(error.to_string()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

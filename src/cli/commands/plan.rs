@@ -41,13 +41,13 @@ pub(crate) fn run(
     let planned = plan(arguments, before, registry);
     match planned {
         Err(error) if json => {
-            view::json::print_error(&error, printer)?;
+            view::json::print_error(&error)?;
             Err(error)
         }
         Err(error) => Err(error),
         Ok(report) => {
             if json {
-                view::json::print(&report, printer)?;
+                view::json::print(&report)?;
             } else {
                 show(&report, arguments.detail, printer)?;
             }

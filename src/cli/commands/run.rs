@@ -83,7 +83,7 @@ pub(crate) fn run(
     let json = arguments.json;
     let ended = execute(arguments, before, registry, printer);
     if json && let Err(error) = &ended {
-        view::json::print_error(error, printer)?;
+        view::json::print_error(error)?;
     }
     ended
 }

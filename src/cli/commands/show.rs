@@ -11,7 +11,8 @@ use crate::cli::{
     display::{array, document, table},
     error::CommandError,
     exit_code,
-    printer::{NAME, Printer, styled},
+    printer::Printer,
+    text::{self, NAME, styled},
 };
 
 /// Shows an output on the terminal: a document, a table, a text, or what arrays there are.
@@ -45,7 +46,7 @@ pub(crate) fn run(
     let pipeline = arguments.pipeline.clone().over(before);
     let outputs = outputs::find(&arguments.wanted, &pipeline, registry)?;
     if let [output] = outputs.found.as_slice() {
-        printer.result(show(&outputs, output, arguments, printer)?.trim_end())?;
+        printer.block(show(&outputs, output, arguments, printer)?.trim_end())?;
         return Ok(exit_code::DONE);
     }
     let mut text = String::new();
@@ -54,7 +55,7 @@ pub(crate) fn run(
         let _ = writeln!(text, "{} ({})", styled(NAME, name), output.artifact);
         text.push_str(&files(output));
     }
-    printer.result(text.trim_end())?;
+    printer.block(text.trim_end())?;
     if let Some(first) = outputs.found.first() {
         let name = format!("{}.{}", first.stage, first.name);
         let quote = if name.contains('[') { "'" } else { "" };
@@ -150,7 +151,10 @@ fn files(output: &FoundOutput) -> String {
     let links = tree.links().iter();
     let links = links.map(|link| (link.path.to_string(), format!("→ {}", link.target)));
     let folders = tree.folders().iter().map(|path| (format!("{path}/"), "empty".to_owned()));
-    let listed: Vec<(String, String)> = files.chain(links).chain(folders).take(MOST).collect();
+    let listed = files.chain(links).chain(folders).take(MOST);
+    let one_line = |text: String| text::one_line(&text).into_owned();
+    let listed: Vec<(String, String)> =
+        listed.map(|(name, what)| (one_line(name), one_line(what))).collect();
     let width = listed.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, what) in &listed {

@@ -14,7 +14,8 @@ use crate::cli::{
     display::table,
     error::CommandError,
     exit_code,
-    printer::{NAME, Printer, styled},
+    printer::Printer,
+    text::{NAME, styled},
 };
 
 /// Tells which kinds of stage there are: what they do, their inputs and outputs, and every key of their config.
@@ -53,14 +54,14 @@ pub(crate) fn run(
         if arguments.kind.is_none() {
             object["keys"] = words_object(&EVERY)["keys"].take();
         }
-        printer.result(serde_json::to_string_pretty(&object).map_err(std::io::Error::from)?)?;
+        Printer::json(&object)?;
     } else {
         let mut blocks: Vec<String> =
             kinds.iter().map(|kind| text(*kind, Printer::width())).collect();
         let every = arguments.kind.is_none().then_some(&EVERY);
         blocks
             .extend(own.into_iter().chain(every).map(|words| words_text(words, Printer::width())));
-        printer.result(blocks.join("\n"))?;
+        printer.block(blocks.join("\n"))?;
     }
     Ok(exit_code::DONE)
 }

@@ -7,8 +7,9 @@ use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,
     exit_code,
-    printer::{GOOD, Printer, QUIET, WARNING, styled},
+    printer::Printer,
     project,
+    text::{GOOD, QUIET, WARNING, styled},
     view::line,
 };
 

@@ -6,7 +6,9 @@ use clap::Args;
 use pipe_engine::Registry;
 
 use super::runs::Remembered;
-use crate::cli::{arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer};
+use crate::cli::{
+    arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer, text,
+};
 
 /// Writes when each stage of a run began and ended, and on which worker, for `chrome://tracing` or Perfetto.
 #[derive(Debug, Args)]
@@ -38,7 +40,7 @@ pub(crate) fn run(
             json.push('\n');
             fs::write(&path, json).map_err(CommandError::file("write", path))?;
         }
-        None => printer.result(json)?,
+        None => printer.result(text::json(&json))?,
     }
     Ok(exit_code::DONE)
 }

@@ -11,8 +11,9 @@ use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,
     exit_code,
-    printer::{Printer, QUIET, styled},
+    printer::Printer,
     project,
+    text::{self, QUIET, styled},
     view::{self, line},
 };
 
@@ -57,7 +58,7 @@ pub(crate) fn run(
     });
     let (name, report) = match planned {
         Err(error) if arguments.json => {
-            view::json::print_error(&error, printer)?;
+            view::json::print_error(&error)?;
             return Err(error);
         }
         other => other?,
@@ -70,11 +71,9 @@ pub(crate) fn run(
         None => None,
     };
     if arguments.json {
-        printer.result(
-            serde_json::to_string_pretty(&object(stage, &report)).map_err(CommandError::system)?,
-        )?;
+        Printer::json(&object(stage, &report))?;
     } else {
-        printer.result(explain(stage, &report, record.as_ref()).join("\n"))?;
+        printer.lines(explain(stage, &report, record.as_ref()))?;
         if let Some(failure) = &stage.error {
             printer.error(line::failure(&stage.name, failure));
         }
@@ -164,7 +163,7 @@ fn details(change: &Change) -> Vec<String> {
         Change::File { path, files: changed, .. } => files("file", path, changed),
         Change::Config { key, old, new } => {
             let text = |value: &Option<Value>| match value {
-                Some(Value::String(text)) => text.lines().map(line::harmless).collect(),
+                Some(Value::String(text)) => text.lines().map(text::plain).collect(),
                 Some(other) => vec![other.to_string()],
                 None => Vec::new(),
             };

@@ -38,18 +38,18 @@ impl Observer for Json {
 
 impl View for Json {
     fn finish(&self, report: &RunReport, _placed: bool) -> io::Result<()> {
-        print(report, self.printer)
+        print(report)
     }
 }
 
 /// Prints a report.
-pub(crate) fn print(report: &RunReport, printer: Printer) -> io::Result<()> {
-    printer.result(serde_json::to_string_pretty(report)?)
+pub(crate) fn print(report: &RunReport) -> io::Result<()> {
+    Printer::json(report)
 }
 
 /// Prints that nothing was run, and why. The messages for people go to stderr as ever.
-pub(crate) fn print_error(error: &CommandError, printer: Printer) -> io::Result<()> {
+pub(crate) fn print_error(error: &CommandError) -> io::Result<()> {
     let errors = error.messages();
     let object = json!({ "ok": false, "seconds": 0, "stages": [], "errors": errors });
-    printer.result(serde_json::to_string_pretty(&object)?)
+    Printer::json(&object)
 }

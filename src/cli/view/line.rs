@@ -5,8 +5,8 @@ use std::{fmt::Write as _, time::Duration};
 use pipe_engine::{Failure, Outcome, PartCount, RunReport, StageReport, Wait};
 
 use crate::cli::{
-    printer::{ERROR, GOOD, QUIET, WARNING, styled},
     project,
+    text::{self, ERROR, GOOD, QUIET, WARNING, styled},
 };
 
 /// How much of what a command printed is shown when it fails, in lines.
@@ -35,7 +35,7 @@ pub(crate) fn stage(report: &StageReport, width: usize, all_reasons: bool) -> St
     };
     let mut reason = match report.outcome {
         Outcome::Reused | Outcome::WouldReuse if !all_reasons => String::new(),
-        _ => report.reason.clone(),
+        _ => text::one_line(&report.reason).into_owned(),
     };
     if let Some(PartCount { all, known, unit }) = report.parts.filter(|parts| parts.known > 0) {
         let _ = write!(reason, "; {known} of {all} {unit} known");
@@ -81,7 +81,7 @@ pub(crate) fn failure(stage: &str, failure: &Failure) -> String {
             text.push_str("\n  ");
             text.push_str(styled(QUIET, "|").as_str());
             text.push(' ');
-            text.push_str(&harmless(line));
+            text.push_str(&text::plain(line));
         }
     }
     text
@@ -90,7 +90,7 @@ pub(crate) fn failure(stage: &str, failure: &Failure) -> String {
 /// For whom a stage waits, and from the second time on what to do about it.
 pub(crate) fn waits(stage: &str, wait: &Wait<'_>) -> String {
     let Wait { owner, since, lease } = *wait;
-    let owner = harmless(owner);
+    let owner = text::one_line(owner);
     if since < Duration::from_mins(1) {
         return format!("`{stage}` waits: {owner} is computing the same");
     }
@@ -100,16 +100,6 @@ pub(crate) fn waits(stage: &str, wait: &Wait<'_>) -> String {
         seconds(since.as_secs_f64()),
         project::from_here(lease).display()
     )
-}
-
-/// What a program printed, without what would move the cursor or change colours.
-pub(crate) fn harmless(line: &str) -> String {
-    let visible = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or("");
-    anstream::adapter::strip_str(visible)
-        .to_string()
-        .chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// `9 stages: 2 to execute, 7 to reuse`.
@@ -175,7 +165,7 @@ mod tests {
         let log = (0..100).map(|i| format!("\u{1b}[31m{i}\r{i}!")).collect::<Vec<_>>().join("\n");
         let failed =
             Failure { message: "it broke".into(), log: Some(log), whole_log: None, system: false };
-        let text = anstream::adapter::strip_str(&failure("s", &failed)).to_string();
+        let text = text::render(&failure("s", &failed), false);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "stage `s`: it broke");
         assert_eq!(lines[1], "  … 60 lines before");

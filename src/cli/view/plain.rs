@@ -9,7 +9,7 @@ use std::{
 use pipe_engine::{Event, Observer, Outcome, RunReport, StageReport};
 
 use super::{Detail, View, line};
-use crate::cli::printer::Printer;
+use crate::cli::{printer::Printer, text};
 
 /// Prints lines. A stage's line is held back until those before it ended, so that the order is always the same.
 pub(crate) struct Plain {
@@ -74,7 +74,7 @@ impl Plain {
                     text.push_str(&line);
                 }
             }
-            shown = self.printer.result(text);
+            shown = self.printer.block(text);
         }
         if let (Outcome::Failed, Some(failure)) = (report.outcome, &report.error) {
             self.printer.error(line::failure(&report.name, failure));
@@ -99,8 +99,8 @@ impl Observer for Plain {
                 self.printer.warning(format_args!("stage `{stage}`: {message}"));
             }
             Event::Printed { stage, text } if !self.detail.quiet => {
-                for text in text.lines() {
-                    self.printer.message(format_args!("{stage} | {}", line::harmless(text)));
+                for line in text.lines() {
+                    self.printer.message(format_args!("{stage} | {}", text::plain(line)));
                 }
             }
             Event::Notice { message } if !self.detail.quiet => self.printer.warning(message),

@@ -8,7 +8,7 @@ use pipe_engine::{
     cache::gc::{Amount, Collection, Policy},
 };
 
-use super::{Which, count, print_json, size_of};
+use super::{Which, count, size_of};
 use crate::cli::{arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer};
 
 /// Removes what no kept run, no pin and no live run needs. Without `--yes` it only tells.
@@ -74,7 +74,7 @@ pub(crate) fn run(
     let told =
         if arguments.yes { cache.collect(&policy)? } else { cache.plan_collection(&policy)? };
     if arguments.json {
-        print_json(&told, printer)?;
+        Printer::json(&told)?;
     } else {
         show(&told, printer)?;
     }

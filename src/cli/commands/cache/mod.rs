@@ -78,9 +78,3 @@ fn count(number: u64, what: &str) -> String {
 fn size_of(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
-
-/// Prints what a program reads.
-fn print_json(value: &impl serde::Serialize, printer: Printer) -> Result<(), CommandError> {
-    let json = serde_json::to_string_pretty(value).map_err(CommandError::system)?;
-    Ok(printer.result(json)?)
-}

@@ -3,12 +3,13 @@
 use clap::Args;
 use pipe_engine::{Registry, cache::size::Sizes};
 
-use super::{Which, count, print_json, size_of};
+use super::{Which, count, size_of};
 use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,
     exit_code,
-    printer::{Printer, QUIET, styled},
+    printer::Printer,
+    text::{QUIET, styled},
     view::line,
 };
 
@@ -31,7 +32,7 @@ pub(crate) fn run(
 ) -> Result<u8, CommandError> {
     let sizes = arguments.which.open(before, registry)?.sizes()?;
     if arguments.json {
-        print_json(&sizes, printer)?;
+        Printer::json(&sizes)?;
     } else {
         show(&sizes, printer)?;
     }

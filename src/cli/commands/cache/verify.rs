@@ -12,13 +12,14 @@ use pipe_engine::{
     cache::verify::{Problem, Verification},
 };
 
-use super::{Which, count, print_json, size_of};
+use super::{Which, count, size_of};
 use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,
     exit_code,
-    printer::{ERROR, Printer, styled},
+    printer::Printer,
     project,
+    text::{ERROR, styled},
 };
 
 /// Hashes every blob, reads every tree and record, and tells what is broken or missing.
@@ -52,7 +53,7 @@ pub(crate) fn run(
     let found = cache.verify(arguments.repair, &|bytes| bar.set_position(bytes))?;
     bar.finish_and_clear();
     if arguments.json {
-        print_json(&found, printer)?;
+        Printer::json(&found)?;
     } else {
         show(&found, printer)?;
     }

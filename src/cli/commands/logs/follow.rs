@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::cli::{commands::runs::Remembered, error::CommandError, printer::Printer, view::line};
+use crate::cli::{commands::runs::Remembered, error::CommandError, printer::Printer, text};
 
 /// How often it is looked for more.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -18,17 +18,24 @@ const LONGEST: u64 = 1 << 16;
 
 /// Prints the lines of `text`, without what would control a terminal.
 pub(super) fn show(text: &mut impl BufRead, printer: Printer) -> Result<(), CommandError> {
+    let mut piece = Vec::new();
     loop {
-        let mut bytes = Vec::new();
-        text.by_ref()
-            .take(LONGEST)
-            .read_until(b'\n', &mut bytes)
-            .map_err(|error| CommandError::system(format!("failed to read the log: {error}")))?;
-        if bytes.is_empty() {
+        let read =
+            text.by_ref().take(LONGEST).read_until(b'\n', &mut piece).map_err(|error| {
+                CommandError::system(format!("failed to read the log: {error}"))
+            })?;
+        if read == 0 && piece.is_empty() {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&bytes);
-        printer.result(line::harmless(text.trim_end_matches('\n')))?;
+        // The beginning of a character waits for the rest of it.
+        let whole = match str::from_utf8(&piece) {
+            Err(error) if read > 0 && error.error_len().is_none() => error.valid_up_to(),
+            _ => piece.len(),
+        };
+        let line = String::from_utf8_lossy(&piece[..whole]).into_owned();
+        piece.drain(..whole);
+        let end = if line.ends_with('\n') || read == 0 { "\n" } else { "" };
+        printer.piece(format_args!("{}{end}", text::plain(line.trim_end_matches('\n'))))?;
     }
 }
 
