@@ -1,7 +1,11 @@
-//! Starts a program in a session of its own, which ends with the thread that started it.
+//! What of a process's beginning and end can't be said without `unsafe`: starting a program in a session of its own, which ends
+//! with the thread that started it, and a last word before an abort.
 //!
-//! This is a crate for itself since what happens between `fork` and `exec` can't be said without `unsafe`: everything
-//! else that runs programs is in the engine, which has none.
+//! This is a crate for itself so that everything else that runs programs needs none.
+
+mod abort;
+
+pub use abort::speak_before_abort;
 
 use std::{
     io,

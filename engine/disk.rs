@@ -1,122 +1,23 @@
 //! The steps by which files come to stand in the cache and under `out`.
 //!
 //! Whatever publishes goes through here, so that tests can try what happens when the process dies or the disk fails at
-//! each single step. `PIPE_FAULT=kill@7` ends the process at the seventh step, `ENOSPC@7` fails that step alone, and
-//! `EROFS@1+:cache` fails every step from the first on paths that hold `cache`. `cut@7:cache` ends the process and takes
-//! with it what a power cut may take. `ENOLCK@1+` fails no step but every lock, as a
-//! file system without locks does. Without the variable a step costs one look at a static.
+//! each single step: see [`faults`].
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Write},
     os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, SystemTime},
 };
-
-use crate::volatile;
 
 use rustix::{
     fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat},
     io::Errno,
 };
 
-/// What a fault does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// A step fails.
-    Error(Errno),
-    /// The process ends.
-    Kill,
-    /// The process ends, and what isn't durable is lost.
-    Cut,
-    /// There are no locks.
-    NoLocks,
-}
-
-/// A fault that a test asks for.
-#[derive(Debug)]
-struct Fault {
-    effect: Effect,
-    /// The number of the step.
-    at: u64,
-    /// Whether all steps after it fail too.
-    ever_after: bool,
-    /// What a path must hold to be counted.
-    part: String,
-    steps: AtomicU64,
-}
-
-impl Fault {
-    fn parse(text: &str) -> Option<Self> {
-        let (how, rest) = text.split_once('@')?;
-        let (at, part) = rest.split_once(':').unwrap_or((rest, ""));
-        let effect = match how {
-            "kill" => Effect::Kill,
-            "cut" => Effect::Cut,
-            "ENOSPC" => Effect::Error(Errno::NOSPC),
-            "EIO" => Effect::Error(Errno::IO),
-            "EROFS" => Effect::Error(Errno::ROFS),
-            "ENOLCK" => Effect::NoLocks,
-            _ => return None,
-        };
-        let ever_after = at.ends_with('+');
-        let at = at.trim_end_matches('+').parse().ok()?;
-        let part = part.to_owned();
-        Some(Self { effect, at, ever_after, part, steps: AtomicU64::new(0) })
-    }
-
-    fn locks(&self) -> bool {
-        self.effect == Effect::NoLocks
-    }
-
-    /// Ends the process, if that is what the fault does; else gives the error.
-    fn strike(&self) -> io::Error {
-        match self.effect {
-            Effect::Error(error) => error.into(),
-            Effect::NoLocks => Errno::NOLCK.into(),
-            Effect::Kill => std::process::abort(),
-            Effect::Cut => {
-                volatile::lose(&self.part);
-                std::process::abort()
-            }
-        }
-    }
-
-    fn hits(&self, path: &Path) -> bool {
-        if !path.to_string_lossy().contains(&self.part) {
-            return false;
-        }
-        let step = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
-        step == self.at || (self.ever_after && step > self.at)
-    }
-}
-
-fn fault() -> Option<&'static Fault> {
-    static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
-    let read = || {
-        let text = std::env::var("PIPE_FAULT").ok()?;
-        Some(Fault::parse(&text).unwrap_or_else(|| panic!("PIPE_FAULT={text} is not understood")))
-    };
-    FAULT.get_or_init(read).as_ref()
-}
-
-/// Comes before every step; alone, before one that isn't done here.
-pub(crate) fn step(path: &Path) -> io::Result<()> {
-    match fault() {
-        Some(fault) if !fault.locks() && fault.hits(path) => Err(fault.strike()),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a power cut is asked for: then it is noted what is durable.
-fn cuts() -> bool {
-    fault().is_some_and(|fault| fault.effect == Effect::Cut)
-}
+use crate::faults;
+pub(crate) use crate::faults::step;
 
 /// What came of trying to lock a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +56,7 @@ pub(crate) fn try_lock_shared(file: &File, path: &Path) -> io::Result<Lock> {
 }
 
 fn came_of(path: &Path, lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<Lock> {
-    if fault().is_some_and(|fault| fault.locks() && fault.hits(path)) {
+    if faults::has_no_locks(path) {
         return Ok(Lock::Unsupported);
     }
     match lock() {
@@ -182,31 +83,15 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 
 /// Writes all of `bytes`. A fault leaves half of them written.
 pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(fault) = fault()
-        && !fault.locks()
-        && fault.hits(path)
-    {
-        file.write_all(&bytes[..bytes.len() / 2])?;
-        return Err(fault.strike());
-    }
-    if cuts() {
-        volatile::wrote(file);
-    }
+    faults::torn(path, || file.write_all(&bytes[..bytes.len() / 2]))?;
+    faults::wrote(file);
     file.write_all(bytes)
 }
 
 /// Writes all of `bytes` at `offset`. A fault leaves half of them written.
 pub(crate) fn write_all_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
-    if let Some(fault) = fault()
-        && !fault.locks()
-        && fault.hits(path)
-    {
-        file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
-        return Err(fault.strike());
-    }
-    if cuts() {
-        volatile::wrote(file);
-    }
+    faults::torn(path, || file.write_all_at(&bytes[..bytes.len() / 2], offset))?;
+    faults::wrote(file);
     file.write_all_at(bytes, offset)
 }
 
@@ -232,9 +117,7 @@ impl Write for Pieces {
 pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
     step(path)?;
     file.sync_all()?;
-    if cuts() {
-        volatile::synced(path);
-    }
+    faults::synced(path);
     Ok(())
 }
 
@@ -250,17 +133,14 @@ pub(crate) fn protect(file: &File, path: &Path, mode: u32) -> io::Result<()> {
 /// Renames `from` to `to`, in place of what stands there.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
-    if cuts() {
-        return volatile::naming(to, to.exists(), || fs::rename(from, to));
-    }
-    fs::rename(from, to)
+    faults::replacing(to, || fs::rename(from, to))
 }
 
 /// Moves `from` to `to`, which must be free.
 pub(crate) fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
     let act = || if renamed_to_free(from, to)? { Ok(()) } else { fs::hard_link(from, to) };
-    if cuts() { volatile::naming(to, false, act) } else { act() }
+    faults::naming(to, act)
 }
 
 /// Renames `from` to `to`, which must be free; whether the file system can.
@@ -281,7 +161,7 @@ fn renamed_to_free(_: &Path, _: &Path) -> io::Result<bool> {
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     step(to)?;
     let act = || fs::hard_link(from, to);
-    if cuts() { volatile::naming(to, false, act) } else { act() }
+    faults::naming(to, act)
 }
 
 /// Whether a file is too new to be collected, and for some time to come.
@@ -330,11 +210,7 @@ pub(crate) fn create_new_folder(path: &Path) -> io::Result<()> {
     let above = path.parent().unwrap_or(path);
     let wanted = fs::metadata(above)?.mode() & 0o2777;
     step(path)?;
-    if cuts() {
-        volatile::naming(path, false, || fs::create_dir(path))?;
-    } else {
-        fs::create_dir(path)?;
-    }
+    faults::naming(path, || fs::create_dir(path))?;
     if fs::metadata(path)?.mode() & 0o2777 != wanted {
         step(path)?;
         fs::set_permissions(path, Permissions::from_mode(wanted))?;
@@ -350,9 +226,7 @@ pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
         other => other?,
     }
-    if cuts() {
-        volatile::synced(path);
-    }
+    faults::synced(path);
     Ok(())
 }
 
@@ -363,9 +237,7 @@ pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
 pub(crate) fn sync_file_system(file: &File, staging: &Path) -> io::Result<()> {
     step(staging)?;
     synced_whole(file)?;
-    if cuts() {
-        volatile::synced_all(staging);
-    }
+    faults::synced_all(staging);
     Ok(())
 }
 
@@ -382,20 +254,6 @@ fn synced_whole(_: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn faults_are_read_and_hit_where_they_should() {
-        let one = Fault::parse("ENOSPC@2:cache").unwrap();
-        let hits: Vec<bool> = ["cache/a", "out/b", "cache/c", "cache/d"]
-            .iter()
-            .map(|path| one.hits(Path::new(path)))
-            .collect();
-        assert_eq!(hits, [false, false, true, false]);
-        let all = Fault::parse("kill@1+").unwrap();
-        assert!(all.hits(Path::new("x")) && all.hits(Path::new("y")));
-        assert_eq!(Fault::parse("cut@3").unwrap().effect, Effect::Cut);
-        assert!(Fault::parse("ENOSPC").is_none() && Fault::parse("EWHAT@1").is_none());
-    }
 
     #[test]
     fn a_shared_folder_takes_over_who_may_write() {

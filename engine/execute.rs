@@ -82,6 +82,13 @@ impl Failed {
         Self { interrupted, ..failed }
     }
 
+    /// Why a built-in stage failed.
+    pub(crate) fn kind(error: &StageError) -> Self {
+        let mut failed = Self::stage(error);
+        failed.failure.system |= error.is_refused();
+        failed
+    }
+
     pub(crate) fn stage(error: &StageError) -> Self {
         let system = error.is_of_the_system();
         let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
@@ -210,7 +217,7 @@ pub(crate) fn execute(
     let inputs = open_inputs(attempt)?;
     let made = match &node.task {
         Task::Kind { kind, config } => run_kind(attempt, &**kind, config, inputs, started)
-            .map_err(|error| Failed::stage(&error))?,
+            .map_err(|error| Failed::kind(&error))?,
         Task::Command(Command { for_each: Some(each), .. }) => {
             entries::run(attempt, each, &inputs, started)?
         }

@@ -11,12 +11,12 @@ pub(crate) fn name() -> &'static str {
 /// What tells this running system from every other one, and from itself before it was last started: processes that
 /// give the same identity see each other's file locks.
 ///
-/// `PIPE_MACHINE` overrides it, so that tests can be on two machines.
+/// A test can say it, so that it can be on two machines.
 pub(crate) fn identity() -> &'static str {
     static IDENTITY: OnceLock<String> = OnceLock::new();
     IDENTITY.get_or_init(|| {
         let boot = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-        let found = std::env::var("PIPE_MACHINE").ok().or_else(boot).unwrap_or_default();
+        let found = crate::faults::machine().or_else(boot).unwrap_or_default();
         let mut found: String =
             found.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
         if found.is_empty() {

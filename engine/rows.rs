@@ -22,6 +22,10 @@ use crate::{
 const ROW: &str = "row";
 /// The name of the file that describes a Zarr array or group.
 const METADATA: &str = "zarr.json";
+/// How much an array may leave out, in bytes.
+const SPARED: u64 = 64 << 20;
+/// What is described by more than this, in bytes, isn't cut.
+const LARGEST_METADATA: u64 = 16 << 20;
 /// How the name of a table ends.
 const TABLE: &str = ".csv";
 
@@ -75,8 +79,10 @@ impl Cuttable {
         let mut rows = None;
         for name in names {
             let path = format!("{name}/{METADATA}");
-            if tree.get(&path).is_none() {
-                continue;
+            match tree.get(&path) {
+                Some(entry) if entry.size > LARGEST_METADATA => return Ok(None),
+                Some(_) => {}
+                None => continue,
             }
             let metadata: Value =
                 serde_json::from_slice(&artifact.read(&path)?).map_err(|source| {
@@ -87,7 +93,9 @@ impl Cuttable {
                 continue;
             }
             let count = metadata["shape"][0].as_u64();
-            let aligned = metadata["chunk_grid"]["configuration"]["chunk_shape"][0] == chunk_rows
+            let claimed = claim(&metadata);
+            let aligned = claimed.is_some_and(|claimed| is_backed(tree, name, claimed))
+                && metadata["chunk_grid"]["configuration"]["chunk_shape"][0] == chunk_rows
                 && metadata["chunk_key_encoding"]["name"] == "default"
                 && metadata["chunk_key_encoding"]["configuration"]["separator"] != ".";
             match (count, rows) {
@@ -136,6 +144,20 @@ fn has_rows(metadata: &Value) -> bool {
     metadata["node_type"] == "array" && metadata["dimension_names"][0] == ROW
 }
 
+/// What the metadata of an array claims that it holds, in bytes.
+fn claim(metadata: &Value) -> Option<u64> {
+    let digits = metadata["data_type"].as_str()?.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let size = digits.parse::<u64>().ok()? / 8;
+    let mut lengths = metadata["shape"].as_array()?.iter();
+    lengths.try_fold(size, |bytes, length| bytes.checked_mul(length.as_u64()?))
+}
+
+/// Whether the array `name` of an artifact may hold `claimed` bytes: as many as its files do, or so few that it does no harm
+/// where the others are left out, which Zarr allows for what is all fill.
+pub(crate) fn is_backed(tree: &Tree, name: &str, claimed: u64) -> bool {
+    claimed <= SPARED || claimed <= under(tree, name).iter().map(|entry| entry.size).sum()
+}
+
 /// The metadata of an array with another number of rows.
 fn with_rows(metadata: &Value, rows: u64) -> Vec<u8> {
     let mut metadata = metadata.clone();
@@ -144,7 +166,7 @@ fn with_rows(metadata: &Value, rows: u64) -> Vec<u8> {
 }
 
 /// The file at `path` and the files below it.
-fn under<'a>(tree: &'a Tree, path: &str) -> &'a [Entry] {
+pub(crate) fn under<'a>(tree: &'a Tree, path: &str) -> &'a [Entry] {
     let files = tree.files();
     if let Ok(at) = files.binary_search_by(|entry| entry.path.as_str().cmp(path)) {
         return &files[at..=at];

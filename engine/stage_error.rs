@@ -33,9 +33,21 @@ impl StageError {
             }
             // A transparent error stands for its cause, and then only the operating system's error is left to see.
             if let Some(error) = error.downcast_ref::<io::Error>() {
-                use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-                return matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
-                    || crate::cache::is_broken_disk(error);
+                return crate::cache::is_of_the_system(error);
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// Whether leave was refused for something. A built-in stage asks for nothing but the cache's files once its inputs are
+    /// hashed.
+    pub(crate) fn is_refused(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*self.0);
+        while let Some(error) = cause {
+            let refused = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            if refused == Some(io::ErrorKind::PermissionDenied) {
+                return true;
             }
             cause = error.source();
         }
@@ -44,7 +56,8 @@ impl StageError {
 
     /// What to do about it, when the cache or the machine failed.
     pub(crate) fn advice(&self) -> Option<&'static str> {
-        if self.is_of_the_system() { crate::cache::advice(&*self.0) } else { None }
+        let system = self.is_of_the_system() || self.is_refused();
+        if system { crate::cache::advice(&*self.0) } else { None }
     }
 
     /// The error that was wrapped, when it is an `E`.

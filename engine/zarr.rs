@@ -17,8 +17,14 @@ use crate::{
     artifact::Artifact,
     cache::CacheError,
     output::Output,
+    rows::is_backed,
     zarr_store::{ArtifactStore, OutputStore},
 };
+
+/// The name of the file that describes a group or an array.
+const METADATA: &str = "zarr.json";
+/// More than this, in bytes, is no description.
+const LARGEST_METADATA: u64 = 16 << 20;
 
 /// What goes wrong with a Zarr group.
 #[derive(Debug, Error)]
@@ -265,6 +271,7 @@ pub struct GroupReader {
 impl GroupReader {
     pub(crate) fn open(artifact: &Artifact) -> Result<Self, ZarrError> {
         let fail = |why: String| ZarrError::Group { artifact: artifact.name().to_owned(), why };
+        check_size(artifact, METADATA).map_err(fail)?;
         let store = Arc::new(ArtifactStore(artifact.clone()));
         let group = Group::open(store, "/").map_err(|error| fail(error.to_string()))?;
         Ok(Self { artifact: artifact.clone(), attributes: group.attributes().clone() })
@@ -283,11 +290,14 @@ impl GroupReader {
         if !self.has(name) {
             return Ok(None);
         }
+        let fail = |why: String| {
+            let artifact = format!("{}/{name}", self.artifact.name());
+            ZarrError::Group { artifact, why }
+        };
+        check_size(&self.artifact, &format!("{name}/{METADATA}")).map_err(fail)?;
         let store = Arc::new(ArtifactStore(self.artifact.clone()));
-        let group = Group::open(store, &format!("/{name}")).map_err(|error| ZarrError::Group {
-            artifact: format!("{}/{name}", self.artifact.name()),
-            why: error.to_string(),
-        })?;
+        let group =
+            Group::open(store, &format!("/{name}")).map_err(|error| fail(error.to_string()))?;
         Ok(Some(group.attributes().clone()))
     }
 
@@ -309,6 +319,7 @@ impl GroupReader {
         if !self.has(name) {
             return Err(fail("it is missing".to_owned()));
         }
+        check_size(&self.artifact, &format!("{name}/{METADATA}")).map_err(fail)?;
         let store = Arc::new(ArtifactStore(self.artifact.clone()));
         let array =
             Array::open(store, &format!("/{name}")).map_err(|error| fail(error.to_string()))?;
@@ -318,12 +329,30 @@ impl GroupReader {
         if array.shape().is_empty() {
             return Err(fail("it has no dimensions".to_owned()));
         }
+        let size = size_of::<T>() as u64;
+        let lengths = array.shape().iter();
+        let claimed = lengths.fold(Some(size), |bytes, length| bytes?.checked_mul(*length));
+        if !claimed.is_some_and(|claimed| is_backed(self.artifact.tree(), name, claimed)) {
+            let shape: Vec<String> = array.shape().iter().map(u64::to_string).collect();
+            let shape = shape.join(" × ");
+            return Err(fail(format!("it claims {shape} elements, which its files don't hold")));
+        }
         Ok(ArrayReader {
             array,
             artifact: self.artifact.name().to_owned(),
             name: name.to_owned(),
             element: PhantomData,
         })
+    }
+}
+
+/// Checks that a description is no larger than any that is meant for reading.
+fn check_size(artifact: &Artifact, path: &str) -> Result<(), String> {
+    match artifact.tree().get(path) {
+        Some(entry) if entry.size > LARGEST_METADATA => {
+            Err(format!("`{path}` is larger than {} MiB", LARGEST_METADATA >> 20))
+        }
+        _ => Ok(()),
     }
 }
 

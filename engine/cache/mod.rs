@@ -69,7 +69,7 @@ pub use self::{
     under_way::{StageUnderWay, UnderWay},
 };
 pub(crate) use self::{
-    advice::is_broken_disk,
+    advice::{is_broken_disk, is_of_the_system},
     live::LiveRun,
     memo::{Memo, Signature},
     prepared::{Bundle, FEW},

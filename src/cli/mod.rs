@@ -6,6 +6,7 @@ mod complaints;
 mod display;
 mod error;
 pub mod exit_code;
+mod fault;
 mod printer;
 mod project;
 mod text;
@@ -39,6 +40,11 @@ impl Cli {
 
     /// Does what the command line says.
     pub fn run(self) -> ExitCode {
+        fault::prepare();
+        fault::caught(|| self.obey())
+    }
+
+    fn obey(self) -> u8 {
         let arguments = match Arguments::try_parse() {
             Ok(arguments) => arguments,
             Err(error) => {
@@ -51,11 +57,11 @@ impl Cli {
                     // Whoever asked for help and went away doesn't miss it.
                     let _ = error.print();
                 }
-                return ExitCode::from(code);
+                return code;
             }
         };
         let printer = Printer::new(arguments.color.into());
         let ended = commands::run(arguments, &self.registry, printer);
-        ExitCode::from(ended.unwrap_or_else(|error| error.tell(printer)))
+        ended.unwrap_or_else(|error| error.tell(printer))
     }
 }

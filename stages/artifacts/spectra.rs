@@ -270,9 +270,24 @@ impl SpectraReader {
             unit: unit_of_intensity,
             sky,
         };
+        if group.has("axis") {
+            let written = group.array::<f64>("axis")?.read_all()?;
+            let axis = &head.axis;
+            let near = |(channel, value): (usize, &f64)| {
+                (axis.value(channel as f64) - value).abs() <= 1e-3 * axis.width()
+            };
+            if written.len() != channels || !written.iter().enumerate().all(near) {
+                let why = "its array `axis` is not the axis that its attributes tell of";
+                return Err(wrong(artifact, SPECTRA, why));
+            }
+        }
         let spectra = group.array::<f32>("spectra")?;
         let noise = group.array::<f64>("noise_rms")?;
-        if spectra.shape() != [noise.rows(), channels as u64] || step == 0.0 || !step.is_finite() {
+        if spectra.shape() != [noise.rows(), channels as u64]
+            || step == 0.0
+            || !step.is_finite()
+            || !start.is_finite()
+        {
             return Err(wrong(artifact, SPECTRA, "the shapes of its arrays and its axis disagree"));
         }
         Ok(Self { head, group, spectra, noise })

@@ -139,7 +139,8 @@ fn marks(sheet: &mut Sheet, frame: &Frame, series: &CalibrationSeries, shift: f6
             }
             let x = i as f64 + shift;
             let room = (share * (1.0 - share) / n).sqrt();
-            let ends = [share - room, share + room].map(|end| end.clamp(frame.y.low, frame.y.high));
+            let ends =
+                [share - room, share + room].map(|end| end.max(frame.y.low).min(frame.y.high));
             let bar = ends.map(|end| frame.at(x, end));
             sheet.line(&bar, Stroke::solid(rgb, HAIR + 0.25), area);
             if share < frame.y.low {

@@ -166,7 +166,7 @@ fn mark_best(sheet: &mut Sheet, frame: &Frame, best: Option<usize>) {
     sheet.line(&down, Stroke::dashed(VERMILLION, HAIR + 0.15), area);
     let label = format!("best epoch {best}");
     let half = 0.5 * text::width(&label, SMALL);
-    let x = x.clamp(area.left + half, area.right() - half);
+    let x = x.max(area.left + half).min(area.right() - half);
     let at = (x, area.top - 3.5);
     sheet.coloured_text(at, &label, SMALL, Anchor::Middle, VERMILLION);
 }

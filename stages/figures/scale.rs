@@ -180,8 +180,14 @@ fn step(range: f64, target: usize) -> f64 {
     factor * power
 }
 
-/// A number with a true minus sign and no negative zero.
+/// A number with a true minus sign and no negative zero; one of very many digits with a power of ten.
 pub(super) fn number(value: f64, decimals: usize) -> String {
+    const LONGEST: f64 = 1e9;
+    if value.is_finite() && value.abs() >= LONGEST {
+        let exponent = libm::floor(libm::log10(value.abs()));
+        let factor = number(value / libm::pow(10.0, exponent), 1);
+        return format!("{factor}×{}", text::power(exponent as i32));
+    }
     let text = format!("{value:.decimals$}");
     match text.strip_prefix('-') {
         Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_string(),

@@ -200,8 +200,9 @@ impl Sheet {
     pub(super) fn polygon(&mut self, points: &[(f64, f64)], rgb: Rgb, opacity: f64, clip: Area) {
         let mut d = String::new();
         for (x, y) in points.iter().filter(|(x, y)| x.is_finite() && y.is_finite()) {
-            let x = x.clamp(clip.left, clip.right());
-            let y = y.clamp(clip.top, clip.bottom());
+            // An area may be left no room by what stands beside it.
+            let x = x.max(clip.left).min(clip.right());
+            let y = y.max(clip.top).min(clip.bottom());
             let command = if d.is_empty() { 'M' } else { 'L' };
             // Writing to a string can't fail.
             let _ = write!(d, "{command} {x:.2} {y:.2} ");

@@ -120,7 +120,7 @@ impl Coherence {
                 {
                     let deviation = DEVIATION_PER_MEDIAN * difference;
                     let own = (deviation * deviation - explained).max(0.0).sqrt();
-                    found.spread[i] = own.clamp(LEAST_SPREAD[i], widest[i]);
+                    found.spread[i] = own.max(LEAST_SPREAD[i]).min(widest[i]);
                 }
             }
             found.survival = (2.0 * paired as f64 / lines as f64).clamp(0.01, 0.99);

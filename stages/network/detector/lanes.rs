@@ -28,13 +28,23 @@ pub(in crate::network) const LANES: usize = 16;
 pub(in crate::network) enum Instructions {
     /// What every processor of this architecture has.
     Plain,
-    /// AVX2 and FMA on x86-64. Only [`Instructions::available`] makes this value, where the processor has them.
+    /// AVX2 and FMA on x86-64.
     #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// AVX-512F on x86-64. Likewise.
+    Avx2(HasAvx2),
+    /// AVX-512F on x86-64.
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512(HasAvx512),
 }
+
+/// That the processor has AVX2 and FMA: only [`Instructions::available`] makes it, when it has found so.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::network) struct HasAvx2(());
+
+/// That the processor has AVX-512F. Likewise.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::network) struct HasAvx512(());
 
 impl Instructions {
     /// What this processor has, best last.
@@ -45,9 +55,9 @@ impl Instructions {
             if std::arch::is_x86_feature_detected!("avx2")
                 && std::arch::is_x86_feature_detected!("fma")
             {
-                all.push(Self::Avx2);
+                all.push(Self::Avx2(HasAvx2(())));
                 if std::arch::is_x86_feature_detected!("avx512f") {
-                    all.push(Self::Avx512);
+                    all.push(Self::Avx512(HasAvx512(())));
                 }
             }
         }
@@ -185,7 +195,7 @@ macro_rules! blocked {
                     $body::<$crate::network::detector::lanes::Four, $a, $b>($($argument),*);
                 },
                 #[cfg(target_arch = "x86_64")]
-                Instructions::Avx2 => {
+                Instructions::Avx2(_) => {
                     #[target_feature(enable = "avx2,fma")]
                     unsafe fn wide($($argument: $type),*) {
                         // SAFETY: the caller's promise.
@@ -195,7 +205,7 @@ macro_rules! blocked {
                     unsafe { wide($($argument),*) }
                 }
                 #[cfg(target_arch = "x86_64")]
-                Instructions::Avx512 => {
+                Instructions::Avx512(_) => {
                     #[target_feature(enable = "avx512f")]
                     unsafe fn wide($($argument: $type),*) {
                         // SAFETY: the caller's promise.
@@ -225,7 +235,7 @@ macro_rules! looped {
             match instructions {
                 Instructions::Plain => $body($($argument),*),
                 #[cfg(target_arch = "x86_64")]
-                Instructions::Avx2 => {
+                Instructions::Avx2(_) => {
                     #[target_feature(enable = "avx2")]
                     fn wide($($argument: $type),*) $(-> $result)? {
                         $body($($argument),*)
@@ -234,7 +244,7 @@ macro_rules! looped {
                     unsafe { wide($($argument),*) }
                 }
                 #[cfg(target_arch = "x86_64")]
-                Instructions::Avx512 => {
+                Instructions::Avx512(_) => {
                     #[target_feature(enable = "avx512f")]
                     fn wide($($argument: $type),*) $(-> $result)? {
                         $body($($argument),*)

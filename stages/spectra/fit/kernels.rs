@@ -19,17 +19,22 @@ pub(super) const LANES: usize = 4;
 pub(super) enum Instructions {
     /// What every processor of this architecture has.
     Plain,
-    /// AVX2 on x86-64. Only [`Instructions::best`] makes this value, where the processor has it.
+    /// AVX2 on x86-64.
     #[cfg(target_arch = "x86_64")]
-    Avx2,
+    Avx2(HasAvx2),
 }
+
+/// That the processor has AVX2: only [`Instructions::best`] makes it, when it has found so.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HasAvx2(());
 
 impl Instructions {
     /// The best that this processor has.
     pub(super) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
-            return Self::Avx2;
+            return Self::Avx2(HasAvx2(()));
         }
         Self::Plain
     }
@@ -44,7 +49,7 @@ macro_rules! kernel {
             match instructions {
                 Instructions::Plain => $body($($argument),*),
                 #[cfg(target_arch = "x86_64")]
-                Instructions::Avx2 => {
+                Instructions::Avx2(_) => {
                     #[target_feature(enable = "avx2")]
                     #[allow(clippy::too_many_arguments, reason = "as above")]
                     fn with_avx2($($argument: $type),*) $(-> $result)? {

@@ -258,6 +258,8 @@ impl LeastSquares {
             // The linear model says nothing of a component elsewhere, or of quite another width.
             let step_bounded = match i {
                 0 => *step,
+                // A catalogue may come with any width.
+                _ if !(sigma > 0.0) => *step,
                 1 => step.clamp(-1.5 * sigma, 1.5 * sigma),
                 _ => step.clamp(-0.5 * sigma, sigma),
             };

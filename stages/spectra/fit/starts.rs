@@ -28,6 +28,9 @@ struct Template {
     norm: f64,
 }
 
+/// How many spectra wide, in sigmas, a template is at most.
+const MOST_SPECTRA: f64 = 4.0;
+
 /// Gaussians of several widths, to be found in residuals.
 ///
 /// For noise of covariance C, a line of shape g stands out by gᵀ C⁻¹ r / √(gᵀ C⁻¹ g), the signal-to-noise ratio of the
@@ -44,7 +47,9 @@ impl MatchedFilter {
     /// Makes the templates for these bounds and this noise, if they aren't there.
     pub(super) fn set(&mut self, bounds: &Bounds, channels: &Channels) {
         let correlation = channels.correlation;
-        let (low, high) = (bounds.low[2], bounds.high[2]);
+        // A line much wider than the spectrum looks like any other that is.
+        let widest = MOST_SPECTRA * channels.count as f64;
+        let (low, high) = (bounds.low[2], bounds.high[2].min(widest.max(NARROWEST)));
         let made_for = Some([low, high, correlation].map(f64::to_bits));
         if self.made_for == made_for {
             return;

@@ -110,8 +110,9 @@ unsafe fn block<R: Register, const F: usize, const P: usize>(
                     sums[f] = value.times_plus(factor, sums[f]);
                 }
             }
-            weight = weight.add(layer.filters);
-            signal = signal.add(LANES);
+            // After the last round they point beyond what they may be used for, and nobody uses them.
+            weight = weight.wrapping_add(layer.filters);
+            signal = signal.wrapping_add(LANES);
         }
         for (p, sums) in sums.iter().enumerate() {
             for (f, sum) in sums.iter().enumerate() {

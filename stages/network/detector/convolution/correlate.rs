@@ -125,8 +125,9 @@ unsafe fn patch<R: Register, const I: usize, const F: usize>(
                         *sum = value.times_plus(*slope, *sum);
                     }
                 }
-                signal = signal.add(layer.inputs * LANES);
-                slope = slope.add(layer.filters * LANES);
+                // After the last round they point beyond what they may be used for, and nobody uses them.
+                signal = signal.wrapping_add(layer.inputs * LANES);
+                slope = slope.wrapping_add(layer.filters * LANES);
             }
             for (i, sums) in sums.iter().enumerate() {
                 for (f, sum) in sums.iter().enumerate() {
