@@ -140,7 +140,32 @@ impl Attempt<'_, '_> {
         inputs: BTreeMap<String, Artifact>,
         progress: &'a Progress<'a>,
     ) -> Work<'a> {
-        let output = |port: &OutputPort| (port.name.to_owned(), Output::new(port.name, staging));
+        self.work_in(staging, kind, inputs, progress, None)
+    }
+
+    /// The same of a built-in stage that is run on chunks of `chunk_rows` rows, or puts them together.
+    pub(crate) fn work_on_rows<'a>(
+        &'a self,
+        staging: &Arc<Staging>,
+        kind: &dyn Kind,
+        inputs: BTreeMap<String, Artifact>,
+        progress: &'a Progress<'a>,
+        chunk_rows: u64,
+    ) -> Work<'a> {
+        self.work_in(staging, kind, inputs, progress, Some(chunk_rows))
+    }
+
+    fn work_in<'a>(
+        &'a self,
+        staging: &Arc<Staging>,
+        kind: &dyn Kind,
+        inputs: BTreeMap<String, Artifact>,
+        progress: &'a Progress<'a>,
+        chunk_rows: Option<u64>,
+    ) -> Work<'a> {
+        let output = |port: &OutputPort| {
+            (port.name.to_owned(), Output::of_rows(port.name, staging, chunk_rows))
+        };
         Work {
             inputs,
             outputs: kind.outputs().iter().map(output).collect(),

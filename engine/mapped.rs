@@ -22,7 +22,7 @@ use crate::{
     execute::{Attempt, Made, Parts, finish},
     report::PartCount,
     resolve::{Known, look_up},
-    rows::{Cuttable, chunks, is_read, join},
+    rows::{Cuttable, chunks, fitting, is_read, join},
     stage::{Kind, RowMap, RowsFrom},
     stage_error::StageError,
     tree::Tree,
@@ -41,7 +41,7 @@ pub(crate) fn run(
     let Some(mapping) = Mapping::open(attempt, kind, config, map, inputs, started)? else {
         return Ok(None);
     };
-    let chunks = chunks(mapping.rows, map.chunk_rows);
+    let chunks = chunks(mapping.rows, mapping.chunk_rows);
     mapping.report(0);
     let workers = attempt.threads.current_num_threads().min(chunks.len());
     // The chunks are taken by threads of their own, which hand the work itself to the shared ones: so no more than a few
@@ -97,6 +97,8 @@ struct Mapping<'a, 'p> {
     inputs: &'a BTreeMap<String, Artifact>,
     cut: BTreeMap<String, Cuttable>,
     rows: u64,
+    /// The number of rows in a chunk.
+    chunk_rows: u64,
     started: jiff::Timestamp,
     next: AtomicUsize,
     rows_done: AtomicU64,
@@ -117,35 +119,44 @@ impl<'a, 'p> Mapping<'a, 'p> {
     ) -> Result<Option<Self>, StageError> {
         let mut recipe = attempt.resolved.recipe.clone();
         recipe.inputs.retain(|name, _| map.broadcast.contains(&name.as_str()));
-        let mut cut = BTreeMap::new();
-        let rows = match map.rows {
+        let mut cut: BTreeMap<String, Cuttable> = BTreeMap::new();
+        let quiet = |_: u64, _: u64, _: &str| {};
+        let work = || attempt.work(attempt.staging, kind, inputs.clone(), &quiet);
+        let row_bytes = || attempt.threads.install(|| kind.row_bytes(config, &work()));
+        let (rows, row_bytes) = match map.rows {
             RowsFrom::Key(key) => {
                 if let Value::Object(config) = &mut recipe.config {
                     config.remove(key);
                 }
-                config[key].as_u64().ok_or_else(|| {
+                let rows = config[key].as_u64().ok_or_else(|| {
                     StageError::new(format!("`{key}` counts rows and must be a whole number"))
-                })?
+                })?;
+                (rows, row_bytes()?)
             }
             RowsFrom::Arrays(arrays) => {
                 for (name, arrays) in arrays {
                     let Some(artifact) = inputs.get(*name) else { continue };
-                    match Cuttable::open(artifact, arrays, map.chunk_rows)? {
+                    match Cuttable::open(artifact, arrays)? {
                         Some(cuttable) => _ = cut.insert((*name).to_owned(), cuttable),
                         None => return Ok(None),
                     }
                 }
-                let mut rows = cut.values().map(Cuttable::rows);
-                match rows.next() {
-                    Some(first) if rows.all(|rows| rows == first) => first,
+                let row_bytes = cut.values().map(Cuttable::row_bytes).max().unwrap_or(0);
+                let mut stored = cut.values().map(|cut| (cut.rows(), cut.chunk_rows()));
+                match stored.next() {
+                    Some((rows, chunk_rows))
+                        if chunk_rows == fitting(map.chunk_rows, row_bytes, rows)
+                            && stored.all(|other| other == (rows, chunk_rows)) =>
+                    {
+                        (rows, row_bytes)
+                    }
                     // The stage itself says best what is wrong with inputs that don't fit each other.
                     _ => return Ok(None),
                 }
             }
             RowsFrom::Inputs(_) => {
-                let quiet = |_: u64, _: u64, _: &str| {};
-                let work = attempt.work(attempt.staging, kind, inputs.clone(), &quiet);
-                attempt.threads.install(|| kind.count_rows(config, &work))?
+                let rows = attempt.threads.install(|| kind.count_rows(config, &work()))?;
+                (rows, row_bytes()?)
             }
         };
         Ok(Some(Self {
@@ -157,6 +168,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
             inputs,
             cut,
             rows,
+            chunk_rows: fitting(map.chunk_rows, row_bytes, rows),
             started,
             next: AtomicUsize::new(0),
             rows_done: AtomicU64::new(0),
@@ -219,7 +231,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
         }
         let quiet = |_: u64, _: u64, _: &str| {};
         let staging = Arc::new(Staging::new(attempt.cache)?);
-        let mut work = attempt.work(&staging, kind, inputs, &quiet);
+        let mut work = attempt.work_on_rows(&staging, kind, inputs, &quiet, self.chunk_rows);
         work.rows = Some(rows.clone());
         if let RowsFrom::Inputs(names) = self.map.rows {
             let mut hasher = blake3::Hasher::new_derive_key("pipe 2026-11 rows v1");
@@ -312,7 +324,8 @@ impl<'a, 'p> Mapping<'a, 'p> {
         let Self { attempt, kind, .. } = self;
         let done = std::mem::take(&mut self.lock().done);
         let quiet = |_: u64, _: u64, _: &str| {};
-        let work = attempt.work(attempt.staging, kind, self.inputs.clone(), &quiet);
+        let inputs = self.inputs.clone();
+        let work = attempt.work_on_rows(attempt.staging, kind, inputs, &quiet, self.chunk_rows);
         for port in kind.outputs() {
             let parts = done
                 .values()

@@ -24,6 +24,8 @@ pub struct Output {
     files: Mutex<BTreeMap<ArtifactPath, Staged>>,
     /// Files whose blobs are in the cache already.
     linked: Mutex<BTreeMap<ArtifactPath, (Digest, u64)>>,
+    /// The number of rows in a chunk of its arrays, where it is a chunk of rows itself, or put together from such.
+    chunk_rows: Option<u64>,
     /// Why the cache didn't take a file, where a library in between passes on no more than a text.
     failure: Mutex<Option<CacheError>>,
 }
@@ -35,13 +37,24 @@ impl fmt::Debug for Output {
 }
 
 impl Output {
+    #[cfg(test)]
     pub(crate) fn new(name: &str, staging: &Arc<Staging>) -> Arc<Self> {
+        Self::of_rows(name, staging, None)
+    }
+
+    /// An output whose arrays have chunks of `chunk_rows` rows, if that is given.
+    pub(crate) fn of_rows(
+        name: &str,
+        staging: &Arc<Staging>,
+        chunk_rows: Option<u64>,
+    ) -> Arc<Self> {
         let staging = Arc::clone(staging);
         Arc::new(Self {
             name: name.to_owned(),
             staging,
             files: Mutex::default(),
             linked: Mutex::default(),
+            chunk_rows,
             failure: Mutex::default(),
         })
     }
@@ -121,6 +134,10 @@ impl Output {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn chunk_rows(&self) -> Option<u64> {
+        self.chunk_rows
     }
 
     pub(crate) fn keep_failure(&self, error: CacheError) {

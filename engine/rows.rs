@@ -19,13 +19,15 @@ use crate::{
 };
 
 /// The name of the dimension that is cut.
-const ROW: &str = "row";
+pub(crate) const ROW: &str = "row";
 /// The name of the file that describes a Zarr array or group.
 const METADATA: &str = "zarr.json";
 /// How much an array may leave out, in bytes.
 const SPARED: u64 = 64 << 20;
 /// What is described by more than this, in bytes, isn't cut.
 const LARGEST_METADATA: u64 = 16 << 20;
+/// How many bytes a chunk of an array may take, unless a single row takes more.
+const CHUNK_BYTES: u64 = 32 << 20;
 /// How the name of a table ends.
 const TABLE: &str = ".csv";
 
@@ -57,6 +59,14 @@ pub(crate) struct Cuttable {
     /// The files that every chunk has.
     fixed: Vec<Entry>,
     rows: u64,
+    chunk_rows: u64,
+    row_bytes: u64,
+}
+
+/// How many rows of `row_bytes` make a chunk, where there are `rows` of them: `most`, or as many as take no more than the room for
+/// a chunk, or all.
+pub(crate) fn fitting(most: u64, row_bytes: u64, rows: u64) -> u64 {
+    most.min((CHUNK_BYTES / row_bytes.max(1)).max(1)).min(rows.max(1))
 }
 
 #[derive(Debug)]
@@ -66,17 +76,14 @@ struct RowArray {
 }
 
 impl Cuttable {
-    /// Opens an artifact of which a chunk sees the arrays `names`. `None` if it isn't stored in chunks of `chunk_rows`
-    /// rows.
-    pub(crate) fn open(
-        artifact: &Artifact,
-        names: &[&str],
-        chunk_rows: u64,
-    ) -> Result<Option<Self>, RowsError> {
+    /// Opens an artifact of which a chunk sees the arrays `names`. `None` if these aren't all stored in chunks of the same number
+    /// of rows.
+    pub(crate) fn open(artifact: &Artifact, names: &[&str]) -> Result<Option<Self>, RowsError> {
         let tree = artifact.tree();
         let mut arrays = Vec::new();
         let mut fixed: Vec<Entry> = tree.get(METADATA).cloned().into_iter().collect();
         let mut rows = None;
+        let mut row_bytes = 0;
         for name in names {
             let path = format!("{name}/{METADATA}");
             match tree.get(&path) {
@@ -94,18 +101,36 @@ impl Cuttable {
             }
             let count = metadata["shape"][0].as_u64();
             let claimed = claim(&metadata);
+            let chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"][0].as_u64();
             let aligned = claimed.is_some_and(|claimed| is_backed(tree, name, claimed))
-                && metadata["chunk_grid"]["configuration"]["chunk_shape"][0] == chunk_rows
                 && metadata["chunk_key_encoding"]["name"] == "default"
                 && metadata["chunk_key_encoding"]["configuration"]["separator"] != ".";
-            match (count, rows) {
-                (Some(count), None) if aligned => rows = Some(count),
-                (Some(count), Some(rows)) if aligned && count == rows => {}
-                _ => return Ok(None),
+            let stored = count.zip(chunk).filter(|_| aligned);
+            if stored.is_none() || rows.is_some_and(|rows| Some(rows) != stored) {
+                return Ok(None);
             }
+            rows = stored;
+            row_bytes = row_bytes.max(claimed.unwrap_or(0) / count.unwrap_or(1).max(1));
             arrays.push(RowArray { name: (*name).to_owned(), metadata });
         }
-        Ok(rows.map(|rows| Self { artifact: artifact.clone(), arrays, fixed, rows }))
+        Ok(rows.map(|(rows, chunk_rows)| Self {
+            artifact: artifact.clone(),
+            arrays,
+            fixed,
+            rows,
+            chunk_rows,
+            row_bytes,
+        }))
+    }
+
+    /// The number of rows in a chunk of its arrays.
+    pub(crate) fn chunk_rows(&self) -> u64 {
+        self.chunk_rows
+    }
+
+    /// How many bytes the widest row takes that a chunk sees.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        self.row_bytes
     }
 
     /// The number of rows.
@@ -342,7 +367,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
         let whole = group(&cache, "spectra", &values(10));
-        let cut = Cuttable::open(&whole, &["axis", "spectra", "missing"], CHUNK).unwrap().unwrap();
+        let cut = Cuttable::open(&whole, &["axis", "spectra", "missing"]).unwrap().unwrap();
         assert_eq!(cut.rows(), 10);
         let last = cut.chunk(2, 2).unwrap();
         let read = last.zarr().unwrap();
@@ -351,7 +376,7 @@ mod tests {
         assert!(!read.has("number"), "only what is named is seen");
         // A chunk is named by its rows, whatever comes after them.
         let longer = group(&cache, "spectra", &values(20));
-        let longer = Cuttable::open(&longer, &["axis", "spectra"], CHUNK).unwrap().unwrap();
+        let longer = Cuttable::open(&longer, &["axis", "spectra"]).unwrap().unwrap();
         assert_eq!(longer.chunk(1, 4).unwrap().tree(), cut.chunk(1, 4).unwrap().tree());
         assert_ne!(longer.chunk(1, 4).unwrap().tree(), cut.chunk(0, 4).unwrap().tree());
     }
@@ -361,20 +386,44 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
         let whole = group(&cache, "spectra", &values(10));
-        assert!(Cuttable::open(&whole, &["spectra"], CHUNK + 1).unwrap().is_none());
-        assert!(Cuttable::open(&whole, &["axis"], CHUNK).unwrap().is_none(), "it has no rows");
+        let cut = Cuttable::open(&whole, &["spectra"]).unwrap().unwrap();
+        assert_eq!((cut.chunk_rows(), cut.row_bytes()), (CHUNK, 8));
+        // With chunks of another number of rows, or a claim of more rows than there are.
+        for (key, odd) in [("chunk_grid", 5_u64), ("shape", 1 << 50)] {
+            let mut files = Vec::new();
+            for entry in whole.tree().files() {
+                let mut bytes = whole.read(entry.path.as_str()).unwrap();
+                if entry.path.as_str() == "number/zarr.json" {
+                    let mut metadata: Value = serde_json::from_slice(&bytes).unwrap();
+                    let place = match key {
+                        "shape" => &mut metadata["shape"][0],
+                        _ => &mut metadata["chunk_grid"]["configuration"]["chunk_shape"][0],
+                    };
+                    *place = json!(odd);
+                    bytes = serde_json::to_vec(&metadata).unwrap();
+                }
+                let (blob, size) = (Digest::of(&bytes), bytes.len() as u64);
+                files.push((Entry::plain(entry.path.clone(), blob, size), Held::Bytes(bytes)));
+            }
+            let changed = whole.part(files).unwrap();
+            assert!(Cuttable::open(&changed, &["spectra", "number"]).unwrap().is_none(), "{key}");
+            let read = changed.zarr().unwrap().array::<u32>("number");
+            assert_eq!(read.is_err(), key == "shape", "what is claimed is not believed");
+        }
+        assert!(Cuttable::open(&whole, &["axis"]).unwrap().is_none(), "it has no rows");
     }
 
     #[test]
     fn chunks_join_to_what_was_cut() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
-        for rows in [0, 1, 4, 7, 8, 9] {
+        for rows in [0_u64, 1, 4, 7, 8, 9] {
+            let chunk_rows = fitting(CHUNK, 8, rows);
             let whole = group(&cache, "spectra", &values(rows));
             let arrays = ["axis", "number", "spectra"];
-            let cut = Cuttable::open(&whole, &arrays, CHUNK).unwrap().unwrap();
+            let cut = Cuttable::open(&whole, &arrays).unwrap().unwrap();
             let staging = Arc::new(Staging::new(&cache).unwrap());
-            let parts: Vec<Tree> = chunks(rows, CHUNK)
+            let parts: Vec<Tree> = chunks(rows, chunk_rows)
                 .iter()
                 .enumerate()
                 .map(|(i, range)| {
@@ -438,5 +487,22 @@ mod tests {
         let parts = [part("{}"), part("[]")];
         let error = join(&output, Format::Document, &parts, 0, &cache).unwrap_err();
         assert!(error.to_string().contains("scaler.json"), "{error}");
+    }
+
+    #[test]
+    fn chunks_fit_their_rows_and_their_room() {
+        for (row_bytes, rows, expected) in [
+            (0, 5000, 2048),
+            (560, 5000, 2048),
+            (16 << 10, 5000, 2048),
+            (17 << 10, 5000, 1927),
+            (4_000_000, 5000, 8),
+            (u64::MAX, 5000, 1),
+            (560, 7, 7),
+            (4_000_000, 3, 3),
+            (560, 0, 1),
+        ] {
+            assert_eq!(fitting(2048, row_bytes, rows), expected, "{row_bytes} {rows}");
+        }
     }
 }

@@ -174,7 +174,8 @@ pub struct RowMap {
     pub rows: RowsFrom,
     /// The inputs that every chunk sees whole.
     pub broadcast: &'static [&'static str],
-    /// The number of rows in a chunk, and in a chunk of the outputs' arrays.
+    /// The most rows in a chunk, and in a chunk of the outputs' arrays. Wide rows make chunks of fewer
+    /// ([`Stage::row_bytes`]), and where there are fewer in all, these are one chunk.
     pub chunk_rows: u64,
     /// What a row is: a plural.
     pub unit: &'static str,
@@ -186,7 +187,7 @@ pub enum RowsFrom {
     /// A config key says how many there are, and nothing else. A chunk finds its own number of rows under it.
     Key(&'static str),
     /// They are those of inputs: Zarr groups, cut along the dimension `row` of those arrays of each that are named, and
-    /// without its other arrays and groups. Inputs stored in other chunks than [`RowMap::chunk_rows`] are not cut.
+    /// without its other arrays and groups. Inputs that are stored in other chunks than a stage here makes are not cut.
     Arrays(&'static [(&'static str, &'static [&'static str])]),
     /// The kind says how many rows these inputs hold, and what a chunk of them depends on: see [`Stage::count_rows`]
     /// and [`Stage::hash_rows`].
@@ -252,6 +253,15 @@ pub trait Stage: Send + Sync + 'static {
         )))
     }
 
+    /// How many bytes the widest row of an output's array takes, for [`RowsFrom::Key`] and [`RowsFrom::Inputs`]; 0, by default,
+    /// where it is small whatever the config says. It mustn't depend on how many rows there are.
+    ///
+    /// # Errors
+    /// When the inputs can't be read.
+    fn row_bytes(_config: &Self::Config, _work: &Work<'_>) -> Result<u64, StageError> {
+        Ok(0)
+    }
+
     /// Writes everything of the inputs that these rows of the result depend on, for [`RowsFrom::Inputs`].
     ///
     /// # Errors
@@ -310,6 +320,11 @@ pub trait Kind: Send + Sync {
     /// # Errors
     /// See [`Stage::count_rows`].
     fn count_rows(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError>;
+    /// See [`Stage::row_bytes`].
+    ///
+    /// # Errors
+    /// See [`Stage::row_bytes`].
+    fn row_bytes(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError>;
     /// See [`Stage::hash_rows`].
     ///
     /// # Errors
@@ -388,6 +403,10 @@ impl<S: Stage> Kind for Erased<S> {
 
     fn count_rows(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError> {
         S::count_rows(&Self::typed(config)?, work)
+    }
+
+    fn row_bytes(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError> {
+        S::row_bytes(&Self::typed(config)?, work)
     }
 
     fn hash_rows(

@@ -17,7 +17,7 @@ use crate::{
     artifact::Artifact,
     cache::CacheError,
     output::Output,
-    rows::is_backed,
+    rows::{ROW, is_backed},
     zarr_store::{ArtifactStore, OutputStore},
 };
 
@@ -88,7 +88,8 @@ pub struct ArraySpec<'a> {
     pub shape: Vec<u64>,
     /// The name of each dimension.
     pub dimensions: &'a [&'a str],
-    /// The number of rows in a chunk. It must not depend on how many rows there are.
+    /// The most rows in a chunk: an array of fewer is one chunk, and one that a row-mapped stage writes has chunks of the rows
+    /// that the stage is run on.
     pub chunk_rows: u64,
     /// The unit of the elements, or empty.
     pub unit: &'a str,
@@ -144,7 +145,13 @@ impl GroupWriter {
         };
         let mut chunk: Vec<u64> = spec.shape.iter().map(|n| (*n).max(1)).collect();
         let Some(rows) = chunk.first_mut() else { return Err(fail(&"it has no dimensions")) };
-        *rows = spec.chunk_rows.max(1);
+        let is_mapped = spec.dimensions.first() == Some(&ROW);
+        let chunk_rows = match self.output.chunk_rows() {
+            Some(chunk_rows) if is_mapped => chunk_rows,
+            _ => spec.chunk_rows.min(*rows),
+        }
+        .max(1);
+        *rows = chunk_rows;
         let fill: FillValueMetadata = serde_json::from_value(T::fill()).map_err(|e| fail(&e))?;
         let mut builder = ArrayBuilder::new(spec.shape.clone(), chunk, T::NAME, fill);
         let mut attributes = Map::new();
@@ -164,7 +171,7 @@ impl GroupWriter {
             artifact,
             name: name.to_owned(),
             rows: spec.shape[0],
-            chunk_rows: spec.chunk_rows.max(1),
+            chunk_rows,
             row,
             element: PhantomData,
         })

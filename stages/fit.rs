@@ -112,7 +112,7 @@ impl Stage for Fit {
 
     const KIND: &'static str = "fit";
     const ABOUT: &'static str = "Finds the components of spectra by least squares, their number by evidence; without a network.";
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] =
         &[InputPort::required("spectra", SPECTRA, "the spectra, as they were observed")];

@@ -89,7 +89,7 @@ impl Stage for RandomForest {
 
     const KIND: &'static str = "forest";
     const ABOUT: &'static str = "Finds the components of spectra by random forests, whose depth and size are chosen on the validation rows.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("scaled", SCALED, "the spectra to learn from, scaled"),

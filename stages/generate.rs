@@ -141,7 +141,7 @@ impl Stage for Generate {
     const KIND: &'static str = "generate";
     const ABOUT: &'static str =
         "Makes synthetic spectra of Gaussian components and noise, with their truth.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[InputPort::optional(
         "like",
@@ -165,6 +165,14 @@ impl Stage for Generate {
             chunk_rows: CHUNK_ROWS,
             unit: "spectra",
         })
+    }
+
+    fn row_bytes(config: &Config, work: &Work<'_>) -> Result<u64, StageError> {
+        let channels = match work.optional("like") {
+            None => config.channels,
+            Some(like) => SpectraReader::open(like)?.axis().channels,
+        };
+        Ok((channels * size_of::<f32>()) as u64)
     }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {

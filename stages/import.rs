@@ -85,7 +85,7 @@ impl Stage for Import {
 
     const KIND: &'static str = "import";
     const ABOUT: &'static str = "Reads the spectra of a FITS cube and measures the noise of each.";
-    const REVISION: u32 = 5;
+    const REVISION: u32 = 6;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required(
@@ -134,6 +134,10 @@ impl Stage for Import {
         // What is wrong with the map as a whole is said before any row is looked up.
         open_noise(config, work, cube.header())?;
         Ok(cube.header().rows() as u64)
+    }
+
+    fn row_bytes(_: &Config, work: &Work<'_>) -> Result<u64, StageError> {
+        Ok((open(work)?.header().axis.channels * size_of::<f32>()) as u64)
     }
 
     fn hash_rows(

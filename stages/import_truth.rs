@@ -79,7 +79,7 @@ impl Stage for ImportTruth {
 
     const KIND: &'static str = "import-truth";
     const ABOUT: &'static str = "Reads the known components of spectra from a CSV table.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required(

@@ -92,7 +92,7 @@ impl Stage for Predict {
 
     const KIND: &'static str = "predict";
     const ABOUT: &'static str = "Finds the components of any spectra with a trained network.";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const EXACTNESS: Exactness = Exactness::Reproducible;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", SPECTRA, "the spectra, as they were observed"),

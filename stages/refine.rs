@@ -30,7 +30,7 @@ impl Stage for Refine {
 
     const KIND: &'static str = "refine";
     const ABOUT: &'static str = "Fits the components that a catalogue proposes by least squares, and finds by evidence whether there are fewer or more.";
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", SPECTRA, "the spectra, as they were observed"),

@@ -51,7 +51,7 @@ impl Stage for Scale {
 
     const KIND: &'static str = "scale";
     const ABOUT: &'static str = "Scales spectra for a network, with what is needed to undo it.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", SPECTRA, "the spectra to scale"),

@@ -47,7 +47,7 @@ impl Stage for Split {
     const KIND: &'static str = "split";
     const ABOUT: &'static str =
         "Decides which rows train, validate and test; a row keeps its place when rows are added.";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] =
         &[InputPort::required("spectra", SPECTRA, "the spectra to split")];

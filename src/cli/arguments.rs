@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Checkout(commands::checkout::CheckoutArguments),
     Cache(commands::cache::CacheArguments),
     Stages(commands::stages::StagesArguments),
+    Trust(commands::trust::TrustArguments),
     Init(commands::init::InitArguments),
     Completions(commands::completions::CompletionsArguments),
 }

@@ -10,6 +10,7 @@ mod fault;
 mod printer;
 mod project;
 mod text;
+mod trust;
 mod view;
 
 use std::process::ExitCode;

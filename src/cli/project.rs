@@ -8,7 +8,7 @@ use pipe_engine::{
     pipeline::{self, Pipeline},
 };
 
-use super::{arguments::PipelineArguments, error::CommandError};
+use super::{arguments::PipelineArguments, error::CommandError, trust};
 
 /// Finds, reads and checks the pipeline.
 pub(crate) fn load(
@@ -20,7 +20,11 @@ pub(crate) fn load(
         Some(file) => file.clone(),
         None => find()?,
     };
-    Ok(pipeline::load(&file, &arguments.set, registry)?)
+    let pipeline = pipeline::load(&file, &arguments.set, registry)?;
+    if arguments.file.is_none() {
+        trust::check(&pipeline.file, &pipeline.cache)?;
+    }
+    Ok(pipeline)
 }
 
 /// Opens the cache in the folder `root`, which is made if it isn't there.

@@ -95,7 +95,7 @@ impl Stage for Smooth {
 
     const KIND: &'static str = "smooth";
     const ABOUT: &'static str = "Lets the spectra of a cube take over components of their neighbours on the sky, and give up what these don't have, where evidence says so.";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const EXACTNESS: Exactness = Exactness::Exact;
     const INPUTS: &'static [InputPort] = &[
         InputPort::required("spectra", SPECTRA, "the spectra of a cube"),

@@ -22,6 +22,7 @@ fn the_help_lists_the_commands_and_the_exit_codes() {
         "out",
         "show",
         "stages",
+        "trust",
         "init",
         "completions",
         "Exit codes:",

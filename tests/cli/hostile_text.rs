@@ -179,6 +179,8 @@ const COMMANDS: &[&[&str]] = &[
     &["cache", "size", "--json"],
     &["cache", "gc"],
     &["cache", "gc", "--json"],
+    &["trust", "."],
+    &["trust", "--list"],
     &["stages"],
     &["stages", "--json"],
     &["init", "new"],

@@ -68,6 +68,7 @@ impl Folder {
             .envs(kept)
             .env("COLUMNS", "100")
             .env("XDG_CACHE_HOME", self.memory())
+            .env("XDG_CONFIG_HOME", self.memory().join("config"))
             .stdin(Stdio::null());
         command
     }

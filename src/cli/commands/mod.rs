@@ -16,6 +16,7 @@ pub(crate) mod show;
 pub(crate) mod stages;
 pub(crate) mod status;
 pub(crate) mod trace;
+pub(crate) mod trust;
 pub(crate) mod why;
 
 mod keys;
@@ -53,6 +54,7 @@ pub(crate) fn run(
         Command::Checkout(arguments) => checkout::run(arguments, before, registry, printer),
         Command::Cache(arguments) => cache::run(arguments, before, registry, printer),
         Command::Stages(arguments) => stages::run(&arguments, registry, printer),
+        Command::Trust(arguments) => trust::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Completions(arguments) => completions::run(&arguments, printer),
     }
