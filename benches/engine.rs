@@ -413,6 +413,7 @@ fn execute(pipeline: &Pipeline, cache: &Cache) -> RunReport {
     let options = RunOptions {
         targets: Vec::new(),
         jobs: jobs(),
+        threads: jobs(),
         keep_going: false,
         name: None,
         follow: false,

@@ -74,7 +74,7 @@ pub(crate) fn run(
     let entries = Entry::all(&inputs[&each.input], source)?;
     let running = Running::prepare(attempt, command, each, inputs, &entries, started)?;
     running.report(0);
-    let workers = attempt.threads.current_num_threads().min(running.jobs.len());
+    let workers = attempt.jobs.min(running.jobs.len());
     let panicked = thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| running.work())).collect();
         let ended = workers.into_iter().map(|worker| worker.join().err());

@@ -22,6 +22,7 @@ use crate::{
     interrupt::Interrupt,
     mapped,
     output::Output,
+    permits::Permits,
     pipeline::{Command, Input, Member, StageNode, Task},
     place::PlaceError,
     report::{Failure, PartCount},
@@ -45,6 +46,9 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) staging: &'a Arc<Staging>,
     pub(crate) publisher: &'a Publisher<'p>,
     pub(crate) threads: &'a rayon::ThreadPool,
+    /// How many commands, or chunks of rows, of this stage run at the same time.
+    pub(crate) jobs: usize,
+    pub(crate) permits: &'a Permits,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) placement: &'a Placement,
     pub(crate) exactness: Exactness,
@@ -185,6 +189,7 @@ impl Attempt<'_, '_> {
         staging: &Arc<Staging>,
         fingerprint: Fingerprint,
     ) -> Result<command::Made, Failed> {
+        let _permit = self.permits.take();
         let execution = Execution {
             name: &fingerprint.short(),
             furniture,

@@ -44,6 +44,7 @@ mod numbers;
 pub mod out;
 mod output;
 mod parallel;
+mod permits;
 pub mod pipeline;
 mod place;
 mod plan;

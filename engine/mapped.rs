@@ -43,7 +43,7 @@ pub(crate) fn run(
     };
     let chunks = chunks(mapping.rows, mapping.chunk_rows);
     mapping.report(0);
-    let workers = attempt.threads.current_num_threads().min(chunks.len());
+    let workers = attempt.jobs.min(attempt.threads.current_num_threads()).min(chunks.len());
     // The chunks are taken by threads of their own, which hand the work itself to the shared ones: so no more than a few
     // chunks are ever in memory, and a stage that is parallel within a chunk finds threads, too.
     let panicked = thread::scope(|scope| {

@@ -337,8 +337,8 @@ impl GroupReader {
             return Err(fail("it has no dimensions".to_owned()));
         }
         let size = size_of::<T>() as u64;
-        let lengths = array.shape().iter();
-        let claimed = lengths.fold(Some(size), |bytes, length| bytes?.checked_mul(*length));
+        let mut lengths = array.shape().iter();
+        let claimed = lengths.try_fold(size, |bytes, length| bytes.checked_mul(*length));
         if !claimed.is_some_and(|claimed| is_backed(self.artifact.tree(), name, claimed)) {
             let shape: Vec<String> = array.shape().iter().map(u64::to_string).collect();
             let shape = shape.join(" × ");

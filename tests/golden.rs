@@ -85,6 +85,7 @@ fn digests(threads: usize, text: &str) -> BTreeMap<String, (Exactness, String)> 
     let options = RunOptions {
         targets: Vec::new(),
         jobs: threads,
+        threads,
         keep_going: true,
         name: None,
         follow: false,

@@ -29,6 +29,7 @@ use crate::{
     history::History,
     interrupt::Interrupt,
     parallel,
+    permits::Permits,
     pipeline::{Input, NotFound, Pipeline, RUN_RULE, is_run_name},
     report::{Failure, Outcome, RunReport, StageReport},
     resolve::{Known, fingerprint, look_up_outputs},
@@ -41,8 +42,10 @@ pub struct RunOptions {
     /// The stages wanted, by name, or by their name as declared for all combinations; those that they need run too. All
     /// of them when empty.
     pub targets: Vec<String>,
-    /// How many stages, and how many threads within stages, run at the same time.
+    /// How many stages, and how many commands and chunks of rows within them, run at the same time.
     pub jobs: usize,
+    /// How many threads all stages share for what they compute: as many as there are processors, or fewer.
+    pub threads: usize,
     /// Whether to go on, after a failure, with what doesn't depend on it.
     pub keep_going: bool,
     /// The name under which the run is remembered.
@@ -154,11 +157,13 @@ pub fn run_then<T: Send>(
         changed: Condvar::new(),
         computing: Mutex::default(),
         flaws: Mutex::default(),
+        jobs: options.jobs.max(1),
+        permits: Permits::new(options.jobs.max(1)),
     };
-    let jobs = options.jobs.max(1);
+    let jobs = run.jobs;
     if run.survey(jobs) {
         run.placement.check()?;
-        run.execute(jobs, wanted.len())?;
+        run.execute(jobs, options.threads.max(1), wanted.len())?;
     }
     let Run { state, memo, .. } = run;
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -278,6 +283,9 @@ struct Run<'a> {
     computing: Mutex<BTreeSet<Fingerprint>>,
     /// What was found broken before any worker took its stage. What is corrupt at the first look is missing at the next.
     flaws: Mutex<BTreeMap<Fingerprint, Flaw>>,
+    jobs: usize,
+    /// For commands, of whichever stages.
+    permits: Permits,
 }
 
 impl Run<'_> {
@@ -348,10 +356,10 @@ impl Run<'_> {
         Some(report)
     }
 
-    /// Works on what is left, with `jobs` workers, until all is published.
-    fn execute(&self, jobs: usize, stages: usize) -> Result<(), RunError> {
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).stack_size(8 << 20).build();
-        let threads = threads.map_err(|source| RunError::Threads { jobs, source })?;
+    /// Works on what is left, with `jobs` workers that share `threads` to compute with, until all is published.
+    fn execute(&self, jobs: usize, threads: usize, stages: usize) -> Result<(), RunError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(8 << 20);
+        let threads = pool.build().map_err(|source| RunError::Threads { jobs: threads, source })?;
         self.threads.get_or_init(|| threads);
         // It keeps what was read while it was published.
         let publisher = Publisher::new(self.cache);

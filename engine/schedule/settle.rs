@@ -251,6 +251,8 @@ impl Run<'_> {
             staging: &staging,
             publisher,
             threads: self.threads(),
+            jobs: self.jobs,
+            permits: &self.permits,
             interrupt: self.interrupt,
             placement: &self.placement,
             exactness: exactness(node),

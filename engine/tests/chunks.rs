@@ -67,8 +67,14 @@ fn most_at_once(jobs: usize) -> usize {
     fs::write(&file, "stages: { a: { kind: meeting, config: { count: 6 } } }\n").unwrap();
     let pipeline = pipeline::load(&file, &[], &Registry::new().with::<Meeting>()).unwrap();
     let cache = Cache::open(&folder.path().join("cache")).unwrap();
-    let options =
-        RunOptions { targets: Vec::new(), jobs, keep_going: false, name: None, follow: false };
+    let options = RunOptions {
+        targets: Vec::new(),
+        jobs,
+        threads: jobs,
+        keep_going: false,
+        name: None,
+        follow: false,
+    };
     let report = run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new()).unwrap();
     assert!(report.ok, "{report:#?}");
     UNDER_WAY.lock().unwrap().1

@@ -50,8 +50,14 @@ fn attempt(
         pipeline.device = DeviceWish { choice, place: None };
     }
     let cache = Cache::open(&folder.join("cache")).unwrap();
-    let options =
-        RunOptions { targets: Vec::new(), jobs: 1, keep_going: false, name: None, follow: false };
+    let options = RunOptions {
+        targets: Vec::new(),
+        jobs: 1,
+        threads: 1,
+        keep_going: false,
+        name: None,
+        follow: false,
+    };
     let report = run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new())?;
     pipe_engine::out::OutFolder::of(&pipeline).refresh(&cache, &pipeline, &report).unwrap();
     Ok(report)

@@ -329,6 +329,7 @@ mod tests {
         let options = RunOptions {
             targets: Vec::new(),
             jobs: 1,
+            threads: 1,
             keep_going: false,
             name: None,
             follow: false,

@@ -161,3 +161,48 @@ fn more_jobs_than_a_machine_takes_are_refused_with_the_bound() {
     }
     assert_eq!(folder.pipe(&["run", "-j", "64"]).code, Some(0));
 }
+
+#[test]
+fn jobs_are_commands_and_not_threads() {
+    let folder = Folder::new(
+        "stages:
+  threads: { kind: command, shell: true, run: \"grep ^Threads /proc/$PPID/status > {outputs.o}\", outputs: [o] }
+",
+    );
+    if !std::path::Path::new("/proc/self/status").exists() {
+        return crate::support::not_tried("there is no /proc");
+    }
+    assert_eq!(folder.pipe(&["run", "-j", "64"]).code, Some(0));
+    let told = folder.read("out/threads/o");
+    let threads: usize = told.trim_start_matches("Threads:").trim().parse().unwrap();
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert!(threads <= 2 * processors + 12, "{threads} threads on {processors} processors");
+}
+
+#[test]
+fn no_more_commands_than_jobs_run_whichever_stages_they_are_of() {
+    let each = |name: &str| {
+        format!(
+            "  {name}: {{ kind: command, inputs: {{ i: {{ file: in }} }}, for_each: i, shell: true, outputs: [o], \
+             run: \"echo + >> ROOT/log; sleep 0.1; echo - >> ROOT/log; cat {{inputs.i}} > {{outputs.o}}; : {name}\" }}\n"
+        )
+    };
+    let folder = Folder::empty();
+    let yaml = ["a", "b", "c"].map(each).concat();
+    let root = folder.path("").canonicalize().unwrap();
+    folder.write(
+        "pipeline.yaml",
+        format!("stages:\n{yaml}").replace("ROOT/", &format!("{}/", root.display())),
+    );
+    for i in 0..6 {
+        folder.write(&format!("in/{i}"), i.to_string());
+    }
+    assert_eq!(folder.pipe(&["run", "-j", "3"]).code, Some(0));
+    let (mut now, mut most) = (0, 0);
+    for line in folder.read("log").lines() {
+        now += if line == "+" { 1 } else { -1 };
+        most = most.max(now);
+    }
+    assert_eq!(now, 0);
+    assert!((2..=3).contains(&most), "{most} at once");
+}

@@ -48,22 +48,26 @@ fn describe(folder: &Folder, array: &str, key: &str, value: &Value) {
     folder.write(&file, metadata.to_string());
 }
 
-fn set_all(folder: &Folder, array: &str, every: usize, from: usize, value: f64) {
-    let mut files = Vec::new();
-    let mut open = vec![folder.path("bad").join(array).join("c")];
-    while let Some(path) = open.pop() {
-        match fs::read_dir(&path) {
-            Ok(entries) => open.extend(entries.map(|entry| entry.unwrap().path())),
-            Err(_) => files.push(path),
+/// Writes what `change` makes of each file of an array's chunks.
+fn change_chunks(folder: &Folder, array: &str, change: impl Fn(&mut [u8])) {
+    let mut files = vec![folder.path("bad").join(array).join("c")];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
         }
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
     }
-    for file in files {
-        let mut bytes = fs::read(&file).unwrap();
+}
+
+fn set_all(folder: &Folder, array: &str, every: usize, from: usize, value: f64) {
+    change_chunks(folder, array, |bytes| {
         for number in bytes.chunks_exact_mut(8).skip(from).step_by(every) {
             number.copy_from_slice(&value.to_le_bytes());
         }
-        fs::write(file, bytes).unwrap();
-    }
+    });
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -127,7 +131,7 @@ fn no_array_ends_the_program_or_fills_the_memory() {
         json!({ "name": "regular", "configuration": { "chunk_shape": [1_u64 << 60, 32] } });
     try_it("a chunk", &|| describe(&folder, "spectra/spectra", "chunk_grid", &chunked));
     try_it("slots", &|| {
-        describe(&folder, "catalogue/parameters", "shape", &json!([64, 1_000_000, 3]))
+        describe(&folder, "catalogue/parameters", "shape", &json!([64, 1_000_000, 3]));
     });
     let ended = try_it("a description", &|| {
         let text = format!("{{\"a\":\"{}\"}}", "x".repeat(20 << 20));
@@ -147,16 +151,11 @@ fn no_array_ends_the_program_or_fills_the_memory() {
         try_it(&format!("noise {value}"), &|| set_all(&folder, "spectra/noise_rms", 1, 0, value));
     }
     try_it("brightness", &|| {
-        let mut open = vec![folder.path("bad/spectra/spectra/c")];
-        while let Some(path) = open.pop() {
-            match fs::read_dir(&path) {
-                Ok(entries) => open.extend(entries.map(|entry| entry.unwrap().path())),
-                Err(_) => {
-                    let bright = 1e38_f32.to_le_bytes().repeat(fs::read(&path).unwrap().len() / 4);
-                    fs::write(path, bright).unwrap();
-                }
+        change_chunks(&folder, "spectra/spectra", |bytes| {
+            for number in bytes.chunks_exact_mut(4) {
+                number.copy_from_slice(&1e38_f32.to_le_bytes());
             }
-        }
+        });
     });
 }
 

@@ -398,8 +398,14 @@ fn run_in(folder: &Path, jobs: usize) -> RunReport {
         .unwrap_or_else(|complaints| panic!("{:#?}", complaints.complaints));
     let memory = folder.join("memory");
     let cache = Cache::open_remembered(&folder.join("cache"), Some(&memory)).unwrap();
-    let options =
-        RunOptions { targets: Vec::new(), jobs, keep_going: false, name: None, follow: false };
+    let options = RunOptions {
+        targets: Vec::new(),
+        jobs,
+        threads: jobs,
+        keep_going: false,
+        name: None,
+        follow: false,
+    };
     run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new()).unwrap()
 }
 

@@ -42,7 +42,8 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pipeline: PipelineArguments,
 
-    /// How many stages, and how many threads within them, run at once [default: the number of processors].
+    /// How many stages, and how many commands within them, run at once [default: the number of processors]. What stages
+    /// compute themselves never takes more threads than there are processors.
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
@@ -100,21 +101,19 @@ fn execute(
     }
     // The process ends with the run, which is the fastest way to free what a large pipeline is made of.
     let pipeline = ManuallyDrop::new(pipeline);
-    let jobs = arguments
-        .jobs
-        .map(NonZeroUsize::get)
-        .or_else(|| thread::available_parallelism().ok().map(NonZeroUsize::get))
-        .unwrap_or(1);
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let jobs = arguments.jobs.map_or(processors, NonZeroUsize::get);
     let most = most_jobs();
     if jobs > most {
         return Err(CommandError::wrong(
             format!("`-j {jobs}` is more than this machine takes"),
-            format!("give {most} or less: each job starts threads of its own. Nothing was run"),
+            format!("give {most} or less. Nothing was run"),
         ));
     }
     let options = RunOptions {
         targets: arguments.targets,
         jobs,
+        threads: jobs.min(processors),
         keep_going: arguments.keep_going,
         name: arguments.name,
         follow: arguments.detail.verbose,

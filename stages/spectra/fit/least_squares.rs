@@ -259,7 +259,7 @@ impl LeastSquares {
             let step_bounded = match i {
                 0 => *step,
                 // A catalogue may come with any width.
-                _ if !(sigma > 0.0) => *step,
+                _ if sigma.is_nan() || sigma <= 0.0 => *step,
                 1 => step.clamp(-1.5 * sigma, 1.5 * sigma),
                 _ => step.clamp(-0.5 * sigma, sigma),
             };
