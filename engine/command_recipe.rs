@@ -1,6 +1,6 @@
 //! What a command's fingerprint depends on besides the contents of its inputs.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     encoding::Json,
@@ -14,11 +14,13 @@ pub(crate) const REVISION: u32 = 2;
 /// The name of the kind.
 pub(crate) const KIND: &str = "command";
 
-/// Everything that a command is declared to be and to see, but for the contents of its `inputs`.
+/// Everything that a command is declared to be and to see, but for the contents of its `inputs`. `sources` are those of them that
+/// are the user's and were looked at.
 pub(crate) fn canonical<'a>(
     command: &'a Command,
     inputs: &'a BTreeMap<String, Input>,
-    files: &'a BTreeMap<String, Source>,
+    sources: &BTreeMap<String, Arc<Source>>,
+    files: &'a BTreeMap<String, Arc<Source>>,
 ) -> Json<'a> {
     let one = |key, value| Json::object([(key, value)]);
     let piece = |piece: &'a Piece| match piece {
@@ -42,7 +44,11 @@ pub(crate) fn canonical<'a>(
     // Many programs go by the name of a file. What it is called for each item is told by the item.
     let each = command.for_each.as_ref().map(|each| each.input.as_str());
     let names = inputs.iter().filter(|(name, _)| Some(name.as_str()) != each);
-    let names = names.filter_map(|(name, input)| Some((name.as_str(), Json::Text(called(input)?))));
+    let named = |(name, input)| {
+        let source = sources.get(name).map(Arc::as_ref);
+        Some((String::as_str(name), Json::Text(called(input, source)?)))
+    };
+    let names = names.filter_map(named);
     let run = match &command.run {
         Run::Words(words) => one("words", words.iter().map(template).collect()),
         Run::Shell { interpreter, strict, script } => Json::object([
@@ -69,11 +75,13 @@ pub(crate) fn canonical<'a>(
 
 /// The name under which a command sees a single file that is this input. Which of several outputs is gathered is told by the
 /// names in the recipe, and a folder of the user's is called as the input is.
-fn called(input: &Input) -> Option<Cow<'_, str>> {
+fn called<'i>(input: &'i Input, source: Option<&Source>) -> Option<Cow<'i, str>> {
+    let is_folder =
+        |path: &Path| source.map_or_else(|| path.is_dir(), |source| !source.tree.is_file());
     match input {
         Input::Output { output, .. } => Some(output.into()),
         Input::Gathered { .. } => None,
-        Input::File { path, .. } if path.is_dir() => None,
+        Input::File { path, .. } if is_folder(path) => None,
         // Two names that aren't Unicode may be told as the same; what they hold is not.
         Input::File { path, .. } => path.file_name().map(std::ffi::OsStr::to_string_lossy),
     }
@@ -81,7 +89,7 @@ fn called(input: &Input) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::fs;
 
     use serde_json::{Value, json};
 
@@ -118,7 +126,7 @@ mod tests {
                 Source::read(path, &Scope::default(), Detail::All, &Memo::none(), reading).unwrap()
             };
             let files = command.files.iter().map(|file| (file.written.clone(), read(&file.path)));
-            Value::from(canonical(command, &node.inputs, &files.collect()))
+            Value::from(canonical(command, &node.inputs, &BTreeMap::new(), &files.collect()))
         });
         let data = Tree::single(Digest::of(b"x"), 1).digest();
         let all = json!({

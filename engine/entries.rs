@@ -70,7 +70,7 @@ pub(crate) fn run(
     let Task::Command(command) = &attempt.node.task else {
         unreachable!("only commands run for each entry")
     };
-    let source = attempt.resolved.sources.get(&each.input);
+    let source = attempt.resolved.sources.get(&each.input).map(Arc::as_ref);
     let entries = Entry::all(&inputs[&each.input], source)?;
     let running = Running::prepare(attempt, command, each, inputs, &entries, started)?;
     running.report(0);
@@ -284,7 +284,7 @@ impl<'a, 'p> Running<'a, 'p> {
         let files = &resolved.files;
         let common = resolved.sources.iter().filter(|(name, _)| **name != each.input);
         let sources = common.map(|(_, source)| source).chain(files.values());
-        let sources: Vec<&Source> = sources.chain(entry.source()).collect();
+        let sources: Vec<&Source> = sources.map(Arc::as_ref).chain(entry.source()).collect();
         let furniture = Furniture {
             command,
             item: Some(&item),

@@ -253,7 +253,8 @@ pub(crate) fn execute(
         }
         Task::Command(line) => {
             let files = &resolved.files;
-            let sources: Vec<&Source> = resolved.sources.values().chain(files.values()).collect();
+            let sources = resolved.sources.values().chain(files.values());
+            let sources: Vec<&Source> = sources.map(Arc::as_ref).collect();
             let furniture = Furniture {
                 command: line,
                 item: None,

@@ -37,6 +37,7 @@ pub(crate) fn plan_with(
     let began = Instant::now();
     let wanted = needed(pipeline, targets)?;
     let history = History::open(cache, pipeline, &wanted)?;
+    let interrupt = Interrupt::new();
     let memo = cache.map_or_else(Memo::none, |cache| cache.memo(&pipeline.file));
     let mut outputs: BTreeMap<usize, BTreeMap<String, Digest>> = BTreeMap::new();
     let mut stages = Vec::new();
@@ -50,7 +51,7 @@ pub(crate) fn plan_with(
             stages.push(report);
             continue;
         }
-        match resolve(node, &memo, Reading::Yes(&Interrupt::new()), |stage, output| {
+        match resolve(node, &memo, Reading::Once(&interrupt), |stage, output| {
             outputs[&stage][output]
         }) {
             Err(ResolveError::Cache(error)) => return Err(error.into()),

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use thiserror::Error;
@@ -41,9 +42,9 @@ pub(crate) struct Resolved {
     pub(crate) recipe: Recipe,
     pub(crate) fingerprint: Fingerprint,
     /// The user's files among the inputs, by the input's name.
-    pub(crate) sources: BTreeMap<String, Source>,
+    pub(crate) sources: BTreeMap<String, Arc<Source>>,
     /// The user's files that a command works with, by their paths.
-    pub(crate) files: BTreeMap<String, Source>,
+    pub(crate) files: BTreeMap<String, Arc<Source>>,
 }
 
 /// What the cache knows of a fingerprint.
@@ -65,7 +66,7 @@ pub(crate) fn resolve(
 ) -> Result<Resolved, ResolveError> {
     let Inputs { digests, sources } = Inputs::of(node, memo, reading, output)?;
     let files = files(node, memo, reading)?;
-    let mut recipe = Own::of(node, &files).recipe();
+    let mut recipe = Own::of(node, &sources, &files).recipe();
     recipe.inputs = digests;
     let fingerprint = recipe.fingerprint();
     Ok(Resolved { recipe, fingerprint, sources, files })
@@ -80,14 +81,14 @@ pub(crate) fn fingerprint(
 ) -> Result<Fingerprint, ResolveError> {
     let inputs = Inputs::of(node, memo, reading, output)?;
     let files = files(node, memo, reading)?;
-    let Own { kind, revision, config } = Own::of(node, &files);
+    let Own { kind, revision, config } = Own::of(node, &inputs.sources, &files);
     Ok(cache::fingerprint(kind, revision, &config, &inputs.digests, None))
 }
 
 /// The recipe of `node` as far as it says itself, without the contents of its inputs.
 pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
     let files = files(node, &Memo::none(), Reading::Yes(&Interrupt::new()))?;
-    Ok(Own::of(node, &files).recipe())
+    Ok(Own::of(node, &BTreeMap::new(), &files).recipe())
 }
 
 /// What a stage reads.
@@ -96,7 +97,7 @@ struct Inputs {
     /// The content digests, by the names in the recipe.
     digests: BTreeMap<String, Digest>,
     /// The user's files among them, by the names of the inputs.
-    sources: BTreeMap<String, Source>,
+    sources: BTreeMap<String, Arc<Source>>,
 }
 
 impl Inputs {
@@ -141,7 +142,7 @@ fn files(
     node: &StageNode,
     memo: &Memo,
     reading: Reading<'_>,
-) -> Result<BTreeMap<String, Source>, ResolveError> {
+) -> Result<BTreeMap<String, Arc<Source>>, ResolveError> {
     let Task::Command(command) = &node.task else { return Ok(BTreeMap::new()) };
     let read = |file: &CommandFile| {
         let read = Source::read(&file.path, &file.scope, Detail::All, memo, reading);
@@ -159,7 +160,11 @@ struct Own<'a> {
 }
 
 impl<'a> Own<'a> {
-    fn of(node: &'a StageNode, files: &'a BTreeMap<String, Source>) -> Self {
+    fn of(
+        node: &'a StageNode,
+        sources: &BTreeMap<String, Arc<Source>>,
+        files: &'a BTreeMap<String, Arc<Source>>,
+    ) -> Self {
         let (kind, revision, config) = match &node.task {
             Task::Kind { kind, config } => {
                 (kind.name(), kind.revision(), Json::Value(Cow::Borrowed(config)))
@@ -167,7 +172,7 @@ impl<'a> Own<'a> {
             Task::Command(command) => (
                 command_recipe::KIND,
                 command_recipe::REVISION,
-                command_recipe::canonical(command, &node.inputs, files),
+                command_recipe::canonical(command, &node.inputs, sources, files),
             ),
             Task::Select(choice) => {
                 let config = select::canonical(choice, &node.inputs);

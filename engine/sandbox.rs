@@ -119,7 +119,7 @@ pub(crate) struct Furniture<'a> {
     /// The entry of an input for which the command runs, if it does.
     pub(crate) item: Option<&'a Item<'a>>,
     pub(crate) inputs: &'a BTreeMap<String, Artifact>,
-    pub(crate) files: &'a BTreeMap<String, Source>,
+    pub(crate) files: &'a BTreeMap<String, Arc<Source>>,
     /// The user's files among the inputs and the declared files, as they were when they were hashed.
     pub(crate) sources: &'a [&'a Source],
     pub(crate) cache: &'a Cache,

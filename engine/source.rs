@@ -10,6 +10,7 @@ use std::{
         fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -155,14 +156,19 @@ pub(crate) fn special(kind: FileType) -> &'static str {
 /// Whether files that the memo doesn't know may be read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reading<'a> {
-    /// They are read and hashed, until someone asks to stop.
+    /// They are read and hashed, until someone asks to stop. What was seen before is looked at again: time may have passed.
     Yes(&'a Interrupt),
-    /// They are told as [`SourceError::Unknown`].
+    /// The same, for who looks at everything at one time: what was seen before is as it was.
+    Once(&'a Interrupt),
+    /// They are told as [`SourceError::Unknown`], and nothing is looked at twice.
     No,
 }
 
+/// The sources that were looked at, by what of them was.
+pub(crate) type Seen = HashMap<(PathBuf, Detail), Arc<Source>>;
+
 /// How much of the user's files counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Detail {
     /// Their names and their bytes: it is nothing to a reader of data whether a file system lets them be run.
     Content,
@@ -187,11 +193,32 @@ impl Source {
         detail: Detail,
         memo: &Memo,
         reading: Reading<'_>,
+    ) -> Result<Arc<Self>, SourceError> {
+        if matches!(reading, Reading::Yes(_)) || scope.pattern.is_some() {
+            return Self::look_at(path, scope, detail, memo, reading).map(Arc::new);
+        }
+        let key = (path.to_owned(), detail);
+        if let Some(known) = memo.seen().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let source = Arc::new(Self::look_at(path, scope, detail, memo, reading)?);
+        memo.seen().insert(key, Arc::clone(&source));
+        Ok(source)
+    }
+
+    fn look_at(
+        path: &Path,
+        scope: &Scope,
+        detail: Detail,
+        memo: &Memo,
+        reading: Reading<'_>,
     ) -> Result<Self, SourceError> {
         let meta = look(path)?;
+        let mut itself = None;
         let (mut files, mut folders) = (Vec::new(), Vec::new());
         if meta.is_file() && scope.pattern.is_none() {
             files.push((path.to_owned(), ArtifactPath::ITSELF.to_owned()));
+            itself = Some(meta);
         } else if meta.is_dir() {
             (files, folders) = list(path, scope)?;
         } else {
@@ -202,11 +229,12 @@ impl Source {
         }
         let entry = |(file, name): &(PathBuf, String)| {
             let path = named(name, file)?;
-            let (blob, seen, runs) = digest(file, memo, reading)?;
+            let meta = itself.clone().map_or_else(|| look(file), Ok)?;
+            let (blob, seen, runs) = digest(file, &meta, memo, reading)?;
             let executable = runs && detail == Detail::All;
             Ok((Entry { path, blob, size: seen.size(), executable }, seen))
         };
-        let reads = matches!(reading, Reading::Yes(_));
+        let reads = !matches!(reading, Reading::No);
         let hashed: Vec<(Entry, Signature)> = if reads && files.len() > FEW {
             files.par_iter().map(entry).collect::<Result<_, SourceError>>()?
         } else {
@@ -269,18 +297,18 @@ fn look(path: &Path) -> Result<Metadata, SourceError> {
 /// The digest of a file, what the file was when it had it, and whether its owner may run it.
 fn digest(
     path: &Path,
+    meta: &Metadata,
     memo: &Memo,
     reading: Reading<'_>,
 ) -> Result<(Digest, Signature, bool), SourceError> {
     const RUN: u32 = 0o100;
     let failed = |source| SourceError::Read { path: path.to_owned(), source };
     let changed = || SourceError::Changed(path.to_owned());
-    let meta = look(path)?;
-    let (seen, runs) = (Signature::of(&meta), meta.mode() & RUN != 0);
+    let (seen, runs) = (Signature::of(meta), meta.mode() & RUN != 0);
     if let Some(digest) = memo.digest(&seen) {
         return Ok((digest, seen, runs));
     }
-    let Reading::Yes(interrupt) = reading else {
+    let (Reading::Yes(interrupt) | Reading::Once(interrupt)) = reading else {
         return Err(SourceError::Unknown(path.to_owned()));
     };
     interrupt.check()?;
@@ -412,7 +440,7 @@ fn unlisted(base: &Path, error: walkdir::Error) -> SourceError {
 mod tests {
     use super::*;
 
-    fn read(path: &Path) -> Result<Source, SourceError> {
+    fn read(path: &Path) -> Result<Arc<Source>, SourceError> {
         Source::read(
             path,
             &Scope::default(),
@@ -420,6 +448,27 @@ mod tests {
             &Memo::none(),
             Reading::Yes(&Interrupt::new()),
         )
+    }
+
+    #[test]
+    fn who_looks_at_everything_at_one_time_looks_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data");
+        fs::write(&file, "one").unwrap();
+        let (memo, interrupt) = (Memo::none(), Interrupt::new());
+        let read = |reading| {
+            let source = Source::read(&file, &Scope::default(), Detail::All, &memo, reading);
+            source.map(|source| source.tree.digest())
+        };
+        let one = read(Reading::Once(&interrupt)).unwrap();
+        fs::write(&file, "two").unwrap();
+        assert_eq!(read(Reading::Once(&interrupt)).unwrap(), one);
+        assert_eq!(read(Reading::No).unwrap(), one);
+        assert_ne!(
+            read(Reading::Yes(&interrupt)).unwrap(),
+            one,
+            "who comes back later looks again"
+        );
     }
 
     #[test]
@@ -472,6 +521,8 @@ mod tests {
         let memo = Memo::none();
         let interrupt = Interrupt::new();
         let look = |reading| {
+            // As the next run would.
+            memo.seen().clear();
             Source::read(&file, &Scope::default(), Detail::Content, &memo, reading)
                 .map(|source| source.tree.digest())
         };

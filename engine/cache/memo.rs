@@ -24,6 +24,7 @@ use super::{Cache, CacheError, Record, Staging};
 use crate::{
     digest::{Digest, Fingerprint},
     disk,
+    source::Seen,
     tree::Tree,
 };
 
@@ -138,6 +139,7 @@ pub(crate) struct Memo {
     folder: Option<OwnedFd>,
     known: Content,
     learned: Mutex<Learned>,
+    seen: Mutex<Seen>,
 }
 
 impl Cache {
@@ -154,7 +156,7 @@ impl Cache {
             Mode::empty(),
         );
         let known = known.unwrap_or_default();
-        Memo { name, folder: folder.ok(), known, learned: Mutex::default() }
+        Memo { name, folder: folder.ok(), known, learned: Mutex::default(), seen: Mutex::default() }
     }
 }
 
@@ -166,11 +168,17 @@ impl Memo {
             folder: None,
             known: Content::default(),
             learned: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The user's files and folders that were looked at, for who doesn't look twice.
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The digest of the file that has this signature.

@@ -33,16 +33,29 @@ pub(super) struct UserPaths {
     folders: Mutex<HashMap<PathBuf, Option<Own>>>,
     /// The device and the inode of each of pipe's own folders.
     own: OnceLock<Vec<(u64, u64)>>,
+    /// What was found: many stages may read one file, which is looked for once.
+    found: Mutex<HashMap<String, (PathBuf, Scope)>>,
 }
 
 impl UserPaths {
     pub(super) fn new(root: &Path, cache: &Path) -> Self {
         let workspace = Arc::new(Workspace::new(root, cache));
-        Self { workspace, folders: Mutex::default(), own: OnceLock::new() }
+        Self { workspace, folders: Mutex::default(), own: OnceLock::new(), found: Mutex::default() }
     }
 
     /// Where the file or folder is that is called `written`, or the folder with those that fit it.
     pub(super) fn look_up(&self, written: &str) -> Result<(PathBuf, Scope), Refusal> {
+        let known = |found: &HashMap<String, (PathBuf, Scope)>| found.get(written).cloned();
+        if let Some(known) = known(&self.found.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(known);
+        }
+        let found = self.look_for(written)?;
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(written.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    fn look_for(&self, written: &str) -> Result<(PathBuf, Scope), Refusal> {
         let expanded = expand_home(written).map_err(|(fault, help)| Refusal {
             message: format!("`{written}` can't be looked up: {fault}"),
             help: Some(help.into()),
