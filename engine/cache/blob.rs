@@ -439,11 +439,11 @@ impl Cache {
     }
 
     pub(super) fn remove_blob(&self, blob: Digest) -> Result<(), CacheError> {
-        Self::remove(&self.published_path(blob))
+        self.remove(&self.published_path(blob))
     }
 
     pub(super) fn remove_tree(&self, tree: Digest) -> Result<(), CacheError> {
-        Self::remove(&self.tree_path(tree))
+        self.remove(&self.tree_path(tree))
     }
 }
 

@@ -143,7 +143,7 @@ impl Cache {
         let mut bytes = 0;
         for record in &first.listing.records {
             if !reached.records.contains(&record.name)
-                && remove(&record.path, now, policy, &mut bytes)?
+                && self.remove_old(&record.path, now, policy, &mut bytes)?
             {
                 told.removed.records += 1;
             }
@@ -153,26 +153,26 @@ impl Cache {
         let (still, _) = second.mark(policy);
         for tree in &first.listing.trees {
             let kept = reached.trees.contains(&tree.name) || still.trees.contains(&tree.name);
-            if !kept && remove(&tree.path, now, policy, &mut bytes)? {
+            if !kept && self.remove_old(&tree.path, now, policy, &mut bytes)? {
                 told.removed.trees += 1;
             }
         }
         for blob in &first.listing.blobs {
             let kept = reached.blobs.contains(&blob.name) || still.blobs.contains(&blob.name);
-            if !kept && remove(&blob.path, now, policy, &mut bytes)? {
+            if !kept && self.remove_old(&blob.path, now, policy, &mut bytes)? {
                 told.removed.blobs += 1;
             }
         }
         for path in list(&self.root.join("quarantine"))? {
             let old = fs::metadata(&path).is_ok_and(|meta| !is_young(&meta, now, QUARANTINE));
             if old {
-                Self::remove(&path)?;
+                self.remove(&path)?;
             }
         }
         for folder in FORMER.map(|folder| self.root.join(folder)) {
             if is_folder(&folder) {
                 // What can't be removed, or comes from an earlier version that is at work, does no harm.
-                list(&folder)?.iter().for_each(|path| _ = Self::remove(path));
+                list(&folder)?.iter().for_each(|path| _ = self.remove(path));
                 let _ = fs::remove_dir(&folder);
             }
         }
@@ -212,6 +212,23 @@ impl Cache {
         Ok(Snapshot { now, listing, named, trees, files, runs, workspaces, live })
     }
 
+    /// Removes a file unless it has become young; whether it did.
+    fn remove_old(
+        &self,
+        path: &Path,
+        now: SystemTime,
+        policy: &Policy,
+        bytes: &mut u64,
+    ) -> Result<bool, CacheError> {
+        let Ok(meta) = fs::symlink_metadata(path) else { return Ok(false) };
+        if is_young(&meta, now, policy.grace) {
+            return Ok(false);
+        }
+        self.remove(path)?;
+        *bytes += meta.size();
+        Ok(true)
+    }
+
     /// Forgets runs that aren't kept; says how many of each workspace.
     fn forget_runs(
         &self,
@@ -228,7 +245,7 @@ impl Cache {
             if !run.is_readable() {
                 // What it was can still be looked at.
                 self.quarantine(file)?;
-            } else if remove(file, snapshot.now, policy, &mut 0)? {
+            } else if self.remove_old(file, snapshot.now, policy, &mut 0)? {
                 forgotten[run.workspace] += 1;
             }
         }
@@ -365,20 +382,4 @@ fn sum<T>(
 ) -> (u64, u64) {
     let kept = found.iter().filter(|found| keep(&found.name));
     kept.fold((0, 0), |(count, bytes), found| (count + 1, bytes + size(&found.path)))
-}
-
-/// Removes a file unless it has become young; whether it did.
-fn remove(
-    path: &Path,
-    now: SystemTime,
-    policy: &Policy,
-    bytes: &mut u64,
-) -> Result<bool, CacheError> {
-    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(false) };
-    if is_young(&meta, now, policy.grace) {
-        return Ok(false);
-    }
-    Cache::remove(path)?;
-    *bytes += meta.size();
-    Ok(true)
 }

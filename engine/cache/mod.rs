@@ -18,6 +18,7 @@
 //! before the record that names them.
 
 mod advice;
+mod anchor;
 mod blob;
 #[cfg(test)]
 mod format_tests;
@@ -55,6 +56,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, Weak},
 };
 
+use rustix::fd::OwnedFd;
 use thiserror::Error;
 
 #[cfg(test)]
@@ -181,6 +183,8 @@ struct Shared {
     watches: Mutex<BTreeMap<PathBuf, Watch>>,
     /// Who may do what with the folder of blobs.
     mode: OnceLock<u32>,
+    /// The cache's folder, opened when it is first needed.
+    root: OnceLock<OwnedFd>,
     /// Whether the file system shows at once what other machines make.
     shows_at_once: OnceLock<bool>,
     /// The run under way.
@@ -209,6 +213,7 @@ impl Cache {
             memory,
             watches: Mutex::default(),
             mode: OnceLock::new(),
+            root: OnceLock::new(),
             shows_at_once: OnceLock::new(),
             live: Mutex::default(),
         };
@@ -315,14 +320,9 @@ impl Cache {
     }
 
     /// Removes a file that may be gone already.
-    fn remove(path: &Path) -> Result<(), CacheError> {
-        placement::check_bucket(path)?;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(CacheError::io("remove", path)(error))
-            }
-            _ => Ok(()),
-        }
+    fn remove(&self, path: &Path) -> Result<(), CacheError> {
+        let Some(place) = self.anchored(path)? else { return Ok(()) };
+        place.remove().map_err(|error| CacheError::io("remove", path)(error.into()))
     }
 
     /// What of the permissions `mode` a published file has: who may enter the folder of blobs may read what is
@@ -334,18 +334,17 @@ impl Cache {
 
     /// Moves what was found broken out of the way, so that it is looked at but never used.
     fn quarantine(&self, path: &Path) -> Result<(), CacheError> {
-        placement::check_bucket(path)?;
+        let Some(place) = self.anchored(path)? else { return Ok(()) };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let folder = self.root.join("quarantine");
         create_folder(&folder)?;
         let stamp = jiff::Timestamp::now().as_nanosecond();
         let target = folder.join(format!("{name}.{stamp}"));
-        match disk::rename(path, &target) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(CacheError::io("quarantine", path)(error))
-            }
-            _ => Ok(()),
-        }
+        let Some(aside) = self.anchored(&target)? else { return Ok(()) };
+        let name = target.file_name().unwrap_or_default();
+        disk::step(&target)
+            .and_then(|()| place.move_to(&aside, name).map_err(io::Error::from))
+            .map_err(CacheError::io("quarantine", path))
     }
 }
 

@@ -257,7 +257,7 @@ impl Cache {
         let mut trees = HashSet::new();
         for &part in parts {
             if let Some(Ok(record)) = self.record(part)? {
-                Self::remove(&self.record_path(part))?;
+                self.remove(&self.record_path(part))?;
                 trees.extend(record.outputs.into_values());
             }
         }

@@ -125,7 +125,12 @@ fn sweep_sandbox(cache: &Cache, path: &Path) -> bool {
             .and_then(|meta| meta.modified())
             .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > UNOWNED)),
     };
-    dead && end_all_in(path) && remove_all(path).is_ok()
+    let remove = || match cache.anchored(path) {
+        Ok(Some(place)) => remove_all(&place.path(path)).is_ok(),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    dead && end_all_in(path) && remove()
 }
 
 impl Writer {
@@ -262,8 +267,10 @@ impl Staging {
                         end_all_in(&sandbox.path());
                     }
                 }
-                let _ = remove_all(&folder);
-                let _ = fs::remove_file(&path);
+                if let Ok(Some(place)) = cache.anchored(&folder) {
+                    let _ = remove_all(&place.path(&folder));
+                }
+                let _ = cache.remove(&path);
             }
         }
         // Their owners were swept before.
