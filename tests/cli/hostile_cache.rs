@@ -40,7 +40,7 @@ const COMMANDS: [&[&str]; 12] = [
 type Make = fn(&Path);
 
 /// A folder with what somebody would miss, some of it called as what a cache holds.
-fn victim(folder: &Folder) -> PathBuf {
+pub(crate) fn victim(folder: &Folder) -> PathBuf {
     let victim = folder.path("victim");
     let _ = fs::remove_dir_all(&victim);
     let long = "0".repeat(62);
@@ -54,7 +54,7 @@ fn victim(folder: &Folder) -> PathBuf {
 }
 
 /// The files under `path`, with what tells that something was done to them.
-fn state(path: &Path) -> BTreeMap<PathBuf, (u64, u32, i64, Vec<u8>)> {
+pub(crate) fn state(path: &Path) -> BTreeMap<PathBuf, (u64, u32, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut open = vec![path.to_owned()];
     while let Some(path) = open.pop() {

@@ -44,6 +44,7 @@ mod shell;
 mod show;
 mod sizes;
 mod smooth;
+mod soak;
 mod support;
 mod trace;
 mod trust;
