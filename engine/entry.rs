@@ -31,7 +31,7 @@ pub(crate) enum EntryError {
     TwoColumns { input: String, column: String },
     /// It is more than is meant for a command a row.
     #[error(
-        "the {what} of input `{input}` is larger than {} MiB, which is the most for a command that runs for each row: give the \
+        "{what} of input `{input}` is larger than {} MiB, which is the most for a command that runs for each row: give the \
          command the whole table instead, or a folder of files", most >> 20
     )]
     TooLarge { input: String, what: String, most: u64 },
@@ -168,7 +168,7 @@ fn rows(artifact: &Artifact) -> Result<Vec<Entry>, EntryError> {
     if artifact.tree().size() > LARGEST_TABLE {
         return Err(EntryError::TooLarge {
             input: input(),
-            what: "table".to_owned(),
+            what: "the table".to_owned(),
             most: LARGEST_TABLE,
         });
     }

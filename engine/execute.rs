@@ -57,7 +57,7 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) progress: &'a Progress<'a>,
     /// Told what is not as it should be, and was dealt with.
     pub(crate) warn: &'a (dyn Fn(&str) + Sync),
-    /// Told for whom is waited within a stage.
+    /// Told whom a part of the stage waits for.
     pub(crate) waits: &'a (dyn Fn(Wait<'_>) + Sync),
     /// Told what commands print while they run, if somebody wants to know.
     pub(crate) tell: Option<&'a (dyn Fn(&str) + Sync)>,
@@ -136,30 +136,9 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// The work of a built-in stage on these inputs, with all its outputs still to be written.
+    /// The work of a built-in stage on these inputs, with all its outputs still to be written, in chunks of `chunk_rows` rows where
+    /// it is run on such or puts them together.
     pub(crate) fn work<'a>(
-        &'a self,
-        staging: &Arc<Staging>,
-        kind: &dyn Kind,
-        inputs: BTreeMap<String, Artifact>,
-        progress: &'a Progress<'a>,
-    ) -> Work<'a> {
-        self.work_in(staging, kind, inputs, progress, None)
-    }
-
-    /// The same of a built-in stage that is run on chunks of `chunk_rows` rows, or puts them together.
-    pub(crate) fn work_on_rows<'a>(
-        &'a self,
-        staging: &Arc<Staging>,
-        kind: &dyn Kind,
-        inputs: BTreeMap<String, Artifact>,
-        progress: &'a Progress<'a>,
-        chunk_rows: u64,
-    ) -> Work<'a> {
-        self.work_in(staging, kind, inputs, progress, Some(chunk_rows))
-    }
-
-    fn work_in<'a>(
         &'a self,
         staging: &Arc<Staging>,
         kind: &dyn Kind,
@@ -321,7 +300,7 @@ fn run_kind(
         Shape::Steps { extent } => Some(States::new(attempt, extent, started)),
         _ => None,
     };
-    let mut work = attempt.work(attempt.staging, kind, inputs, attempt.progress);
+    let mut work = attempt.work(attempt.staging, kind, inputs, attempt.progress, None);
     work.states = states.as_ref().map(|states| states as &dyn StateStore);
     let ran = attempt
         .threads

@@ -121,7 +121,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
         recipe.inputs.retain(|name, _| map.broadcast.contains(&name.as_str()));
         let mut cut: BTreeMap<String, Cuttable> = BTreeMap::new();
         let quiet = |_: u64, _: u64, _: &str| {};
-        let work = || attempt.work(attempt.staging, kind, inputs.clone(), &quiet);
+        let work = || attempt.work(attempt.staging, kind, inputs.clone(), &quiet, None);
         let row_bytes = || attempt.threads.install(|| kind.row_bytes(config, &work()));
         let (rows, row_bytes) = match map.rows {
             RowsFrom::Key(key) => {
@@ -231,7 +231,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
         }
         let quiet = |_: u64, _: u64, _: &str| {};
         let staging = Arc::new(Staging::new(attempt.cache)?);
-        let mut work = attempt.work_on_rows(&staging, kind, inputs, &quiet, self.chunk_rows);
+        let mut work = attempt.work(&staging, kind, inputs, &quiet, Some(self.chunk_rows));
         work.rows = Some(rows.clone());
         if let RowsFrom::Inputs(names) = self.map.rows {
             let mut hasher = blake3::Hasher::new_derive_key("pipe 2026-11 rows v1");
@@ -325,7 +325,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
         let done = std::mem::take(&mut self.lock().done);
         let quiet = |_: u64, _: u64, _: &str| {};
         let inputs = self.inputs.clone();
-        let work = attempt.work_on_rows(attempt.staging, kind, inputs, &quiet, self.chunk_rows);
+        let work = attempt.work(attempt.staging, kind, inputs, &quiet, Some(self.chunk_rows));
         for port in kind.outputs() {
             let parts = done
                 .values()

@@ -21,11 +21,11 @@ use crate::{
 /// The name of the dimension that is cut.
 pub(crate) const ROW: &str = "row";
 /// The name of the file that describes a Zarr array or group.
-const METADATA: &str = "zarr.json";
+pub(crate) const METADATA: &str = "zarr.json";
 /// How much an array may leave out, in bytes.
 const SPARED: u64 = 64 << 20;
-/// What is described by more than this, in bytes, isn't cut.
-const LARGEST_METADATA: u64 = 16 << 20;
+/// More than this, in bytes, is no description of an array or a group.
+pub(crate) const LARGEST_METADATA: u64 = 16 << 20;
 /// How many bytes a chunk of an array may take, unless a single row takes more.
 const CHUNK_BYTES: u64 = 32 << 20;
 /// How the name of a table ends.

@@ -17,14 +17,9 @@ use crate::{
     artifact::Artifact,
     cache::CacheError,
     output::Output,
-    rows::{ROW, is_backed},
+    rows::{LARGEST_METADATA, METADATA, ROW, is_backed},
     zarr_store::{ArtifactStore, OutputStore},
 };
-
-/// The name of the file that describes a group or an array.
-const METADATA: &str = "zarr.json";
-/// More than this, in bytes, is no description.
-const LARGEST_METADATA: u64 = 16 << 20;
 
 /// What goes wrong with a Zarr group.
 #[derive(Debug, Error)]

@@ -39,10 +39,15 @@ pub(crate) fn existing_cache(root: &Path) -> Result<Option<Cache>, CacheError> {
 
 /// Where this user remembers what was found in caches: `$XDG_CACHE_HOME/pipe`, else `~/.cache/pipe`.
 fn memory() -> Option<PathBuf> {
-    // What is relative isn't heeded, says the XDG Base Directory Specification.
+    own_folder("XDG_CACHE_HOME", ".cache")
+}
+
+/// The program's folder among the user's of one kind: in that which `variable` names, else in `name` of the home folder. What is
+/// relative isn't heeded, says the XDG Base Directory Specification.
+pub(crate) fn own_folder(variable: &str, name: &str) -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || folder("HOME").map(|home| home.join(".cache"));
-    folder("XDG_CACHE_HOME").or_else(home).map(|folder| folder.join("pipe"))
+    let home = || folder("HOME").map(|home| home.join(name));
+    folder(variable).or_else(home).map(|folder| folder.join("pipe"))
 }
 
 /// The nearest pipeline, from the current folder upwards.

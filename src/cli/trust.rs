@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{error::CommandError, project::from_here};
+use super::{
+    error::CommandError,
+    project::{from_here, own_folder},
+};
 
 /// Checks that a pipeline that was found, with its cache, may be used.
 pub(crate) fn check(file: &Path, cache: &Path) -> Result<(), CommandError> {
@@ -68,10 +71,8 @@ fn is_ours(user: u32) -> bool {
 
 /// The file with what is trusted: a path a line.
 fn list() -> Result<PathBuf, CommandError> {
-    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || folder("HOME").map(|home| home.join(".config"));
-    let config = folder("XDG_CONFIG_HOME").or_else(home).map(|folder| folder.join("pipe/trusted"));
-    config.ok_or_else(|| {
+    let config = own_folder("XDG_CONFIG_HOME", ".config");
+    config.map(|folder| folder.join("trusted")).ok_or_else(|| {
         CommandError::wrong(
             "there is no folder to remember what is trusted",
             "set `HOME` or `XDG_CONFIG_HOME`, or name the pipeline: `-f FILE`",
