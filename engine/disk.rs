@@ -4,15 +4,19 @@
 //! each single step: see [`faults`].
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, Permissions, TryLockError},
     io::{self, Write},
-    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat},
+    fd::{AsFd, BorrowedFd},
+    fs::{
+        AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, linkat, openat, renameat,
+        utimensat,
+    },
     io::Errno,
 };
 
@@ -75,10 +79,35 @@ fn has_no_locks(error: &io::Error) -> bool {
             .is_some_and(|number| [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP].contains(&number))
 }
 
+/// Where a file is to stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    path: &'a Path,
+    folder: BorrowedFd<'a>,
+    name: &'a Path,
+}
+
+impl<'a> Target<'a> {
+    /// `path`, by its `name` in the open `folder`.
+    pub(crate) fn within(folder: &'a impl AsFd, name: &'a Path, path: &'a Path) -> Self {
+        Self { path, folder: folder.as_fd(), name }
+    }
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Target<'a> {
+    /// The path from where the process is.
+    fn from(path: &'a P) -> Self {
+        let path = path.as_ref();
+        Self { path, folder: CWD, name: path }
+    }
+}
+
 /// Creates a file that must not be there.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create<'a>(target: impl Into<Target<'a>>) -> io::Result<File> {
+    let Target { path, folder, name } = target.into();
     step(path)?;
-    OpenOptions::new().write(true).create_new(true).mode(0o664).open(path)
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    Ok(openat(folder, name, flags, Mode::from(0o664))?.into())
 }
 
 /// Writes all of `bytes`. A fault leaves half of them written.
@@ -131,37 +160,44 @@ pub(crate) fn protect(file: &File, path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Renames `from` to `to`, in place of what stands there.
-pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    step(to)?;
-    faults::replacing(to, || fs::rename(from, to))
+pub(crate) fn rename<'a>(from: &Path, to: impl Into<Target<'a>>) -> io::Result<()> {
+    let Target { path, folder, name } = to.into();
+    step(path)?;
+    faults::replacing(path, || Ok(renameat(CWD, from, folder, name)?))
 }
 
 /// Moves `from` to `to`, which must be free.
-pub(crate) fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
-    step(to)?;
-    let act = || if renamed_to_free(from, to)? { Ok(()) } else { fs::hard_link(from, to) };
-    faults::naming(to, act)
+pub(crate) fn move_to_free<'a>(from: &Path, to: impl Into<Target<'a>>) -> io::Result<()> {
+    let to = to.into();
+    step(to.path)?;
+    let act = || if renamed_to_free(from, to)? { Ok(()) } else { linked(from, to) };
+    faults::naming(to.path, act)
 }
 
 /// Renames `from` to `to`, which must be free; whether the file system can.
 #[cfg(target_os = "linux")]
-fn renamed_to_free(from: &Path, to: &Path) -> io::Result<bool> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::NOREPLACE) {
+fn renamed_to_free(from: &Path, to: Target<'_>) -> io::Result<bool> {
+    use rustix::fs::{RenameFlags, renameat_with};
+    match renameat_with(CWD, from, to.folder, to.name, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
         other => Ok(other.map(|()| true)?),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn renamed_to_free(_: &Path, _: &Path) -> io::Result<bool> {
+fn renamed_to_free(_: &Path, _: Target<'_>) -> io::Result<bool> {
     Ok(false)
 }
 
 /// Gives the file `from` a second name, which must be free.
-pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
-    step(to)?;
-    let act = || fs::hard_link(from, to);
-    faults::naming(to, act)
+pub(crate) fn link<'a>(from: &Path, to: impl Into<Target<'a>>) -> io::Result<()> {
+    let to = to.into();
+    step(to.path)?;
+    faults::naming(to.path, || linked(from, to))
+}
+
+fn linked(from: &Path, to: Target<'_>) -> io::Result<()> {
+    Ok(linkat(CWD, from, to.folder, to.name, AtFlags::empty())?)
 }
 
 /// Whether a file is too new to be collected, and for some time to come.

@@ -179,6 +179,12 @@ impl Sandbox {
             fs::create_dir_all(path)
                 .map_err(|source| CommandError::Prepare { path: path.to_owned(), source })
         };
+        // A file that stands above the pipeline's folder stands above the command's as well.
+        let climbs = |name: &String| name.split('/').take_while(|part| *part == "..").count();
+        for _ in 0..files.keys().map(climbs).max().unwrap_or(0) {
+            self.work.push("work");
+            make(&self.work)?;
+        }
         for (name, source) in files {
             let target = self.work.join(name);
             for entry in source.tree.files() {
@@ -350,7 +356,7 @@ impl Sandbox {
             return Ok(false);
         }
         let within = self.shape.iter().map(|name| outputs.join(name));
-        for folder in [self.work.clone(), outputs.clone()].into_iter().chain(within) {
+        for folder in [self.folder.join("work"), outputs.clone()].into_iter().chain(within) {
             if fs::symlink_metadata(&folder)?.mode() != mode {
                 return Ok(false);
             }

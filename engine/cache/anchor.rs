@@ -1,4 +1,4 @@
-//! What is removed from a cache, or moved in it, is reached from the cache's folder, which is opened once, step by step and
+//! What is removed from a cache, moved in it, or published there is reached from the cache's folder, which is opened once, step by step and
 //! following no link. So whoever puts a link in the place of a folder, at whatever instant, leads nobody outside.
 
 use std::{
@@ -13,6 +13,7 @@ use rustix::{
 };
 
 use super::{Cache, CacheError};
+use crate::disk::Target;
 
 /// A place in a folder that is open.
 pub(super) struct Anchored {
@@ -50,6 +51,26 @@ impl Cache {
             };
         }
         Ok(Some(Anchored { folder, name: name.to_owned() }))
+    }
+
+    /// Does `act`, which gives something its place at `path`.
+    ///
+    /// # Errors
+    /// When it fails, or there is no folder for it.
+    pub(super) fn publish_at<T>(
+        &self,
+        path: &Path,
+        act: impl FnOnce(Target<'_>) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        use std::io::ErrorKind::{NotADirectory, NotFound};
+        match self.anchored(path) {
+            Ok(Some(Anchored { folder, name })) => {
+                act(Target::within(&folder, Path::new(&name), path))
+            }
+            Ok(None) => Err(NotFound.into()),
+            Err(CacheError::Io { source, .. }) => Err(source),
+            Err(_) => Err(NotADirectory.into()),
+        }
     }
 
     /// The cache's folder as it was when it was first used.
@@ -128,6 +149,11 @@ mod tests {
             // Who looks now goes no further.
             assert!(matches!(cache.remove(&file), Err(CacheError::NotAFolder(_))), "{swapped}");
             assert!(matches!(cache.quarantine(&file), Err(CacheError::NotAFolder(_))));
+            let (fresh, target) = (folder.path().join("fresh"), bucket.join("new"));
+            fs::write(&fresh, "").unwrap();
+            assert!(cache.link_once(&fresh, &target).is_err(), "{swapped}");
+            assert!(cache.put(&fresh, &target).is_err(), "{swapped}");
+            assert!(!victim.join("new").exists() && !victim.join("aa/new").exists());
             for kept in [victim.join("file"), victim.join("aa/file")] {
                 assert_eq!(fs::read(kept).unwrap(), b"bytes");
             }

@@ -42,6 +42,7 @@ const AT_ONCE: usize = 8;
 /// The right to compute a fingerprint, held until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
+    cache: Cache,
     path: PathBuf,
     owned: Arc<Owned>,
 }
@@ -86,7 +87,8 @@ impl Cache {
             if let Some(owner) = self.clear(&path)? {
                 if self.ignores_leases && !self.writer()?.lock().stands_at(&path) {
                     // It isn't ours, and so we won't remove it.
-                    return Ok(Lease { path, owned: Arc::clone(self.writer()?.lock()) });
+                    let owned = Arc::clone(self.writer()?.lock());
+                    return Ok(Lease { cache: self.clone(), path, owned });
                 }
                 return Err(LeaseError::Held(owner));
             }
@@ -103,8 +105,8 @@ impl Cache {
     /// Puts a lease of our own at `path`, complete, locked, and all at once. `None` if something stands there.
     fn take(&self, path: &Path) -> Result<Option<Lease>, CacheError> {
         let writer = self.writer()?;
-        let lease = |owned| Some(Lease { path: path.to_owned(), owned });
-        match disk::link(writer.lock_path(), path) {
+        let lease = |owned| Some(Lease { cache: self.clone(), path: path.to_owned(), owned });
+        match self.publish_at(path, |place| disk::link(writer.lock_path(), place)) {
             Ok(()) => Ok(lease(Arc::clone(writer.lock()))),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) if is_fatal(&error) => Err(CacheError::io("publish", path)(error)),
@@ -117,7 +119,9 @@ impl Cache {
     fn take_apart(&self, path: &Path) -> Result<Option<Arc<Owned>>, CacheError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let fresh = path.with_file_name(format!("{name}{NEW}{}", unique()));
-        let file = disk::create(&fresh).map_err(CacheError::io("create", &fresh))?;
+        let file = self
+            .publish_at(&fresh, |place| disk::create(place))
+            .map_err(CacheError::io("create", &fresh))?;
         let begin = || {
             let lock = disk::try_lock(&file, &fresh)?;
             if lock == Lock::Held {
@@ -126,19 +130,20 @@ impl Cache {
             Owned::begin(file, lock, &fresh, self.mode(0o664))
         };
         let taken = begin().map_err(CacheError::io("write", &fresh)).and_then(|owned| {
-            match disk::link(&fresh, path) {
+            match self.publish_at(path, |place| disk::link(&fresh, place)) {
                 Ok(()) => Ok(Some(owned)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
                 Err(_) if path.exists() || !fresh.exists() => Ok(None),
                 // Where there are no hard links, a rename has to do: at worst two compute the same.
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    disk::rename(&fresh, path).map(|()| Some(owned))
+                    let put = self.publish_at(path, |place| disk::rename(&fresh, place));
+                    put.map(|()| Some(owned))
                 }
                 Err(error) => Err(error),
             }
             .map_err(CacheError::io("publish", path))
         });
-        let _ = fs::remove_file(&fresh);
+        let _ = self.remove(&fresh);
         taken
     }
 
@@ -183,16 +188,16 @@ impl Cache {
         // The file is moved before it is removed, so that of two who judge only one takes it.
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = path.with_file_name(format!("{name}{NEW}{}", unique()));
-        match disk::rename(path, &aside) {
+        match self.publish_at(&aside, |place| disk::rename(path, place)) {
             Ok(()) => {}
             Err(error) if missing(&error) => return Ok(None),
             Err(error) => return Err(CacheError::io("take over", path)(error)),
         }
         if !same_file(&file, &aside) {
             // Another was faster, and this is its lease: it goes back, unless a third one is there already.
-            let _ = fs::hard_link(&aside, path);
+            let _ = self.publish_at(path, |place| disk::link(&aside, place));
         }
-        let _ = fs::remove_file(&aside);
+        let _ = self.remove(&aside);
         Ok(None)
     }
 
@@ -206,7 +211,7 @@ impl Cache {
                 // What a run does is of no use without the run.
                 let id = id.split('.').next().unwrap_or(id);
                 if !self.is_live(id) {
-                    let _ = fs::remove_file(&path);
+                    let _ = self.remove(&path);
                 }
                 continue;
             }
@@ -220,7 +225,7 @@ impl Cache {
             let dead = locked && line.map_or(unpublished, |line| line.is_of_this_machine())
                 || file.metadata().is_ok_and(|meta| self.is_abandoned(&meta));
             if dead && same_file(&file, &path) {
-                let _ = fs::remove_file(&path);
+                let _ = self.remove(&path);
             }
         }
     }
@@ -234,7 +239,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // Only our own file: another machine may have taken us for dead.
         if self.owned.stands_at(&self.path) {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.cache.remove(&self.path);
         }
     }
 }

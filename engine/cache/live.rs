@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -280,7 +280,7 @@ impl LiveRun {
 impl LiveRunInner {
     fn write(&self, state: &mut LiveRunState) -> io::Result<()> {
         if state.file.is_none() {
-            let file = fs::OpenOptions::new().write(true).create_new(true).open(&self.path)?;
+            let file = self.cache.publish_at(&self.path, |place| disk::create(place))?;
             disk::protect(&file, &self.path, self.mode)?;
             match disk::try_lock(&file, &self.path)? {
                 Lock::Taken => {}
@@ -310,11 +310,11 @@ impl LiveRunInner {
         let json = serde_json::to_vec(&state.now)?;
         let fresh = self.now_path.with_extension(format!("new-{}", state.line.id));
         // Left by a beat that failed half-way.
-        let _ = fs::remove_file(&fresh);
-        let file = disk::create(&fresh)?;
+        let _ = self.cache.remove(&fresh);
+        let file = self.cache.publish_at(&fresh, |place| disk::create(place))?;
         disk::protect(&file, &fresh, self.mode)?;
         disk::write_all(&file, &fresh, &json)?;
-        disk::rename(&fresh, &self.now_path)?;
+        self.cache.publish_at(&self.now_path, |place| disk::rename(&fresh, place))?;
         state.told = true;
         Ok(())
     }
@@ -341,10 +341,10 @@ impl Drop for LiveRun {
         let mut state = self.inner.lock();
         state.gate = Gate::None;
         if state.told {
-            let _ = fs::remove_file(&self.inner.now_path);
+            let _ = self.inner.cache.remove(&self.inner.now_path);
         }
         if state.file.take().is_some() {
-            let _ = fs::remove_file(&self.inner.path);
+            let _ = self.inner.cache.remove(&self.inner.path);
         }
         // It isn't written any more, by a beat that comes late.
         state.ended = true;

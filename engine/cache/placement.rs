@@ -37,7 +37,7 @@ impl Placement {
 
     fn put(&self, cache: &Cache, staging: &Staging) -> Result<Option<PathBuf>, CacheError> {
         check_bucket(&self.target)?;
-        let link = || disk::link(&self.file, &self.target);
+        let link = || cache.publish_at(&self.target, |place| disk::link(&self.file, place));
         let mut made = None;
         let mut linked = link();
         if is_missing(&linked) {
@@ -64,7 +64,7 @@ impl Placement {
             fs::copy(&self.file, &copy).map_err(CacheError::io("copy", &self.file))?;
             sync_path(&copy)?;
         }
-        disk::rename(&copy, &self.target).map_err(CacheError::io("publish", &self.target))?;
+        cache.put(&copy, &self.target)?;
         Ok(made)
     }
 }
@@ -82,7 +82,7 @@ impl TreePlacement {
     pub(super) fn rename(&self, cache: &Cache) -> Result<Option<PathBuf>, CacheError> {
         check_bucket(&self.target)?;
         clear(cache, &self.target)?;
-        let rename = || disk::rename(&self.file, &self.target);
+        let rename = || cache.publish_at(&self.target, |place| disk::rename(&self.file, place));
         let mut made = None;
         let mut renamed = rename();
         if is_missing(&renamed) {

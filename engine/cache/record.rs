@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::{
     Cache, CacheError, Conflict, Flaw,
     reach::{Listing, named_by},
-    staging::link_once,
 };
 use crate::{
     digest::{Digest, Fingerprint},
@@ -309,7 +308,7 @@ impl Cache {
     ) -> Result<Publication, CacheError> {
         let fingerprint = record.recipe.fingerprint();
         let path = self.record_path(fingerprint);
-        if link_once(file, &path)? {
+        if self.link_once(file, &path)? {
             return Ok(Publication::First);
         }
         let there = match self.published_record(fingerprint)? {
@@ -322,7 +321,7 @@ impl Cache {
             _ => {
                 // It broke or went since, or what it names did: ours takes its place.
                 self.quarantine(&path)?;
-                link_once(file, &path)?;
+                self.link_once(file, &path)?;
                 return Ok(Publication::First);
             }
         };

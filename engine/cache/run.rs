@@ -289,11 +289,9 @@ impl Runs {
     /// When the pin can't be removed.
     pub fn unpin(&self, entry: &RunEntry) -> Result<bool, CacheError> {
         let pin = entry.file.with_extension("pin");
-        match fs::remove_file(&pin) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(CacheError::io("remove", &pin)(error)),
-        }
+        let is_there = pin.symlink_metadata().is_ok();
+        self.cache.remove(&pin)?;
+        Ok(is_there)
     }
 }
 

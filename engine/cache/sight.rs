@@ -43,9 +43,9 @@ impl Cache {
         if is_listed && is_missed() {
             // That a name is taken comes from the server, too, and what was remembered of it is then forgotten.
             let Ok(writer) = self.writer() else { return };
-            if disk::link(writer.lock_path(), &path).is_ok() {
+            if self.publish_at(&path, |place| disk::link(writer.lock_path(), place)).is_ok() {
                 // It was collected in between.
-                let _ = fs::remove_file(&path);
+                let _ = self.remove(&path);
             }
         }
     }

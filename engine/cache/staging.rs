@@ -407,7 +407,7 @@ impl Staging {
         let folder = target.parent().unwrap_or(&self.cache.root);
         create_folder(folder)?;
         let file = self.write_synced(bytes)?;
-        let published = link_once(&file, target)?;
+        let published = self.cache.link_once(&file, target)?;
         sync_folder(folder)?;
         Ok(published)
     }
@@ -423,7 +423,7 @@ impl Staging {
         disk::protect(&file, &staged.file, self.cache.mode(0o444))
             .map_err(CacheError::io("protect", &staged.file))?;
         disk::sync(&file, &staged.file).map_err(CacheError::io("sync", &staged.file))?;
-        link_once(&staged.file, &target)?;
+        self.cache.link_once(&staged.file, &target)?;
         sync_folder(folder)?;
         Ok((staged.blob, staged.size))
     }
@@ -436,7 +436,7 @@ impl Staging {
             create_folder(folder)?;
         }
         let file = self.write_synced(bytes)?;
-        disk::rename(&file, target).map_err(CacheError::io("publish", target))?;
+        self.cache.put(&file, target)?;
         sync_folder(folder)
     }
 }
@@ -533,17 +533,22 @@ impl StagedPlaces {
     }
 }
 
-/// Gives the staged `file` its place at `target` unless something stands there; says whether it did.
-pub(super) fn link_once(file: &Path, target: &Path) -> Result<bool, CacheError> {
-    match disk::move_to_free(file, target) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) if is_fatal(&error) => Err(CacheError::io("publish", target)(error)),
-        Err(_) if target.exists() => Ok(false),
-        Err(_) => {
-            disk::rename(file, target).map_err(CacheError::io("publish", target))?;
-            Ok(true)
+impl Cache {
+    /// Gives the staged `file` its place at `target` unless something stands there; says whether it did.
+    pub(super) fn link_once(&self, file: &Path, target: &Path) -> Result<bool, CacheError> {
+        match self.publish_at(target, |place| disk::move_to_free(file, place)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if is_fatal(&error) => Err(CacheError::io("publish", target)(error)),
+            Err(_) if target.exists() => Ok(false),
+            Err(_) => self.put(file, target).map(|()| true),
         }
+    }
+
+    /// Gives the staged `file` its place at `target`, in place of what stands there.
+    pub(super) fn put(&self, file: &Path, target: &Path) -> Result<(), CacheError> {
+        self.publish_at(target, |place| disk::rename(file, place))
+            .map_err(CacheError::io("publish", target))
     }
 }
 

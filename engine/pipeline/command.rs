@@ -408,9 +408,9 @@ fn files(
         let place = node.span;
         let refusal = match plain_path(written) {
             None => {
-                let message = format!("`{written}` is no path within the pipeline's folder");
+                let message = format!("`{written}` is no path from the pipeline's folder");
                 Complaint::new(place, message).help(
-                    "`files` stand at their own paths when the command runs: give a path within the folder, without `..`",
+                    "`files` stand at their own paths when the command runs: give one such as `a/b.py` or `../a/b.py`",
                 )
             }
             Some(plain) => match context.paths.look_up(&plain) {
@@ -447,17 +447,19 @@ fn files(
     sound.then_some(files)
 }
 
-/// A relative path that stays within its folder, without `.` and doubled `/`.
+/// A relative path to something that has a name, without `.` and doubled `/`, and with `..` at its beginning only: after a name
+/// it would be another path where the name is a link.
 fn plain_path(written: &str) -> Option<String> {
-    let mut words = Vec::new();
+    let mut words: Vec<&str> = Vec::new();
     for component in Path::new(written).components() {
         match component {
             Component::Normal(word) => words.push(word.to_str()?),
             Component::CurDir => {}
+            Component::ParentDir if words.iter().all(|word| *word == "..") => words.push(".."),
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
         }
     }
-    // One in the user's home isn't within the folder.
-    (!words.is_empty() && !written.contains('\0') && !written.starts_with('~'))
-        .then(|| words.join("/"))
+    // What is in the user's home has no path from the folder.
+    let is_named = words.last().is_some_and(|word| *word != "..");
+    (is_named && !written.contains('\0') && !written.starts_with('~')).then(|| words.join("/"))
 }

@@ -214,7 +214,8 @@ pub enum Run {
 /// A file or folder that a [`Command`] reads besides its inputs, such as its script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandFile {
-    /// Its path from the pipeline's folder, with `/`, without `.` and `..`: where it stands when the command runs.
+    /// Its path from the pipeline's folder, with `/`, without `.`, and with `..` at the beginning only: where it stands when
+    /// the command runs.
     pub written: String,
     /// Where it is, absolute. It existed when the pipeline was loaded.
     pub path: PathBuf,

@@ -159,7 +159,7 @@ fn hostile_names_and_texts_do_no_harm() {
         "stages:\n  ../up: { kind: command, run: \"touch {outputs.o}\", outputs: [o] }\n",
         "stages:\n  a: { kind: command, run: \"touch {outputs.o}\", outputs: [../../o] }\n",
         "stages:\n  a: { kind: command, run: \"touch {outputs./tmp/o}\", outputs: [/tmp/o] }\n",
-        "stages:\n  a: { kind: command, run: \"touch {outputs.o}\", outputs: [o], files: [../secret] }\n",
+        "stages:\n  a: { kind: command, run: \"touch {outputs.o}\", outputs: [o], files: [/etc/secret] }\n",
         "stages:\n  \"\\e[31mred\": { kind: generate }\n",
         "stages: &a [*a]\n",
         "\u{0}",

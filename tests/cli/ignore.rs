@@ -139,6 +139,46 @@ fn files_of_a_command_may_be_a_pattern() {
 }
 
 #[test]
+fn files_above_the_pipeline_stand_above_the_command() {
+    let folder = Folder::new("stages: {}\n");
+    let yaml = |files: &str| {
+        format!(
+            "stages:\n  s:\n    kind: command\n    files: [{files}]\n    run: sh bin/main.sh {{outputs.o}}\n    outputs: [o]\n"
+        )
+    };
+    folder.write(
+        "a/b/bin/main.sh",
+        ". ../../lib/say.sh; { say; find ../.. -name '*.sh'; } | sort > $1",
+    );
+    folder.write("lib/say.sh", "say() { echo first; }");
+    folder.write("lib/more.sh", "");
+    folder.write("a/other.sh", "");
+    let here = folder.path("a/b/pipeline.yaml");
+    let run = |files: &str| {
+        folder.write("a/b/pipeline.yaml", yaml(files));
+        let ended = folder.pipe(&["run", "-f", here.to_str().unwrap()]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout.contains("executed  s")
+    };
+    assert!(run("bin/main.sh, ../../lib/say.sh"));
+    let listed = folder.read("a/b/out/s/o");
+    let names: Vec<&str> = listed.lines().collect();
+    assert!(names.contains(&"../../lib/say.sh") && names.contains(&"first"), "{listed}");
+    assert_eq!(names.len(), 3, "{listed}");
+    // What counts is what they hold, as it does for the others.
+    assert!(!run("bin/main.sh, .././../lib/say.sh"));
+    folder.write("lib/say.sh", "say() { echo second; }");
+    assert!(run("bin/main.sh, ../../lib/say.sh"));
+    assert!(folder.read("a/b/out/s/o").contains("second"));
+    assert!(run("bin/main.sh, \"../../lib/*.sh\", ../other.sh"));
+    let listed = folder.read("a/b/out/s/o");
+    assert!(listed.contains("../../lib/more.sh") && listed.contains("/other.sh"), "{listed}");
+    folder.write("lib/say.sh", "say() { echo third; }");
+    assert!(run("bin/main.sh, ../../lib/say.sh"));
+    assert_eq!(folder.read("a/b/out/s/o").lines().count(), 3);
+}
+
+#[test]
 fn what_another_stage_has_placed_is_no_file_of_the_user_s() {
     let stages = |file: &str, files: &str| {
         format!(

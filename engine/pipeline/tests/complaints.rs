@@ -206,14 +206,14 @@ fn every_complaint_stands_at_its_place() {
         ),
         (
             command(
-                "    shell: maybe\n    run: [a, \"{outputs.x}\", []]\n    files: [../x, /etc/passwd, none.py, ., clean.py, clean.py]\n    env: [LANG=C, 1A]\n",
+                "    shell: maybe\n    run: [a, \"{outputs.x}\", []]\n    files: [a/../x, /etc/passwd, none.py, ., clean.py, clean.py]\n    env: [LANG=C, 1A]\n",
             ),
             r"7:12+5: `shell` must be `true`, one of `bash`, `dash`, `ksh`, `mksh`, `sh`, `zsh`, or a list of a program and its arguments, but is `maybe` (another program is given the script as its last argument: `shell: [perl, -e]`)
-9:13+4: `../x` is no path within the pipeline's folder (`files` stand at their own paths when the command runs: give a path within the folder, without `..`)
-9:19+11: `/etc/passwd` is no path within the pipeline's folder (`files` stand at their own paths when the command runs: give a path within the folder, without `..`)
-9:32+7: there is no file or folder `none.py` (it was looked for at ROOT/none.py)
-9:41+1: `.` is no path within the pipeline's folder (`files` stand at their own paths when the command runs: give a path within the folder, without `..`)
-9:54+8: `clean.py` stands in `files` twice
+9:13+6: `a/../x` is no path from the pipeline's folder (`files` stand at their own paths when the command runs: give one such as `a/b.py` or `../a/b.py`)
+9:21+11: `/etc/passwd` is no path from the pipeline's folder (`files` stand at their own paths when the command runs: give one such as `a/b.py` or `../a/b.py`)
+9:34+7: there is no file or folder `none.py` (it was looked for at ROOT/none.py)
+9:43+1: `.` is no path from the pipeline's folder (`files` stand at their own paths when the command runs: give one such as `a/b.py` or `../a/b.py`)
+9:56+8: `clean.py` stands in `files` twice
 10:11+6: `LANG=C` is not a valid environment variable name (`env` lists names: write `LANG`)
 10:19+2: `1A` is not a valid environment variable name",
         ),

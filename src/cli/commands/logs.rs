@@ -113,17 +113,25 @@ fn newest_with(
 ) -> Result<FoundRun, CommandError> {
     let known = || remembered.pipeline.stages.iter().map(|node| node.name.as_str());
     remembered.entry("last")?;
-    for entry in remembered.entries.iter().take(DEEPEST) {
+    let tried = |found: &FoundRun| {
+        let stage = found.file.stage(name);
+        stage.is_some_and(|stage| stage.outcome != Outcome::Skipped || stage.error.is_some())
+    };
+    let (mut read, mut unread) = (0, 0);
+    for entry in &remembered.entries {
         match remembered.read(entry) {
-            Ok(found)
-                if found.file.stage(name).is_some_and(|stage| {
-                    stage.outcome != Outcome::Skipped || stage.error.is_some()
-                }) =>
-            {
-                return Ok(found);
+            Ok(found) if tried(&found) => return Ok(found),
+            Ok(_) => read += 1,
+            Err(error) => {
+                // One stands for all: they may be many.
+                if unread == 0 {
+                    printer.warning(error);
+                }
+                unread += 1;
             }
-            Ok(_) => {}
-            Err(error) => printer.warning(error),
+        }
+        if read == DEEPEST {
+            break;
         }
     }
     if known().any(|known| known == name) {
