@@ -26,9 +26,11 @@ use pipe_engine::{
     ArtifactType, Exactness, Format, InputPort, Interrupt, Method, OutputPort, Registry,
     RunOptions, RunReport, Stage, StageError, Tree, Work,
     cache::{Cache, Recipe},
-    out::OutFolder,
-    pipeline::{Pipeline, load},
-    place, plan, run,
+    graph::Pipeline,
+    load::load,
+    place, plan,
+    report::out::OutFolder,
+    run,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

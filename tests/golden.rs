@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use pipe_engine::{Event, Exactness, Interrupt, Outcome, RunOptions, cache::Cache, pipeline, run};
+use pipe_engine::{
+    Event, Exactness, Interrupt, Outcome, RunOptions, cache::Cache, graph, load, run,
+};
 
 const PIPELINE: &str = include_str!("golden.yaml");
 
@@ -80,7 +82,7 @@ fn digests(threads: usize, text: &str) -> BTreeMap<String, (Exactness, String)> 
     fs::write(&file, text).unwrap();
     let registry = pipe_stages::builtin();
     let pipeline =
-        pipeline::load(&file, &[], &registry).unwrap_or_else(|complaints| panic!("{complaints}"));
+        load::load(&file, &[], &registry).unwrap_or_else(|complaints| panic!("{complaints}"));
     let cache = Cache::open(&pipeline.cache).unwrap();
     let options = RunOptions {
         targets: Vec::new(),
@@ -96,9 +98,9 @@ fn digests(threads: usize, text: &str) -> BTreeMap<String, (Exactness, String)> 
         assert_eq!(stage.outcome, Outcome::Executed, "{stage:?}");
         let node = pipeline.stages.iter().find(|node| node.name == stage.name).unwrap();
         let exactness = match &node.task {
-            pipeline::Task::Kind { kind, .. } => kind.exactness(),
-            pipeline::Task::Select(_) => Exactness::Exact,
-            pipeline::Task::Command(_) => Exactness::Reproducible,
+            graph::Task::Kind { kind, .. } => kind.exactness(),
+            graph::Task::Select(_) => Exactness::Exact,
+            graph::Task::Command(_) => Exactness::Reproducible,
         };
         // What an exact stage makes of a network's output depends on the processor, too.
         let exactness = if stage.name == "evaluate" { Exactness::Reproducible } else { exactness };

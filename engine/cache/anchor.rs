@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{Cache, CacheError};
-use crate::disk::Target;
+use crate::base::disk::Target;
 
 /// A place in a folder that is open.
 pub(super) struct Anchored {

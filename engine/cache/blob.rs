@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Cache, CacheError, memo::Signature, staging::hash_open};
-use crate::{
+use crate::base::{
     digest::Digest,
     disk, regular,
     tree::{Entry, Tree},
@@ -453,8 +453,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        base::digest::Fingerprint,
         cache::{Staged, Staging, publish, publisher::try_publish},
-        digest::Fingerprint,
     };
 
     fn published(bytes: &[u8]) -> (tempfile::TempDir, Cache, Entry) {

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::Recipe;
-use crate::{digest::Digest, tree::Tree};
+use crate::base::{digest::Digest, tree::Tree};
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cache-format.md");

@@ -20,7 +20,7 @@ use std::{
 use rustix::fs::OFlags;
 
 use super::{Cache, heart, owner::MISSED};
-use crate::disk::{self, Lock};
+use crate::base::disk::{self, Lock};
 
 const GATE: &str = "format";
 const TURN: &str = "CACHEDIR.TAG";

@@ -23,7 +23,7 @@ use super::{
     reach::{Found, Listing, Named, Reached, is_folder, is_young, list, names},
     roots::{Root, Roots, Standing},
 };
-use crate::{
+use crate::base::{
     digest::{Digest, Fingerprint},
     tree::Tree,
 };

@@ -26,7 +26,7 @@ use super::{
     staging::is_fatal,
     under_way::NOW,
 };
-use crate::{
+use crate::base::{
     digest::Fingerprint,
     disk::{self, Lock},
     regular,

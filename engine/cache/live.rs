@@ -18,7 +18,7 @@ use super::{
     reach::{is_young, list},
     under_way::{NOW, StageUnderWay, UnderWay},
 };
-use crate::{
+use crate::base::{
     digest::Fingerprint,
     disk::{self, Lock},
     regular,

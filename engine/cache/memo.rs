@@ -22,10 +22,12 @@ use rustix::{
 
 use super::{Cache, CacheError, Record, Staging};
 use crate::{
-    digest::{Digest, Fingerprint},
-    disk,
-    source::Seen,
-    tree::Tree,
+    artifact::input_file::Seen,
+    base::{
+        digest::{Digest, Fingerprint},
+        disk,
+        tree::Tree,
+    },
 };
 
 const MAGIC: &[u8; 16] = b"pipe memo 1\n\0\0\0\0";

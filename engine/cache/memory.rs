@@ -16,7 +16,7 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use crate::{host, regular};
+use crate::base::{host, regular};
 
 /// What wasn't written to for so long is forgotten.
 const OLD: Duration = Duration::from_hours(30 * 24);

@@ -32,6 +32,7 @@ mod live;
 mod losses;
 mod memo;
 mod memory;
+pub(crate) mod own_folder;
 mod owner;
 mod pending;
 mod placement;
@@ -47,6 +48,7 @@ mod staging;
 mod under_way;
 mod verified;
 pub mod verify;
+pub(crate) mod wait;
 
 use std::{
     collections::BTreeMap,
@@ -83,7 +85,7 @@ use self::{
     lease::Watch, live::LiveRunInner, memory::Memory, pending::Pending, staging::Writer,
     verified::Verified,
 };
-use crate::{digest::Digest, disk, regular};
+use crate::base::{digest::Digest, disk, regular};
 
 /// The version of the cache's layout that this program reads and writes.
 pub const FORMAT: u32 = 1;

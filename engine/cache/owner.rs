@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::heart;
-use crate::{
+use crate::base::{
     disk::{self, Lock},
     host,
 };

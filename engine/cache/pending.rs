@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::Record;
-use crate::{
+use crate::base::{
     digest::{Digest, Fingerprint},
     tree::Tree,
 };

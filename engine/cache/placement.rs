@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Cache, CacheError, Staging, create_folder, memo::Signature, staging::is_fatal};
-use crate::{digest::Digest, disk};
+use crate::base::{digest::Digest, disk};
 
 /// A staged file, and where it is to be.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::{
     losses::Losses,
     placement::{Placement, TreePlacement, make_folder, sync_path},
 };
-use crate::{digest::Digest, disk, parallel, regular, stage::Exactness, tree::Tree};
+use crate::base::{digest::Digest, disk, exactness::Exactness, parallel, regular, tree::Tree};
 
 /// Up to how many files waking other threads takes longer than the work.
 pub(crate) const FEW: usize = 32;

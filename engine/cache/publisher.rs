@@ -234,8 +234,8 @@ pub(crate) fn publish(
     cache: &Cache,
     staging: Arc<Staging>,
     blobs: Vec<super::Staged>,
-    tree: crate::tree::Tree,
-) -> crate::tree::Tree {
+    tree: crate::base::tree::Tree,
+) -> crate::base::tree::Tree {
     try_publish(cache, staging, blobs, &tree).unwrap();
     tree
 }
@@ -246,7 +246,7 @@ pub(super) fn try_publish(
     cache: &Cache,
     staging: Arc<Staging>,
     blobs: Vec<super::Staged>,
-    tree: &crate::tree::Tree,
+    tree: &crate::base::tree::Tree,
 ) -> Result<Publication, CacheError> {
     let bundle = tests::bundle(staging, blobs, vec![tree.clone()], &tree.digest().hex());
     Publisher::new(cache).publish(bundle)
@@ -258,10 +258,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        base::{digest::Digest, exactness::Exactness, tree::Tree},
         cache::{FORMAT, Provenance, Recipe, Record, Staged},
-        digest::Digest,
-        stage::Exactness,
-        tree::Tree,
     };
 
     /// What the stage `name` made.
@@ -314,7 +312,7 @@ mod tests {
             let staging = Arc::new(Staging::new(&cache).unwrap());
             let staged = staging.write(b"what all have").unwrap();
             let path = path.parse().unwrap();
-            let entry = crate::tree::Entry::plain(path, staged.blob, staged.size);
+            let entry = crate::base::tree::Entry::plain(path, staged.blob, staged.size);
             let bundle = bundle(staging, vec![staged], vec![Tree::new(vec![entry]).unwrap()], name);
             let fingerprint = bundle.record.recipe.fingerprint();
             Publisher::new(&cache).publish(bundle).unwrap();

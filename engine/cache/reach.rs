@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::{Cache, CacheError};
-use crate::{
+use crate::base::{
     digest::{Digest, Fingerprint},
     regular,
     tree::Tree,

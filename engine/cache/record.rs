@@ -14,12 +14,12 @@ use super::{
     Cache, CacheError, Conflict, Flaw,
     reach::{Listing, named_by},
 };
-use crate::{
+use crate::base::{
     digest::{Digest, Fingerprint},
     disk,
     encoding::{Encoder, Json},
+    exactness::Exactness,
     regular,
-    stage::Exactness,
     tree::Entry,
 };
 

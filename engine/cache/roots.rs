@@ -14,7 +14,7 @@ use super::{
     Cache, CacheError,
     reach::{is_folder, list, names, written},
 };
-use crate::regular;
+use crate::base::regular;
 
 /// A run in the cache.
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Cache, CacheError, FORMAT, Staging};
-use crate::{
+use crate::base::{
     digest::{Digest, Fingerprint},
+    outcome::Outcome,
     regular,
-    report::Outcome,
 };
 
 /// More than this, in bytes, tells of no run.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use walkdir::WalkDir;
 
 use super::{Cache, CacheError, FOLDERS};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// How much room a cache takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -18,16 +18,16 @@ use super::{
     Cache, CacheError, create_folder,
     lease::first_line,
     memo::Signature,
+    own_folder::{Own, Spare, remove_all},
     owner::{Line, Owned},
     sync_folder,
 };
-use crate::{
+use crate::base::{
     descendants::end_all_in,
     digest::{Digest, Fingerprint},
     disk::{self, Lock, Pieces},
     hash::hash,
     host, regular,
-    sandbox::{Own, Spare, remove_all},
 };
 
 /// The folder under `tmp` that a process owns for one cache, and the locked file `FOLDER.lock` beside it, for as long as

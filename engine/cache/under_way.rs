@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Cache, CacheError, FORMAT, reach::list};
-use crate::{
+use crate::base::{
     digest::Fingerprint,
     disk::{self, Lock},
     regular,

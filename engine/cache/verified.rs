@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::memory::Memory;
-use crate::{digest::Digest, host};
+use crate::base::{digest::Digest, host};
 
 type Mark = [u8; 16];
 /// More than this, in bytes, isn't read.

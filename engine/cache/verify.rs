@@ -13,7 +13,7 @@ use super::{
     Cache, CacheError, Flaw, Staging,
     reach::{Found, Named},
 };
-use crate::{
+use crate::base::{
     digest::{Digest, Fingerprint},
     tree::Tree,
 };

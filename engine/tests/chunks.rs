@@ -8,7 +8,7 @@ use std::{
 
 use pipe_engine::{
     ArtifactType, Event, Exactness, Format, InputPort, Interrupt, OutputPort, Registry, RowMap,
-    RowsFrom, RunOptions, Shape, Stage, StageError, Work, cache::Cache, pipeline, run,
+    RowsFrom, RunOptions, Shape, Stage, StageError, Work, cache::Cache, load, run,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ fn most_at_once(jobs: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pipeline.yaml");
     fs::write(&file, "stages: { a: { kind: meeting, config: { count: 6 } } }\n").unwrap();
-    let pipeline = pipeline::load(&file, &[], &Registry::new().with::<Meeting>()).unwrap();
+    let pipeline = load::load(&file, &[], &Registry::new().with::<Meeting>()).unwrap();
     let cache = Cache::open(&folder.path().join("cache")).unwrap();
     let options = RunOptions {
         targets: Vec::new(),

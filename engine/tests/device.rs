@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use pipe_engine::{
     ArtifactType, Device, DeviceChoice, DeviceError, DeviceWish, Event, Exactness, Format,
     InputPort, Interrupt, Outcome, OutputPort, Registry, RunError, RunOptions, RunReport, Stage,
-    StageError, Work, cache::Cache, pipeline, run,
+    StageError, Work, cache::Cache, load, run,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ fn attempt(
 ) -> Result<RunReport, RunError> {
     let file = folder.join("pipeline.yaml");
     fs::write(&file, yaml).unwrap();
-    let mut pipeline = pipeline::load(&file, &[], registry).unwrap();
+    let mut pipeline = load::load(&file, &[], registry).unwrap();
     if let Some(choice) = device {
         pipeline.device = DeviceWish { choice, place: None };
     }
@@ -59,7 +59,7 @@ fn attempt(
         follow: false,
     };
     let report = run(&pipeline, &cache, &options, &|_: &Event<'_>| {}, &Interrupt::new())?;
-    pipe_engine::out::OutFolder::of(&pipeline).refresh(&cache, &pipeline, &report).unwrap();
+    pipe_engine::report::out::OutFolder::of(&pipeline).refresh(&cache, &pipeline, &report).unwrap();
     Ok(report)
 }
 

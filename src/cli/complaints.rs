@@ -1,7 +1,10 @@
 //! Complaints about a pipeline, drawn with the lines that they speak of.
 
 use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
-use pipe_engine::pipeline::{Complaint, Complaints, Label, Source};
+use pipe_engine::{
+    Source,
+    load::{Complaint, Complaints, Label},
+};
 
 use super::{
     printer::Printer,

@@ -5,8 +5,8 @@ use std::{error::Error, io, path::PathBuf};
 use pipe_engine::{
     RunError,
     cache::{CacheError, advice},
-    out::OutError,
-    pipeline::{Complaints, NotFound, closest},
+    load::{Complaints, NotFound, closest},
+    report::out::OutError,
 };
 use thiserror::Error;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use pipe_engine::{
     Registry,
     cache::{Cache, CacheError},
-    pipeline::{self, Pipeline},
+    graph::Pipeline,
+    load::{self},
 };
 
 use super::{arguments::PipelineArguments, error::CommandError, trust};
@@ -16,11 +17,11 @@ pub(crate) fn load(
     registry: &Registry,
 ) -> Result<Pipeline, CommandError> {
     let file = match &arguments.file {
-        Some(file) if file.is_dir() => file.join(pipeline::FILE_NAME),
+        Some(file) if file.is_dir() => file.join(load::FILE_NAME),
         Some(file) => file.clone(),
         None => find()?,
     };
-    let pipeline = pipeline::load(&file, &arguments.set, registry)?;
+    let pipeline = load::load(&file, &arguments.set, registry)?;
     if arguments.file.is_none() {
         trust::check(&pipeline.file, &pipeline.cache)?;
     }
@@ -53,11 +54,11 @@ pub(crate) fn own_folder(variable: &str, name: &str) -> Option<PathBuf> {
 /// The nearest pipeline, from the current folder upwards.
 fn find() -> Result<PathBuf, CommandError> {
     let here = std::env::current_dir().map_err(CommandError::file("find the folder", "."))?;
-    pipeline::find(&here).map(|file| shown(&here, &file)).ok_or_else(|| {
+    load::find(&here).map(|file| shown(&here, &file)).ok_or_else(|| {
         CommandError::wrong(
             format!(
                 "there is no `{}` in {} or in a folder above it",
-                pipeline::FILE_NAME,
+                load::FILE_NAME,
                 here.display()
             ),
             "name one with `-f FILE`, or begin one with `pipe init DIR`",

@@ -247,7 +247,7 @@ impl DetailsReader {
 mod tests {
     use pipe_engine::{
         Event, Exactness, Format, InputPort, Interrupt, Outcome, OutputPort, RunOptions, Stage,
-        StageError, Work, cache::Cache, pipeline, run,
+        StageError, Work, cache::Cache, load, run,
     };
 
     use super::*;
@@ -324,7 +324,7 @@ mod tests {
               reading:\n    inputs: { fitted: fit.catalogue, truth: generate.truth }\n";
         std::fs::write(&file, text).unwrap();
         let registry = crate::builtin().with::<Reading>();
-        let pipeline = pipeline::load(&file, &[], &registry).unwrap_or_else(|c| panic!("{c}"));
+        let pipeline = load::load(&file, &[], &registry).unwrap_or_else(|c| panic!("{c}"));
         let cache = Cache::open(&pipeline.cache).unwrap();
         let options = RunOptions {
             targets: Vec::new(),

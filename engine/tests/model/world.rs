@@ -14,7 +14,7 @@ use std::{
 use pipe_engine::{
     Digest, Entry, Event, Interrupt, Outcome, RunOptions, RunReport, Tree,
     cache::{Cache, Part, Record, gc::Policy},
-    pipeline, run,
+    load, run,
 };
 use proptest::prelude::*;
 
@@ -394,7 +394,7 @@ fn list(folder: &Path, found: &mut Vec<PathBuf>) {
 fn run_in(folder: &Path, jobs: usize) -> RunReport {
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.join("log"));
     let file = folder.join("pipeline.yaml");
-    let pipeline = pipeline::load(&file, &[], &kinds::registry())
+    let pipeline = load::load(&file, &[], &kinds::registry())
         .unwrap_or_else(|complaints| panic!("{:#?}", complaints.complaints));
     let memory = folder.join("memory");
     let cache = Cache::open_remembered(&folder.join("cache"), Some(&memory)).unwrap();

@@ -4,8 +4,8 @@ use clap::Args;
 use pipe_engine::{
     Digest, Format, Registry, Tree,
     cache::Cache,
-    out::{OutFolder, Wanted},
-    pipeline::Pipeline,
+    graph::Pipeline,
+    report::out::{OutFolder, Wanted},
 };
 
 use super::{

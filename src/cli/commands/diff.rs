@@ -6,7 +6,7 @@ use clap::Args;
 use pipe_engine::{
     Change, Digest, Registry,
     cache::Cache,
-    compare::{Difference, NumberDifference, Snapshot, StageDifference, compare},
+    report::compare::{Difference, NumberDifference, Snapshot, StageDifference, compare},
 };
 use serde_json::json;
 

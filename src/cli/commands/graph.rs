@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use clap::{Args, ValueEnum};
 use pipe_engine::{
     Registry,
-    pipeline::{Input, Pipeline, StageNode, Task},
+    graph::{Input, Pipeline, StageNode, Task},
 };
 
 use crate::cli::{

@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _, path::PathBuf};
 
 use clap::Args;
-use pipe_engine::pipeline;
+use pipe_engine::load;
 
 use crate::cli::{error::CommandError, exit_code, printer::Printer};
 
@@ -21,7 +21,7 @@ pub(crate) struct InitArguments {
 
 pub(crate) fn run(arguments: &InitArguments, printer: Printer) -> Result<u8, CommandError> {
     let folder = &arguments.folder;
-    let file = folder.join(pipeline::FILE_NAME);
+    let file = folder.join(load::FILE_NAME);
     if fs::symlink_metadata(&file).is_ok() {
         return Err(CommandError::wrong(
             format!("there is a `{}` already", file.display()),

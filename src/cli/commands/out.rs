@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use pipe_engine::{
     Registry,
-    out::{OutFolder, Shown, Wanted, put},
+    report::out::{OutFolder, Shown, Wanted, put},
 };
 
 use super::outputs;

@@ -3,7 +3,7 @@
 use pipe_engine::{
     ArtifactType, Digest, Outcome, Registry, Tree,
     cache::{Cache, Hold},
-    pipeline::Pipeline,
+    graph::Pipeline,
 };
 
 use crate::cli::{arguments::PipelineArguments, error::CommandError, project};

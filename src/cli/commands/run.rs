@@ -13,8 +13,9 @@ use clap::Args;
 use pipe_engine::{
     DeviceChoice, DeviceWish, Interrupt, Outcome, Registry, RunError, RunOptions, RunReport,
     cache::Cache,
-    out::{OutError, OutFolder},
-    pipeline::{Complaint, Complaints, Label, Pipeline},
+    graph::Pipeline,
+    load::{Complaint, Complaints, Label},
+    report::out::{OutError, OutFolder},
 };
 
 use super::out::tell;

@@ -5,7 +5,7 @@ use pipe_engine::{
     NoRun, Registry,
     cache::{Cache, RunEntry, RunFile, Runs},
     find_run,
-    pipeline::Pipeline,
+    graph::Pipeline,
 };
 use serde_json::{Value, json};
 

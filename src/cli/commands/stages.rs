@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use pipe_engine::{
     InputPort, Kind, Registry,
-    pipeline::{ConfigKey, config_keys},
+    load::{ConfigKey, config_keys},
 };
 use serde_json::{Value, json};
 

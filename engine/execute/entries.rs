@@ -1,0 +1,489 @@
+//! Runs a command for each entry of an input: every entry is looked up, or executed and published, for itself.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    fs, panic,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use thiserror::Error;
+
+use super::{
+    attempt::{Attempt, Failed, Made, Parts},
+    command::{self, Log},
+    entry::Entry,
+    item::Item,
+    sandbox::Furniture,
+};
+use crate::{
+    artifact::{artifact::Artifact, input_file::Source},
+    base::{
+        digest::{Digest, Fingerprint},
+        regular,
+        tree::{BadPath, Listing, Tree, TreeError},
+    },
+    cache::{
+        CacheError, Lease, Part, Recipe,
+        wait::{Vain, wait_for_lease},
+    },
+    graph::{Command, ForEach, Piece, Run, Task, Template},
+    plan::{
+        resolve::{Known, look_up},
+        run_report::{Failure, PartCount},
+    },
+};
+
+/// A log that is larger isn't put together with the others.
+const LARGEST_LOG: u64 = 64 << 20;
+/// How many results wait to be published at most: each keeps the file of its lease open.
+const WAITING: usize = 128;
+
+/// What goes wrong with the entries as a whole.
+#[derive(Debug, Error)]
+enum EachError {
+    /// A placeholder names nothing of the item.
+    #[error("`{{item.{word}}}` is nothing that the items of `{input}` have: they have {}", .known.join(", "))]
+    NoWord { input: String, word: String, known: Vec<String> },
+    /// A path is not allowed.
+    #[error("what is made of `{item}` can't stand in output `{output}`")]
+    Path { item: String, output: String, source: BadPath },
+    /// Two entries make the same file.
+    #[error(
+        "`{one}` and `{other}` both make `{path}` of output `{output}`: put more of the item into its path, such as \
+         `{{item}}`"
+    )]
+    Collision { one: String, other: String, output: String, path: String },
+    /// The outputs of entries can't stand together.
+    #[error("what is made of the entries can't stand together in output `{output}`")]
+    Union { output: String, source: TreeError },
+    /// What was published is gone.
+    #[error("what was made of `{0}` was lost while the run went on; run again")]
+    Lost(String),
+}
+
+/// Runs the command of the stage for each entry of an input.
+pub(crate) fn run(
+    attempt: &Attempt<'_, '_>,
+    each: &ForEach,
+    inputs: &BTreeMap<String, Artifact>,
+    started: jiff::Timestamp,
+) -> Result<Made, Failed> {
+    let Task::Command(command) = &attempt.node.task else {
+        unreachable!("only commands run for each entry")
+    };
+    let source = attempt.resolved.sources.get(&each.input).map(Arc::as_ref);
+    let entries = Entry::all(&inputs[&each.input], source)?;
+    let running = Running::prepare(attempt, command, each, inputs, &entries, started)?;
+    running.report(0);
+    let workers = attempt.jobs.min(running.jobs.len());
+    let panicked = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| running.work())).collect();
+        let ended = workers.into_iter().map(|worker| worker.join().err());
+        // All are waited for, whether one panics or not.
+        ended.fold(None, Option::or)
+    });
+    // What was made is kept, however the rest ended.
+    attempt.publisher.flush();
+    if let Some(panic) = panicked {
+        panic::resume_unwind(panic);
+    }
+    if let Some(error) = running.refused() {
+        return Err(error.into());
+    }
+    if let Some(failed) = running.failure() {
+        return Err(failed);
+    }
+    attempt.interrupt.check()?;
+    running.join()
+}
+
+/// The work that entries of equal recipes share.
+struct Job {
+    fingerprint: Fingerprint,
+    recipe: Recipe,
+    /// The first of the entries.
+    entry: usize,
+}
+
+/// An entry whose result is in the cache.
+struct Done {
+    outputs: BTreeMap<String, Digest>,
+    log: Option<Digest>,
+    known: bool,
+}
+
+#[derive(Default)]
+struct State {
+    done: BTreeMap<usize, Done>,
+    /// What failed, by the number of the entry.
+    failed: BTreeMap<usize, Failed>,
+}
+
+struct Running<'a, 'p> {
+    attempt: &'a Attempt<'a, 'p>,
+    command: &'a Command,
+    each: &'a ForEach,
+    inputs: &'a BTreeMap<String, Artifact>,
+    entries: &'a [Entry],
+    /// Where what is made of each entry stands, by the name of the output.
+    paths: Vec<BTreeMap<&'a str, String>>,
+    jobs: Vec<Job>,
+    /// The job of each entry.
+    job_of: Vec<usize>,
+    started: jiff::Timestamp,
+    next: AtomicUsize,
+    ended: AtomicU64,
+    stopped: AtomicBool,
+    state: Mutex<State>,
+    publication: Arc<Publication>,
+}
+
+/// How the publication of entries goes, which whoever commits tells at any later time.
+#[derive(Default)]
+struct Publication {
+    waiting: AtomicUsize,
+    refused: Mutex<Option<CacheError>>,
+}
+
+impl<'a, 'p> Running<'a, 'p> {
+    fn prepare(
+        attempt: &'a Attempt<'a, 'p>,
+        command: &'a Command,
+        each: &'a ForEach,
+        inputs: &'a BTreeMap<String, Artifact>,
+        entries: &'a [Entry],
+        started: jiff::Timestamp,
+    ) -> Result<Self, EachError> {
+        if let Some(first) = entries.first() {
+            check_words(command, each, first)?;
+        }
+        let paths = entries
+            .iter()
+            .map(|entry| entry_paths(command, each, entry))
+            .collect::<Result<Vec<_>, _>>()?;
+        for output in &command.outputs {
+            let mut seen = HashMap::with_capacity(entries.len());
+            for (entry, paths) in entries.iter().zip(&paths) {
+                let path = paths[output.as_str()].as_str();
+                if let Some(one) = seen.insert(path, &entry.name) {
+                    return Err(EachError::Collision {
+                        one: one.clone(),
+                        other: entry.name.clone(),
+                        output: output.clone(),
+                        path: path.to_owned(),
+                    });
+                }
+            }
+        }
+        let mut shared = attempt.resolved.recipe.clone();
+        let gathered = format!("{}[", each.input);
+        shared.inputs.retain(|name, _| *name != each.input && !name.starts_with(&gathered));
+        let numbered = uses_number(command, each);
+        let (mut jobs, mut job_of) = (Vec::<Job>::new(), Vec::with_capacity(entries.len()));
+        let mut known = HashMap::with_capacity(entries.len());
+        for (number, entry) in entries.iter().enumerate() {
+            let mut recipe = shared.clone();
+            recipe.inputs.insert(each.input.clone(), entry.digest());
+            // A row is what it holds, wherever in the table it stands.
+            let name = if entry.has_own_name() || numbered { entry.name.as_str() } else { "" };
+            recipe.part = Some(Part::Entry(name.to_owned()));
+            let fingerprint = recipe.fingerprint();
+            let job = *known.entry(fingerprint).or_insert_with(|| {
+                jobs.push(Job { fingerprint, recipe, entry: number });
+                jobs.len() - 1
+            });
+            job_of.push(job);
+        }
+        Ok(Self {
+            attempt,
+            command,
+            each,
+            inputs,
+            entries,
+            paths,
+            jobs,
+            job_of,
+            started,
+            next: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            state: Mutex::default(),
+            publication: Arc::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the cache didn't take what was made, if it didn't.
+    fn refused(&self) -> Option<CacheError> {
+        self.publication.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn report(&self, more: u64) {
+        let done = self.ended.fetch_add(more, Ordering::Relaxed) + more;
+        (self.attempt.progress)(done, self.jobs.len() as u64, "entries");
+    }
+
+    /// Takes entries until there are none, or one has failed.
+    fn work(&self) {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = self.jobs.get(number) else { return };
+            if self.stopped.load(Ordering::Relaxed) || self.attempt.interrupt.is_requested() {
+                return;
+            }
+            if let Err(failed) = self.entry(number, job) {
+                // What fails for reasons of the system fails for all.
+                let all = failed.failure.system || failed.interrupted;
+                self.lock().failed.entry(job.entry).or_insert(failed);
+                if all || !self.attempt.keep_going {
+                    self.stopped.store(true, Ordering::Relaxed);
+                    return;
+                }
+            }
+            self.report(1);
+        }
+    }
+
+    /// Whether the result of a job is in the cache.
+    fn is_known(&self, number: usize, job: &Job) -> Result<bool, Failed> {
+        match look_up(self.attempt.cache, self.attempt.node, job.fingerprint)? {
+            Known::Complete(record) => {
+                let log = record.log.map(|(log, _)| log);
+                let done = Done { outputs: record.outputs, log, known: true };
+                self.lock().done.insert(number, done);
+                Ok(true)
+            }
+            Known::Nothing => Ok(false),
+            Known::Broken(_) => {
+                self.attempt.cache.quarantine_record(job.fingerprint)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Finds the result of an entry, or makes it.
+    fn entry(&self, number: usize, job: &Job) -> Result<(), Failed> {
+        if self.is_known(number, job)? {
+            return Ok(());
+        }
+        let lease = self.lease(job.fingerprint)?;
+        // Someone else may have made it just before.
+        if self.is_known(number, job)? {
+            return Ok(());
+        }
+        let Self { attempt, command, each, .. } = *self;
+        let began = Instant::now();
+        let entry = &self.entries[job.entry];
+        let row = Row(attempt.staging.fresh());
+        let mut inputs = self.inputs.clone();
+        inputs.insert(each.input.clone(), entry.artifact(&each.input, &row.0)?);
+        let item = Item { entry, paths: self.paths[job.entry].clone() };
+        let resolved = attempt.resolved;
+        let files = &resolved.files;
+        let common = resolved.sources.iter().filter(|(name, _)| **name != each.input);
+        let sources = common.map(|(_, source)| source).chain(files.values());
+        let sources: Vec<&Source> = sources.map(Arc::as_ref).chain(entry.source()).collect();
+        let furniture = Furniture {
+            command,
+            item: Some(&item),
+            inputs: &inputs,
+            files,
+            sources: &sources,
+            cache: attempt.cache,
+        };
+        let made = attempt.run_command(furniture, attempt.staging, job.fingerprint)?;
+        let provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
+        let made = Made { outputs: made.outputs, log: Some(made.log), ..Made::default() };
+        let recipe = job.recipe.clone();
+        let bundle = attempt.bundle(attempt.staging, made, recipe, provenance, Some(lease));
+        let log = bundle.record.log.map(|(log, _)| log);
+        let done = Done { outputs: bundle.record.outputs.clone(), log, known: false };
+        if self.publication.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            attempt.publisher.flush();
+        }
+        let publication = Arc::clone(&self.publication);
+        attempt.publisher.submit(
+            bundle,
+            || (),
+            move |published| {
+                publication.waiting.fetch_sub(1, Ordering::Relaxed);
+                if let Err(error) = published {
+                    let refused = publication.refused.lock();
+                    refused.unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            },
+        )?;
+        self.lock().done.insert(number, done);
+        Ok(())
+    }
+
+    /// Waits for the right to compute an entry.
+    fn lease(&self, fingerprint: Fingerprint) -> Result<Lease, Failed> {
+        let Attempt { cache, interrupt, waits, .. } = *self.attempt;
+        wait_for_lease(cache, fingerprint, interrupt, waits).map_err(|vain| match vain {
+            Vain::Cache(error) => error.into(),
+            Vain::Interrupted(interrupted) => interrupted.into(),
+        })
+    }
+
+    /// Why the stage as a whole failed, if it did.
+    fn failure(&self) -> Option<Failed> {
+        const MOST: usize = 5;
+        let mut failed = std::mem::take(&mut self.lock().failed);
+        let interrupted = failed.values().all(|failed| failed.interrupted);
+        failed.retain(|_, failed| interrupted || !failed.interrupted);
+        let name = |entry: &usize| format!("`{}`", self.entries[*entry].name);
+        let named: Vec<String> = failed.keys().take(MOST).map(name).collect();
+        let count = failed.len();
+        let (_, first) = failed.pop_first()?;
+        let message = first.failure.message.clone();
+        let of = self.entries.len();
+        let message = match named.as_slice() {
+            [only] if count == 1 => format!("for {only}: {message}"),
+            [one, ..] => {
+                let more = if count > MOST { ", …" } else { "" };
+                let all = named.join(", ");
+                format!("{count} of {of} entries failed: {all}{more}; for {one}: {message}")
+            }
+            [] => message,
+        };
+        Some(Failed { failure: Failure { message, ..first.failure }, interrupted })
+    }
+
+    /// Puts what was made of the entries together.
+    fn join(self) -> Result<Made, Failed> {
+        let Self { attempt, command, entries, .. } = self;
+        let done = std::mem::take(&mut self.lock().done);
+        let lost = |entry: &Entry| EachError::Lost(entry.name.clone());
+        let mut made = Made::default();
+        for output in &command.outputs {
+            let mut listing = Listing::default();
+            let mut owners = HashMap::new();
+            for (number, entry) in entries.iter().enumerate() {
+                let base = &self.paths[number][output.as_str()];
+                let digest = done
+                    .get(&self.job_of[number])
+                    .and_then(|done| done.outputs.get(output))
+                    .ok_or_else(|| lost(entry))?;
+                let tree = attempt.cache.tree(*digest)?.map_err(|_| lost(entry))?;
+                let under = tree.under(base).map_err(|source| EachError::Path {
+                    item: entry.name.clone(),
+                    output: output.clone(),
+                    source,
+                })?;
+                // What several make of one folder stands in it together.
+                let files = under.files.iter().map(|entry| &entry.path);
+                for path in files.chain(under.links.iter().map(|link| &link.path)) {
+                    if let Some(one) = owners.insert(path.clone(), &entry.name) {
+                        return Err(EachError::Collision {
+                            one: one.clone(),
+                            other: entry.name.clone(),
+                            output: output.clone(),
+                            path: path.to_string(),
+                        }
+                        .into());
+                    }
+                }
+                listing.append(under);
+            }
+            let tree = Tree::of(listing)
+                .map_err(|source| EachError::Union { output: output.clone(), source })?;
+            made.outputs.insert(output.clone(), (tree, Vec::new()));
+        }
+        let mut log = String::new();
+        for (number, entry) in entries.iter().enumerate() {
+            let blob = done.get(&self.job_of[number]).and_then(|done| done.log);
+            // What was printed is for people: if it is gone, so be it.
+            let path = blob.map(|blob| attempt.cache.blob_path(blob));
+            let printed = path.and_then(|path| regular::read(&path, LARGEST_LOG).ok());
+            let printed = printed.unwrap_or_default();
+            if !printed.is_empty() {
+                let text = String::from_utf8_lossy(&printed);
+                let _ = writeln!(log, "==> {} <==\n{}", entry.name, text.trim_end());
+            }
+        }
+        made.log = Some(Log::Staged(attempt.staging.write(log.as_bytes())?));
+        let known = done.values().filter(|done| done.known).count() as u64;
+        made.parts = Parts {
+            fingerprints: self.jobs.iter().map(|job| job.fingerprint).collect(),
+            count: Some(PartCount { all: self.jobs.len() as u64, known, unit: "entries" }),
+        };
+        Ok(made)
+    }
+}
+
+/// A folder of an entry's own, which goes when the entry is done.
+struct Row(PathBuf);
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        // It may never have been made; what can't be removed goes with the staging folder.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The templates of a command in which an item may stand.
+fn templates<'a>(command: &'a Command, each: &'a ForEach) -> impl Iterator<Item = &'a Template> {
+    let run = match &command.run {
+        Run::Words(words) => words.as_slice(),
+        Run::Shell { script, .. } => std::slice::from_ref(script),
+    };
+    run.iter().chain(each.paths.values())
+}
+
+/// Whether the number of a row is anywhere in what a command sees.
+fn uses_number(command: &Command, each: &ForEach) -> bool {
+    templates(command, each).any(|template| template.pieces().contains(&Piece::Item(None)))
+}
+
+/// Checks that the items have all that placeholders ask for.
+fn check_words(command: &Command, each: &ForEach, entry: &Entry) -> Result<(), EachError> {
+    for piece in templates(command, each).flat_map(Template::pieces) {
+        if let Piece::Item(Some(word)) = piece
+            && entry.value(Some(word)).is_none()
+        {
+            let (input, word) = (each.input.clone(), word.clone());
+            return Err(EachError::NoWord { input, word, known: entry.words() });
+        }
+    }
+    Ok(())
+}
+
+/// Where what is made of `entry` stands, by the name of the output.
+fn entry_paths<'a>(
+    command: &Command,
+    each: &'a ForEach,
+    entry: &Entry,
+) -> Result<BTreeMap<&'a str, String>, EachError> {
+    let mut paths = BTreeMap::new();
+    for (output, template) in &each.paths {
+        let mut path = String::new();
+        for piece in template.pieces() {
+            match piece {
+                Piece::Text(text) => path.push_str(text),
+                Piece::Config(keys) => path.push_str(&command::config_value(command, keys)),
+                Piece::Item(word) => {
+                    path.push_str(&entry.value(word.as_deref()).unwrap_or_default());
+                }
+                Piece::Input(_) | Piece::Output(_) => {
+                    unreachable!("refused when the pipeline is read")
+                }
+            }
+        }
+        let bad =
+            |source| EachError::Path { item: entry.name.clone(), output: output.clone(), source };
+        let path = crate::base::artifact_path::ArtifactPath::new(path).map_err(bad)?;
+        paths.insert(output.as_str(), path.to_string());
+    }
+    Ok(paths)
+}
