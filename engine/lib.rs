@@ -35,7 +35,6 @@ pub use self::{
     base::{
         descendants::adopt_orphans,
         digest::{Digest, Fingerprint, NotHex},
-        environment::PASSED,
         exactness::Exactness,
         interrupt::{Interrupt, Interrupted},
         link::{Link, TargetError},
@@ -48,6 +47,7 @@ pub use self::{
         events::{Event, Observer},
         schedule::{RunOptions, run, run_then},
     },
+    graph::environment::PASSED,
     plan::{
         change::{Change, FileChanges, changes, sentence},
         error::RunError,

@@ -11,7 +11,6 @@ use std::{
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::zarr::{GroupReader, ZarrError};
 use crate::{
     base::tree::{ArtifactPath, BadPath, Entry, Tree, TreeError},
     cache::{Cache, CacheError},
@@ -219,14 +218,6 @@ impl Artifact {
             path: path.to_owned(),
             source,
         })
-    }
-
-    /// The Zarr group that this artifact is.
-    ///
-    /// # Errors
-    /// When it is no Zarr v3 group.
-    pub fn zarr(&self) -> Result<GroupReader, ZarrError> {
-        GroupReader::open(self)
     }
 
     /// Where a file of it lies, unharmed; nowhere for what is only in memory.

@@ -13,7 +13,8 @@ use ignore::{
 };
 use thiserror::Error;
 
-use super::{input_file::escaped, workspace::plain};
+use super::workspace::plain;
+use crate::base::shown_path::escaped;
 
 /// The name of the files with rules.
 const FILE_NAME: &str = ".pipeignore";

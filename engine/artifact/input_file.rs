@@ -2,25 +2,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::Write as _,
-    fs::{self, FileType, Metadata},
+    fs::{self, Metadata},
     io,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
-    },
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
     time::SystemTime,
 };
 
 use rayon::prelude::*;
 use rustix::fs::OFlags;
-use thiserror::Error;
 use walkdir::{DirEntry, DirEntryExt as _, WalkDir};
 
 use super::{
-    ignored::{Ignored, RulesError},
+    ignored::Ignored,
+    input_error::{MOST_LINKS, SourceError},
     workspace::{Scope, Workspace},
 };
 use crate::{
@@ -28,134 +23,11 @@ use crate::{
         digest::Digest,
         hash::hash,
         interrupt::{Interrupt, Interrupted},
-        tree::{ArtifactPath, BadPath, Entry, Listing, Tree, TreeError},
+        shown_path::{escaped, special},
+        tree::{ArtifactPath, Entry, Listing, Tree},
     },
     cache::{FEW, Memo, Signature},
 };
-
-/// What goes wrong with a file or folder of the user's.
-#[derive(Debug, Error)]
-pub(crate) enum SourceError {
-    /// It isn't there, or can't be read.
-    #[error("failed to read `{}`", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It is neither a file nor a folder.
-    #[error(
-        "`{}` is {what}, and only files and folders can be read; if it is in a folder, keep it elsewhere",
-        escaped(path)
-    )]
-    Special {
-        /// Where it is.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
-    /// A link leads to nothing.
-    #[error(
-        "the link `{}` leads to `{}`, where there is nothing: mend or remove it",
-        escaped(path),
-        escaped(target)
-    )]
-    Dangling {
-        /// The link.
-        path: PathBuf,
-        /// What it says.
-        target: PathBuf,
-    },
-    /// A link leads to a folder that it is in.
-    #[error(
-        "the link `{}` leads back to `{}`, which it is in: remove it",
-        escaped(path),
-        escaped(above)
-    )]
-    Circle {
-        /// The link.
-        path: PathBuf,
-        /// The folder.
-        above: PathBuf,
-    },
-    /// Links lead to folders without end, as it seems.
-    #[error("`{}` leads on by more than {MOST_LINKS} links to folders: remove those that aren't meant", escaped(.0))]
-    Links(PathBuf),
-    /// It has a name that an artifact can't have.
-    #[error("`{}` has a name that an artifact can't have", escaped(path))]
-    Name {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with the name.
-        source: BadPath,
-    },
-    /// Its name isn't Unicode.
-    #[error("`{}` has a name that is not UTF-8: rename it", escaped(.0))]
-    NotUnicode(PathBuf),
-    /// Its files can't stand together.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// It was written to while a stage read it.
-    #[error("`{}` changed while it was read; run again when it is complete", escaped(.0))]
-    Changed(PathBuf),
-    /// It has other bytes than it says, as files have that a system makes up when they are read.
-    #[error(
-        "`{}` says that it has {size} bytes, and has not: copy what it holds to a file, and use that",
-        escaped(path)
-    )]
-    MadeUp {
-        /// The file.
-        path: PathBuf,
-        /// How many it says that it has.
-        size: u64,
-    },
-    /// It would have to be read.
-    #[error("`{}` has not been hashed", escaped(.0))]
-    Unknown(PathBuf),
-    /// What is to be left out of a folder isn't told.
-    #[error(transparent)]
-    Rules(#[from] RulesError),
-    /// No file of a folder is meant.
-    #[error("no file fits `{written}`: `{}` holds {holds}", escaped(folder))]
-    NoMatch {
-        /// The pattern.
-        written: String,
-        /// The folder that was looked in.
-        folder: PathBuf,
-        /// What is there, or the beginning of it.
-        holds: String,
-    },
-    /// The run was stopped.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-}
-
-/// How many links to folders are followed in one folder.
-const MOST_LINKS: usize = 10_000;
-
-/// A path as one reads it: bytes that belong to no character are written out.
-pub(crate) fn escaped(path: &Path) -> String {
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
-}
-
-/// What is neither a file nor a folder nor a link.
-pub(crate) fn special(kind: FileType) -> &'static str {
-    if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
-    }
-}
 
 /// Whether files that the memo doesn't know may be read.
 #[derive(Debug, Clone, Copy)]
@@ -167,9 +39,6 @@ pub(crate) enum Reading<'a> {
     /// They are told as [`SourceError::Unknown`], and nothing is looked at twice.
     No,
 }
-
-/// The sources that were looked at, by what of them was.
-pub(crate) type Seen = HashMap<(PathBuf, Detail), Arc<Source>>;
 
 /// How much of the user's files counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -191,26 +60,7 @@ pub(crate) struct Source {
 impl Source {
     /// Hashes what `memo` doesn't know of the file at `path`, or of what is in `scope` of the folder there. Links are
     /// followed.
-    pub(crate) fn read(
-        path: &Path,
-        scope: &Scope,
-        detail: Detail,
-        memo: &Memo,
-        reading: Reading<'_>,
-    ) -> Result<Arc<Self>, SourceError> {
-        if matches!(reading, Reading::Yes(_)) || scope.pattern.is_some() {
-            return Self::look_at(path, scope, detail, memo, reading).map(Arc::new);
-        }
-        let key = (path.to_owned(), detail);
-        if let Some(known) = memo.seen().get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let source = Arc::new(Self::look_at(path, scope, detail, memo, reading)?);
-        memo.seen().insert(key, Arc::clone(&source));
-        Ok(source)
-    }
-
-    fn look_at(
+    pub(super) fn look_at(
         path: &Path,
         scope: &Scope,
         detail: Detail,
@@ -444,35 +294,14 @@ fn unlisted(base: &Path, error: walkdir::Error) -> SourceError {
 mod tests {
     use super::*;
 
-    fn read(path: &Path) -> Result<Arc<Source>, SourceError> {
-        Source::read(
+    fn read(path: &Path) -> Result<Source, SourceError> {
+        Source::look_at(
             path,
             &Scope::default(),
             Detail::Content,
             &Memo::none(),
             Reading::Yes(&Interrupt::new()),
         )
-    }
-
-    #[test]
-    fn who_looks_at_everything_at_one_time_looks_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("data");
-        fs::write(&file, "one").unwrap();
-        let (memo, interrupt) = (Memo::none(), Interrupt::new());
-        let read = |reading| {
-            let source = Source::read(&file, &Scope::default(), Detail::All, &memo, reading);
-            source.map(|source| source.tree.digest())
-        };
-        let one = read(Reading::Once(&interrupt)).unwrap();
-        fs::write(&file, "two").unwrap();
-        assert_eq!(read(Reading::Once(&interrupt)).unwrap(), one);
-        assert_eq!(read(Reading::No).unwrap(), one);
-        assert_ne!(
-            read(Reading::Yes(&interrupt)).unwrap(),
-            one,
-            "who comes back later looks again"
-        );
     }
 
     #[test]
@@ -525,9 +354,7 @@ mod tests {
         let memo = Memo::none();
         let interrupt = Interrupt::new();
         let look = |reading| {
-            // As the next run would.
-            memo.seen().clear();
-            Source::read(&file, &Scope::default(), Detail::Content, &memo, reading)
+            Source::look_at(&file, &Scope::default(), Detail::Content, &memo, reading)
                 .map(|source| source.tree.digest())
         };
         assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
@@ -552,7 +379,7 @@ mod tests {
         let file = folder.path().join("a");
         fs::write(&file, "one").unwrap();
         let memo = Memo::none();
-        Source::read(
+        Source::look_at(
             &file,
             &Scope::default(),
             Detail::Content,
@@ -560,7 +387,7 @@ mod tests {
             Reading::Yes(&Interrupt::new()),
         )
         .unwrap();
-        let again = Source::read(&file, &Scope::default(), Detail::Content, &memo, Reading::No);
+        let again = Source::look_at(&file, &Scope::default(), Detail::Content, &memo, Reading::No);
         assert!(matches!(again, Err(SourceError::Unknown(_))));
     }
 }

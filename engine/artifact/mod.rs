@@ -3,7 +3,9 @@
 pub(crate) mod artifact;
 pub(crate) mod format;
 pub(crate) mod ignored;
+pub(crate) mod input_error;
 pub(crate) mod input_file;
+pub(crate) mod input_files;
 pub(crate) mod materialize;
 pub(crate) mod output;
 pub(crate) mod rows;

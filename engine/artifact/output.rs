@@ -9,10 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    artifact::ArtifactError,
-    zarr::{GroupWriter, ZarrError},
-};
+use super::artifact::ArtifactError;
 use crate::{
     base::{
         digest::Digest,
@@ -102,29 +99,6 @@ impl Output {
     pub fn create_sized(&self, path: &str, size: u64) -> Result<PlacedFile<'_>, ArtifactError> {
         let path = ArtifactPath::new(path)?;
         Ok(PlacedFile { output: self, path, places: self.staging.places(size)? })
-    }
-
-    /// Starts a Zarr v3 group: makes this artifact one, with these attributes.
-    ///
-    /// # Errors
-    /// When its metadata can't be written.
-    pub fn zarr(
-        self: &Arc<Self>,
-        attributes: serde_json::Map<String, serde_json::Value>,
-    ) -> Result<GroupWriter, ZarrError> {
-        GroupWriter::create(self, attributes)
-    }
-
-    /// Makes a group within the Zarr v3 group that this artifact is.
-    ///
-    /// # Errors
-    /// When its metadata can't be written.
-    pub fn zarr_subgroup(
-        self: &Arc<Self>,
-        name: &str,
-        attributes: serde_json::Map<String, serde_json::Value>,
-    ) -> Result<(), ZarrError> {
-        GroupWriter::create_at(self, &format!("/{name}"), attributes).map(|_| ())
     }
 
     pub(crate) fn put(&self, path: ArtifactPath, staged: Staged) {

@@ -422,6 +422,41 @@ impl<T: Scalar> ArrayReader<T> {
     }
 }
 
+impl Artifact {
+    /// The Zarr group that this artifact is.
+    ///
+    /// # Errors
+    /// When it is no Zarr v3 group.
+    pub fn zarr(&self) -> Result<GroupReader, ZarrError> {
+        GroupReader::open(self)
+    }
+}
+
+impl Output {
+    /// Starts a Zarr v3 group: makes this artifact one, with these attributes.
+    ///
+    /// # Errors
+    /// When its metadata can't be written.
+    pub fn zarr(
+        self: &Arc<Self>,
+        attributes: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<GroupWriter, ZarrError> {
+        GroupWriter::create(self, attributes)
+    }
+
+    /// Makes a group within the Zarr v3 group that this artifact is.
+    ///
+    /// # Errors
+    /// When its metadata can't be written.
+    pub fn zarr_subgroup(
+        self: &Arc<Self>,
+        name: &str,
+        attributes: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), ZarrError> {
+        GroupWriter::create_at(self, &format!("/{name}"), attributes).map(|_| ())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::tree::{ArtifactPath, Entry, Tree};
+use super::artifact_path::ArtifactPath;
 
 /// A symbolic link of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,16 +29,6 @@ pub struct TargetError {
     /// Why not.
     pub fault: &'static str,
 }
-
-/// Where a path leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reached<'t> {
-    File(&'t Entry),
-    Folder,
-}
-
-/// How many links are followed on the way to a file: as many as Linux follows.
-const MOST_LINKS: usize = 40;
 
 impl Link {
     /// Checks that the target is a path of the only shape that targets have, and doesn't lead out of the artifact.
@@ -70,47 +60,5 @@ impl Link {
             None => Ok(()),
             Some(fault) => Err(TargetError { link: self.clone(), fault }),
         }
-    }
-}
-
-impl Tree {
-    /// What is at `path`, links followed; nothing at the end of a circle of them.
-    pub(crate) fn reach(&self, path: &str) -> Option<Reached<'_>> {
-        if path == ArtifactPath::ITSELF {
-            return self.get(path).map(Reached::File);
-        }
-        let mut left: Vec<&str> = path.rsplit('/').collect();
-        let mut at = String::new();
-        let mut links = 0;
-        while let Some(part) = left.pop() {
-            match part {
-                "." => continue,
-                ".." => {
-                    at.truncate(at.rfind('/').unwrap_or(0));
-                    continue;
-                }
-                _ => {}
-            }
-            let above = at.len();
-            if above > 0 {
-                at.push('/');
-            }
-            at.push_str(part);
-            if at.len() > ArtifactPath::LONGEST {
-                return None;
-            }
-            if let Some(link) = self.link(&at) {
-                links += 1;
-                if links > MOST_LINKS {
-                    return None;
-                }
-                at.truncate(above);
-                left.extend(link.target.rsplit('/'));
-            }
-        }
-        if let Some(entry) = self.get(&at) {
-            return Some(Reached::File(entry));
-        }
-        self.has_folder(&at).then_some(Reached::Folder)
     }
 }

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use rustix::io::Errno;
 
-use super::CacheError;
+use super::error::CacheError;
 
 /// What to do about `error`, where its causes tell: a fragment without a full stop.
 pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
@@ -80,4 +80,11 @@ pub(crate) fn is_of_the_system(error: &io::Error) -> bool {
 /// Whether the disk couldn't do what it was told to.
 pub(crate) fn is_broken_disk(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
+/// Whether a hard link failed for a reason that a rename would fail for too.
+pub(super) fn is_fatal(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        || is_broken_disk(error)
 }

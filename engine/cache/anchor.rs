@@ -12,7 +12,7 @@ use rustix::{
     io::{self, Errno},
 };
 
-use super::{Cache, CacheError};
+use super::{cache::Cache, error::CacheError};
 use crate::base::disk::Target;
 
 /// A place in a folder that is open.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::Recipe;
+use super::record::Recipe;
 use crate::base::{digest::Digest, tree::Tree};
 
 fn document() -> String {
@@ -65,7 +65,7 @@ fn the_recipe_of_the_document_has_the_fingerprint_of_its_bytes() {
 #[test]
 fn the_document_names_every_folder_of_a_cache() {
     let listing = block("text");
-    for folder in super::FOLDERS {
+    for folder in super::format::FOLDERS {
         assert!(listing.contains(&format!("{folder}/")), "{folder}");
     }
     context("workspace");

@@ -2,12 +2,11 @@
 //! when a property doesn't hold. Built for them only.
 
 use super::{
-    RunFile,
     memo::{self, Content},
     owner::{LINE, Line},
     reach::{Named, names},
     record::Record,
-    run::{Stages, fingerprints_in},
+    run::{RunFile, Stages, fingerprints_in},
 };
 
 /// A memo that is read is written and read again as the same, with `bytes` as they are and as what a right checksum

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use super::{Cache, heart, owner::MISSED};
+use super::{cache::Cache, heart, owner::MISSED};
 use crate::base::disk::{self, Lock};
 
 const GATE: &str = "format";

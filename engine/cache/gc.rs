@@ -19,9 +19,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    Cache, CacheError, FORMER, Staging,
+    cache::Cache,
+    error::CacheError,
+    format::FORMER,
     reach::{Found, Listing, Named, Reached, is_folder, is_young, list, names},
     roots::{Root, Roots, Standing},
+    staging::Staging,
 };
 use crate::base::{
     digest::{Digest, Fingerprint},

@@ -13,7 +13,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, MutexGuard, PoisonError},
@@ -21,10 +21,12 @@ use std::{
 };
 
 use super::{
-    Cache, CacheError, create_folder, heart,
-    owner::{LINE, Line, MISSED, Owned, unique},
-    staging::is_fatal,
-    under_way::NOW,
+    advice::is_fatal,
+    cache::{Cache, create_folder},
+    error::CacheError,
+    heart,
+    owner::{Line, MISSED, NOW, Owned, first_line, unique},
+    watch::Watch,
 };
 use crate::base::{
     digest::Fingerprint,
@@ -60,13 +62,6 @@ impl From<CacheError> for LeaseError {
     fn from(error: CacheError) -> Self {
         Self::Cache(error)
     }
-}
-
-/// What was seen of an owner on another machine, and since when it is the same.
-#[derive(Debug)]
-pub(super) struct Watch {
-    seen: Vec<u8>,
-    since: Instant,
 }
 
 impl Cache {
@@ -242,13 +237,6 @@ impl Drop for Lease {
             let _ = self.cache.remove(&self.path);
         }
     }
-}
-
-pub(super) fn first_line(file: &File) -> io::Result<Vec<u8>> {
-    let mut seen = Vec::with_capacity(LINE);
-    let mut reader = file;
-    reader.by_ref().take(LINE as u64).read_to_end(&mut seen)?;
-    Ok(seen)
 }
 
 fn same_file(file: &File, path: &Path) -> bool {

@@ -6,17 +6,19 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
 use super::{
-    Cache, CacheError,
+    cache::Cache,
+    error::CacheError,
     gate::Hold,
     heart,
-    owner::{LINE, Line},
+    owner::{LINE, Line, NOW, RUN},
     reach::{is_young, list},
-    under_way::{NOW, StageUnderWay, UnderWay},
+    registered::{Registered, Section},
+    under_way::{StageUnderWay, UnderWay},
 };
 use crate::base::{
     digest::Fingerprint,
@@ -24,8 +26,6 @@ use crate::base::{
     regular,
 };
 
-/// What the files of live runs are called: `run-…`.
-pub(super) const RUN: &str = "run-";
 /// More than this, in bytes, isn't read of a lease.
 const LARGEST: u64 = 256 << 20;
 
@@ -60,10 +60,6 @@ enum Gate {
     /// There is no lock to be had.
     None,
 }
-
-/// Something is being published, which nothing names yet: collectors wait.
-#[derive(Debug)]
-pub(super) struct Section(Arc<LiveRunInner>);
 
 #[derive(Debug)]
 struct LiveRunState {
@@ -115,13 +111,14 @@ impl Cache {
             state: Mutex::new(state),
             passed: Condvar::new(),
         });
-        *self.shared.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&inner);
+        let registered: Weak<LiveRunInner> = Arc::downgrade(&inner);
+        *self.shared.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(registered);
         heart::join(&inner);
         LiveRun { inner }
     }
 
-    fn live(&self) -> Option<Arc<LiveRunInner>> {
-        self.shared.live.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    fn live(&self) -> Option<Arc<dyn Registered>> {
+        self.shared.live.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
     }
 
     /// Notes that the run under way, if there is one, relies on a result from here on.
@@ -190,14 +187,6 @@ impl LiveRunInner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn uses(&self, fingerprint: Fingerprint) {
-        let mut state = self.lock();
-        state.hold(&self.cache);
-        if !state.written.contains(&fingerprint) {
-            state.used.insert(fingerprint);
-        }
-    }
-
     /// Lets a collector pass, if one waits and nothing is being published.
     fn let_pass(&self, state: &mut LiveRunState) {
         if state.awaited && state.sections == 0 {
@@ -211,24 +200,28 @@ impl LiveRunInner {
     }
 }
 
-impl Section {
-    fn begin(live: Arc<LiveRunInner>) -> Self {
+impl Registered for LiveRunInner {
+    fn uses(&self, fingerprint: Fingerprint) {
+        let mut state = self.lock();
+        state.hold(&self.cache);
+        if !state.written.contains(&fingerprint) {
+            state.used.insert(fingerprint);
+        }
+    }
+
+    fn begin_section(&self) {
         // Else one could follow the other for ever, and no collector would pass.
         let wait = |state: &mut LiveRunState| state.awaited;
-        let state = live.passed.wait_while(live.lock(), wait);
+        let state = self.passed.wait_while(self.lock(), wait);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        state.hold(&live.cache);
+        state.hold(&self.cache);
         state.sections += 1;
-        drop(state);
-        Self(live)
     }
-}
 
-impl Drop for Section {
-    fn drop(&mut self) {
-        let mut state = self.0.lock();
+    fn end_section(&self) {
+        let mut state = self.lock();
         state.sections -= 1;
-        self.0.let_pass(&mut state);
+        self.let_pass(&mut state);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{CacheError, Conflict};
+use super::error::{CacheError, Conflict};
 
 #[derive(Debug, Clone)]
 enum Reason {

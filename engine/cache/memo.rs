@@ -8,26 +8,24 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs::{self, Metadata},
-    os::unix::fs::MetadataExt as _,
+    fs::{self},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use rustix::{
     fd::OwnedFd,
-    fs::{AtFlags, FileType, Mode, OFlags, Stat, statat},
+    fs::{AtFlags, FileType, Mode, OFlags, statat},
 };
 
-use super::{Cache, CacheError, Record, Staging};
-use crate::{
-    artifact::input_file::Seen,
-    base::{
-        digest::{Digest, Fingerprint},
-        disk,
-        tree::Tree,
-    },
+use super::{
+    cache::Cache, error::CacheError, record::Record, signature::Signature, staging::Staging,
+};
+use crate::base::{
+    digest::{Digest, Fingerprint},
+    disk,
+    tree::Tree,
 };
 
 const MAGIC: &[u8; 16] = b"pipe memo 1\n\0\0\0\0";
@@ -36,73 +34,6 @@ const CONTEXT: &str = "pipe 2026-11 memo v1";
 const LARGEST: u64 = 1 << 30;
 /// How many files, and how many results, are remembered at most.
 const MOST: usize = 200_000;
-/// A file that changed so recently may change once more with its times staying the same: some file systems keep times
-/// to two seconds only.
-const RACY: Duration = Duration::from_secs(2);
-
-/// What tells, without reading it, that a file was written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Signature {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Signature {
-    pub(crate) fn of(meta: &Metadata) -> Self {
-        Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-
-    /// Times of `stat` have other types on other systems.
-    #[allow(clippy::unnecessary_cast)]
-    fn of_stat(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-            size: stat.st_size as u64,
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        }
-    }
-
-    /// When the file was written to.
-    fn modified(&self) -> SystemTime {
-        let (seconds, nanos) = self.modified;
-        SystemTime::UNIX_EPOCH + Duration::new(seconds.max(0) as u64, nanos as u32)
-    }
-
-    /// The file's size, in bytes.
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Whether it is the same file, and nothing was written to it: names may have been given to it and taken away since.
-    pub(crate) fn has_content_of(&self, other: &Self) -> bool {
-        self.is_of_file(other) && self.modified == other.modified
-    }
-
-    /// Whether it is the same file of the same size.
-    pub(crate) fn is_of_file(&self, other: &Self) -> bool {
-        (self.device, self.inode, self.size) == (other.device, other.inode, other.size)
-    }
-
-    /// Whether a write right after `moment` could leave the signature as it is.
-    fn is_racy(&self, moment: SystemTime) -> bool {
-        let moment = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let safe = moment.saturating_sub(RACY);
-        let safe = (safe.as_secs() as i64, i64::from(safe.subsec_nanos()));
-        self.modified >= safe || self.changed >= safe
-    }
-}
-
 /// A result that was found whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Whole {
@@ -141,7 +72,6 @@ pub(crate) struct Memo {
     folder: Option<OwnedFd>,
     known: Content,
     learned: Mutex<Learned>,
-    seen: Mutex<Seen>,
 }
 
 impl Cache {
@@ -158,7 +88,7 @@ impl Cache {
             Mode::empty(),
         );
         let known = known.unwrap_or_default();
-        Memo { name, folder: folder.ok(), known, learned: Mutex::default(), seen: Mutex::default() }
+        Memo { name, folder: folder.ok(), known, learned: Mutex::default() }
     }
 }
 
@@ -170,17 +100,11 @@ impl Memo {
             folder: None,
             known: Content::default(),
             learned: Mutex::default(),
-            seen: Mutex::default(),
         }
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The user's files and folders that were looked at, for who doesn't look twice.
-    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The digest of the file that has this signature.
@@ -471,26 +395,6 @@ mod tests {
         fn no_bytes_make_reading_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Content::decode(&sealed(&bytes));
         }
-    }
-
-    #[test]
-    fn nothing_recent_is_remembered() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let at = |modified, changed| Signature {
-            device: 1,
-            inode: 1,
-            size: 1,
-            modified: (modified, 0),
-            changed: (changed, 0),
-        };
-        let memo = Memo::none();
-        let digest = Digest::of(b"x");
-        for racy in [at(998, 900), at(900, 999), at(2000, 900), at(900, 1000)] {
-            memo.learn(racy, digest, now);
-            assert_eq!(memo.digest(&racy), None, "{racy:?}");
-        }
-        memo.learn(at(997, 997), digest, now);
-        assert_eq!(memo.digest(&at(997, 997)), Some(digest));
     }
 
     #[test]

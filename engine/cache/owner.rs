@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io,
+    io::{self, Read as _},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::Path,
     sync::{
@@ -20,6 +20,10 @@ use crate::base::{
     host,
 };
 
+/// What the files are called: `now-ID`, beside `run-ID`.
+pub(super) const NOW: &str = "now-";
+/// What the files of live runs are called: `run-…`.
+pub(super) const RUN: &str = "run-";
 /// The length of the line, with its newline.
 pub(super) const LINE: usize = 512;
 /// How many beats an owner on another machine may miss.
@@ -137,4 +141,12 @@ pub(super) fn unique() -> String {
     }
     let random = u64::from_le_bytes(bytes);
     format!("{}-{}-{random:016x}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What stands in the first line of a file.
+pub(super) fn first_line(file: &File) -> io::Result<Vec<u8>> {
+    let mut seen = Vec::with_capacity(LINE);
+    let mut reader = file;
+    reader.by_ref().take(LINE as u64).read_to_end(&mut seen)?;
+    Ok(seen)
 }

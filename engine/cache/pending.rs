@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::Record;
+use super::record::Record;
 use crate::base::{
     digest::{Digest, Fingerprint},
     tree::Tree,

@@ -5,7 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Cache, CacheError, Staging, create_folder, memo::Signature, staging::is_fatal};
+use super::{
+    advice::is_fatal,
+    cache::{Cache, create_folder},
+    error::CacheError,
+    signature::Signature,
+    staging::Staging,
+};
 use crate::base::{digest::Digest, disk};
 
 /// A staged file, and where it is to be.

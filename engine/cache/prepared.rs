@@ -11,10 +11,15 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    Cache, CacheError, Lease, Publication, Record, Staged, Staging,
-    live::Section,
+    cache::Cache,
+    error::CacheError,
+    lease::Lease,
     losses::Losses,
     placement::{Placement, TreePlacement, make_folder, sync_path},
+    record::Record,
+    records::Publication,
+    registered::Section,
+    staging::{Staged, Staging},
 };
 use crate::base::{digest::Digest, disk, exactness::Exactness, parallel, regular, tree::Tree};
 

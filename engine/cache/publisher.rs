@@ -13,10 +13,13 @@ use std::{
 };
 
 use super::{
-    Cache, CacheError, Publication, Staging,
+    cache::Cache,
+    error::CacheError,
     losses::Losses,
     placement::sync_path,
     prepared::{Bundle, Prepared},
+    records::Publication,
+    staging::Staging,
 };
 
 /// How long a result waits for others to share a commit with.

@@ -15,7 +15,7 @@ use std::{
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{Cache, CacheError};
+use super::{cache::Cache, error::CacheError};
 use crate::base::{
     digest::{Digest, Fingerprint},
     regular,

@@ -11,7 +11,8 @@ use std::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    Cache, CacheError,
+    cache::Cache,
+    error::CacheError,
     reach::{is_folder, list, names, written},
 };
 use crate::base::regular;

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cache, CacheError, FORMAT, Staging};
+use super::{cache::Cache, error::CacheError, format::FORMAT, staging::Staging};
 use crate::base::{
     digest::{Digest, Fingerprint},
     outcome::Outcome,

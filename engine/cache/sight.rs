@@ -8,7 +8,7 @@ use std::{fs, io, os::fd::AsFd as _};
 
 use rustix::fs::fstatfs;
 
-use super::Cache;
+use super::cache::Cache;
 use crate::base::{digest::Fingerprint, disk};
 
 /// The types of file systems of this machine's own disks and memory, as `statfs` gives them: ext2 to ext4, XFS, btrfs, tmpfs,

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::{Cache, CacheError, FOLDERS};
+use super::{cache::Cache, error::CacheError, format::FOLDERS};
 use crate::base::digest::Digest;
 
 /// How much room a cache takes.

@@ -15,12 +15,13 @@ use std::{
 };
 
 use super::{
-    Cache, CacheError, create_folder,
-    lease::first_line,
-    memo::Signature,
+    advice::is_fatal,
+    cache::{Cache, create_folder, sync_folder},
+    error::CacheError,
     own_folder::{Own, Spare, remove_all},
-    owner::{Line, Owned},
-    sync_folder,
+    owner::{Line, Owned, first_line},
+    signature::Signature,
+    writer::Writer,
 };
 use crate::base::{
     descendants::end_all_in,
@@ -29,21 +30,6 @@ use crate::base::{
     hash::hash,
     host, regular,
 };
-
-/// The folder under `tmp` that a process owns for one cache, and the locked file `FOLDER.lock` beside it, for as long as
-/// it uses them. The leases that it holds are further names of that file.
-///
-/// What a dead writer left behind is removed by the next one: what a process of this machine left, as soon as its lock
-/// is free; what another machine left, when its lock wasn't touched for a day.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    folder: PathBuf,
-    next: AtomicU64,
-    lock: Arc<Owned>,
-    lock_path: PathBuf,
-    /// Folders that may be used again, by what stands in them.
-    spares: Mutex<HashMap<Vec<String>, Vec<Spare>>>,
-}
 
 /// Where one computation keeps its unpublished files; they are gone when it is dropped.
 #[derive(Debug)]
@@ -558,13 +544,6 @@ fn inspect(file: &File, path: &Path) -> Result<Signature, CacheError> {
 
 fn create(file: &Path) -> Result<File, CacheError> {
     disk::create(file).map_err(CacheError::io("create", file))
-}
-
-/// Whether a hard link failed for a reason that a rename would fail for too.
-pub(super) fn is_fatal(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
-        || super::advice::is_broken_disk(error)
 }
 
 /// The digest and size of the bytes of the file at `path`.

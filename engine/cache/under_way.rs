@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cache, CacheError, FORMAT, reach::list};
+use super::{cache::Cache, error::CacheError, format::FORMAT, owner::NOW, reach::list};
 use crate::base::{
     digest::Fingerprint,
     disk::{self, Lock},
     regular,
 };
 
-/// What the files are called: `now-ID`, beside `run-ID`.
-pub(super) const NOW: &str = "now-";
 /// More than this is no such file.
 const LARGEST: u64 = 16 << 20;
 
@@ -92,10 +90,10 @@ impl Cache {
 
     /// Whether the run `id` is not known to be dead.
     pub(super) fn is_live(&self, id: &str) -> bool {
-        let path = self.root().join("leases").join(format!("{}{id}", super::live::RUN));
+        let path = self.root().join("leases").join(format!("{}{id}", super::owner::RUN));
         let Ok((file, _)) = regular::open(&path) else { return false };
         let line =
-            super::lease::first_line(&file).ok().and_then(|seen| super::owner::Line::parse(&seen));
+            super::owner::first_line(&file).ok().and_then(|seen| super::owner::Line::parse(&seen));
         let ours = line.is_some_and(|line| line.is_of_this_machine());
         match disk::try_lock_shared(&file, &path) {
             Ok(Lock::Taken) => !ours && file.metadata().is_ok_and(|meta| !self.is_abandoned(&meta)),

@@ -10,8 +10,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    Cache, CacheError, Flaw, Staging,
+    cache::Cache,
+    error::CacheError,
+    flaw::Flaw,
     reach::{Found, Named},
+    staging::Staging,
 };
 use crate::base::{
     digest::{Digest, Fingerprint},

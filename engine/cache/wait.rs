@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cache, CacheError, Lease, LeaseError};
+use super::{
+    cache::Cache,
+    error::CacheError,
+    lease::{Lease, LeaseError},
+};
 use crate::base::{
     digest::Fingerprint,
     interrupt::{Interrupt, Interrupted},

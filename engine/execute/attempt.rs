@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    command::{self, CommandError, Execution, FailedLog, Log},
+    command::{self, Execution, FailedLog, Log},
+    command_error::CommandError,
     sandbox::Furniture,
 };
 use crate::{

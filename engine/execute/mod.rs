@@ -3,6 +3,7 @@
 pub(crate) mod attempt;
 pub(crate) mod child;
 pub(crate) mod command;
+pub(crate) mod command_error;
 pub(crate) mod entries;
 pub(crate) mod entry;
 pub(crate) mod events;

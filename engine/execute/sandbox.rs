@@ -19,7 +19,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{command::CommandError, item::Item, printed::Printed};
+use super::{command_error::CommandError, item::Item, printed::Printed};
 use crate::{
     artifact::{
         artifact::Artifact,

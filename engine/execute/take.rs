@@ -17,16 +17,14 @@ use rustix::fs::OFlags;
 use thiserror::Error;
 
 use crate::{
-    artifact::{
-        artifact::Artifact,
-        input_file::{escaped, special},
-    },
+    artifact::artifact::Artifact,
     base::{
         digest::Digest,
         disk,
         hash::hash,
         interrupt::{Interrupt, Interrupted},
         link::Link,
+        shown_path::{escaped, special},
         tree::{ArtifactPath, BadPath, Entry, Listing, Tree, TreeError},
     },
     cache::{CacheError, FEW, Staged, Staging},

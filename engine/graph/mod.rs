@@ -2,6 +2,7 @@
 
 pub(crate) mod combination;
 pub(crate) mod command;
+pub(crate) mod environment;
 pub(crate) mod name;
 pub(crate) mod order;
 pub(crate) mod pipeline;

@@ -10,10 +10,12 @@ use serde_json::Value;
 use super::{
     command_line::{Scope, run},
     complaint::{Complaint, Report},
+    declaration::{Context, Declaration, Fields},
+    interpreter::shell,
     node::{Entry, Node, Tree},
     schema,
-    stages::{Context, Declaration, Fields},
     template::Draft,
+    texts::texts,
     user_path::Refusal,
 };
 use crate::{
@@ -22,7 +24,6 @@ use crate::{
     graph::{
         Command, CommandFile, Environment, ForEach, Piece, Template,
         name::{self, is_output_name},
-        scalar::Atom,
     },
 };
 
@@ -229,47 +230,6 @@ fn path(name: &str, node: &Node<'_>, scope: &Scope<'_>, report: &mut Report) -> 
     Some(template)
 }
 
-/// The texts of the list under `key`, and whether each item is one that stands there once. `None` if it is no list.
-fn texts<'n, 'a>(
-    node: &'n Node<'a>,
-    key: &str,
-    wanted: &str,
-    report: &mut Report,
-) -> Option<(Vec<(&'n str, &'n Node<'a>)>, bool)> {
-    let Tree::Sequence(items) = &node.tree else {
-        if !node.is_broken() {
-            let message = format!("`{key}` must be {wanted}, but is {}", node.describe());
-            let complaint = Complaint::new(node.span, message);
-            report.push(match node.text() {
-                Some(text) => complaint.help(format!("write `[{text}]`")),
-                None => complaint,
-            });
-        }
-        return None;
-    };
-    let mut sound = true;
-    let mut seen = HashSet::new();
-    let mut texts = Vec::with_capacity(items.len());
-    for item in items {
-        match item.text() {
-            Some(text) if !seen.insert(text) => {
-                report.push(Complaint::new(item.span, format!("`{text}` stands in `{key}` twice")));
-                sound = false;
-            }
-            Some(text) => texts.push((text, item)),
-            None => {
-                if !item.is_broken() {
-                    let message =
-                        format!("`{key}` must be {wanted}, but holds {}", item.describe());
-                    report.push(Complaint::new(item.span, message));
-                }
-                sound = false;
-            }
-        }
-    }
-    Some((texts, sound))
-}
-
 fn config(node: Option<&Node<'_>>, report: &mut Report) -> Option<Value> {
     match node {
         Some(value) if !value.is_null() => match &value.tree {
@@ -282,74 +242,6 @@ fn config(node: Option<&Node<'_>>, report: &mut Report) -> Option<Value> {
             }
         },
         _ => Some(Value::Object(serde_json::Map::new())),
-    }
-}
-
-/// The program that reads `run` and its arguments before the script, if a shell does. `None` if there was a complaint.
-fn shell(fields: &Fields<'_>, report: &mut Report) -> Option<Reader> {
-    let Some(Entry { value, .. }) = fields.get("shell") else { return Some(Reader::None) };
-    match (value.atom(), value.text(), &value.tree) {
-        (Some(Atom::Bool(false)), ..) => return Some(Reader::None),
-        (Some(Atom::Bool(true)), ..) => {
-            return Some(Reader::Script(Interpreter::strict("/bin/sh")));
-        }
-        (_, _, Tree::Sequence(items)) if !items.is_empty() => {
-            let (words, sound) = texts(value, "shell", "a program and its arguments", report)?;
-            let words = words.into_iter().map(|(word, _)| word.to_owned()).collect();
-            let strict = false;
-            return sound.then_some(Reader::Script(Interpreter { words, strict }));
-        }
-        (_, Some(name), _) if SHELLS.contains(&program(name)) => {
-            return Some(Reader::Script(Interpreter::strict(name)));
-        }
-        _ if value.is_broken() => return None,
-        _ => {}
-    }
-    let message = format!(
-        "`shell` must be `true`, one of {}, or a list of a program and its arguments, but is {}",
-        SHELLS.map(|shell| format!("`{shell}`")).join(", "),
-        value.describe()
-    );
-    report.push(
-        Complaint::new(value.span, message)
-            .help("another program is given the script as its last argument: `shell: [perl, -e]`"),
-    );
-    None
-}
-
-/// The shells that are known to stop at the first line that fails when they are told to.
-const SHELLS: [&str; 6] = ["bash", "dash", "ksh", "mksh", "sh", "zsh"];
-
-fn program(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// What reads `run`.
-pub(super) enum Reader {
-    /// Nothing: it is split into words.
-    None,
-    /// An interpreter: it is a script.
-    Script(Interpreter),
-}
-
-/// What reads a script.
-pub(super) struct Interpreter {
-    /// The program and its arguments before the script.
-    pub(super) words: Vec<String>,
-    /// Whether it is a shell that is to be strict.
-    pub(super) strict: bool,
-}
-
-impl Interpreter {
-    /// A shell that stops at the first line that fails, and takes a pipe for failed in which any program failed.
-    fn strict(shell: &str) -> Self {
-        let options: &[&str] = match program(shell) {
-            // These may not know about pipes: they are asked when they begin.
-            "sh" | "dash" => &["-e", "-c"],
-            _ => &["-e", "-o", "pipefail", "-c"],
-        };
-        let words = [shell].iter().chain(options).map(|word| (*word).to_owned()).collect();
-        Self { words, strict: true }
     }
 }
 

@@ -5,11 +5,11 @@ use std::{collections::HashSet, ops::Range};
 use serde_json::Value;
 
 use super::{
-    command::{Interpreter, Reader},
     complaint::{Complaint, Report},
+    declaration::{Context, Declaration},
+    interpreter::{Interpreter, Reader},
     node::{Entry, Node, Tree},
     spans,
-    stages::{Context, Declaration},
     template::{self, Draft, DraftPart, Placeholder, Syntax, Unsplit},
 };
 use crate::{

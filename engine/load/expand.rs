@@ -8,13 +8,14 @@ use std::{
 use super::{
     command,
     complaint::{Complaint, Report},
+    config,
+    declaration::{Context, Declaration, Declared, Schemas},
     inputs::{Given, Used},
     matrix::{self, STAGES, Space},
     node::{Key, Node},
     overrides::Selected,
     reference::Selector,
     select,
-    stages::{self, Context, Declaration, Schemas},
 };
 use crate::{
     base::parallel,
@@ -25,7 +26,7 @@ use crate::{
 const WRONG: usize = 1000;
 
 /// What was declared, checked as far as it can be without combinations.
-pub(super) struct Declared<'d, 'a> {
+pub(super) struct Declarations<'d, 'a> {
     pub(super) stages: &'d [Declaration<'a>],
     /// The inputs of each stage.
     pub(super) inputs: &'d [Vec<(String, Given)>],
@@ -36,7 +37,7 @@ pub(super) struct Declared<'d, 'a> {
 
 /// The stages and their order. `None` if there was a complaint.
 pub(super) fn stages(
-    declared: &Declared<'_, '_>,
+    declared: &Declarations<'_, '_>,
     schemas: &Schemas,
     report: &mut Report,
 ) -> Option<(Vec<StageNode>, Vec<usize>)> {
@@ -135,7 +136,7 @@ fn advice(stage: &str, space: &Space) -> String {
     format!("there are {}{more}", labels.join(", "))
 }
 
-impl Declared<'_, '_> {
+impl Declarations<'_, '_> {
     /// The axes of each stage.
     fn spaces(&self, report: &mut Report) -> Vec<Space> {
         let mut spaces = vec![Space::default(); self.stages.len()];
@@ -159,7 +160,7 @@ impl Declared<'_, '_> {
 
 /// What turns the inputs as declared into those of one combination.
 struct Expansion<'e, 'd, 'a> {
-    declared: &'e Declared<'d, 'a>,
+    declared: &'e Declarations<'d, 'a>,
     spaces: &'e [Space],
     /// The numbers of the stages that each declared stage stands for.
     numbers: &'e [Range<usize>],
@@ -195,7 +196,7 @@ impl Expansion<'_, '_, '_> {
             }
             _ => None,
         };
-        if matches!(self.declared.stages[i].kind, stages::Declared::Select)
+        if matches!(self.declared.stages[i].kind, Declared::Select)
             && let (Some(candidates), Some(metrics)) = (members(CANDIDATES), members(METRICS))
             && !select::same(&candidates, &metrics)
         {
@@ -297,7 +298,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
     /// Makes the tasks of the combinations of the stage's own axes, and complains about what is wrong with them.
     fn check(
         declaration: &'d Declaration<'a>,
-        declared: &Declared<'_, '_>,
+        declared: &Declarations<'_, '_>,
         schemas: &Schemas,
         report: &mut Report,
     ) -> Self {
@@ -338,7 +339,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
     fn task(
         &mut self,
         combination: &Combination,
-        declared: &Declared<'_, '_>,
+        declared: &Declarations<'_, '_>,
         schemas: &Schemas,
         report: &mut Report,
     ) -> Option<Task> {
@@ -373,7 +374,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
         &mut self,
         digits: Vec<usize>,
         selected: Vec<usize>,
-        declared: &Declared<'_, '_>,
+        declared: &Declarations<'_, '_>,
         schemas: &Schemas,
         report: &mut Report,
     ) -> Option<Task> {
@@ -388,7 +389,7 @@ impl<'d, 'a> Tasks<'d, 'a> {
         &self,
         digits: &[usize],
         selected: &[usize],
-        declared: &Declared<'_, '_>,
+        declared: &Declarations<'_, '_>,
         schemas: &Schemas,
         report: &mut Report,
     ) -> Option<Task> {
@@ -418,19 +419,19 @@ impl<'d, 'a> Tasks<'d, 'a> {
         // Combinations share most of what is wrong with them: it is said once.
         let mut found = Report::default();
         let task = match &declaration.kind {
-            stages::Declared::Kind(kind) => {
-                stages::config(kind, config, declaration.place, schemas, &mut found)
+            Declared::Kind(kind) => {
+                config::config(kind, config, declaration.place, schemas, &mut found)
                     .map(|config| Task::Kind { kind: kind.clone(), config })
             }
-            stages::Declared::Command(outputs) => {
+            Declared::Command(outputs) => {
                 let outputs = outputs.as_deref();
                 command::read(declaration, config, outputs, declared.context, &mut found)
                     .map(Task::Command)
             }
-            stages::Declared::Select => {
+            Declared::Select => {
                 select::read(declaration, declared.stages, &mut found).map(Task::Select)
             }
-            stages::Declared::Unknown => None,
+            Declared::Unknown => None,
         };
         report.take(found);
         task

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::{
     complaint::{Complaint, Report},
+    declaration::{Context, Declaration, Declared},
     node::{Entry, Node, Tree},
     reference::{Malformed, Reference, Selector},
     select, spans,
-    stages::{Context, Declaration, Declared},
     user_path::Refusal,
 };
 use crate::{

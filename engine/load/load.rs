@@ -10,6 +10,7 @@ use std::{
 use super::{
     Complaints,
     complaint::{Complaint, Report},
+    declaration,
     matrix::STAGES,
     node::{Entry, Node, Tree},
     overrides, stages,
@@ -18,8 +19,11 @@ use super::{
     yaml,
 };
 use crate::{
-    artifact::{input_file::escaped, workspace::expand_home},
-    base::span::{Source, Span},
+    artifact::workspace::expand_home,
+    base::{
+        shown_path::escaped,
+        span::{Source, Span},
+    },
     graph::{
         Pipeline,
         name::{self, is_name},
@@ -219,7 +223,7 @@ fn build(
             }
         }
     }
-    let context = stages::Context { registry, root: &root, sources, paths };
+    let context = declaration::Context { registry, root: &root, sources, paths };
     let (stages, order) = stages::build(entries, selected, &context, report)?;
     let (cache, device, cuda) = (cache?, device?, registry.cuda());
     Some(Pipeline { file, root, cache, device, cuda, stages, order, sources: Vec::new() })

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{
     complaint::{Complaint, Report},
+    declaration::{Axis, Fields},
     node::{Key, Node, Tree},
     schema,
-    stages::Fields,
 };
 use crate::{
     base::span::Span,
@@ -21,13 +21,6 @@ use crate::{
 
 /// The most stages that a pipeline may come to.
 pub(super) const STAGES: usize = 20_000;
-
-/// An axis of a stage's own matrix: a config key, and the values that it takes.
-pub(super) struct Axis<'a> {
-    /// The keys that lead to the config key, with dots between them.
-    pub(super) key: Key<'a>,
-    pub(super) values: Vec<(Node<'a>, Value)>,
-}
 
 /// Reads the matrix of a stage; `None` if there was a complaint.
 pub(super) fn read<'a>(fields: &Fields<'a>, report: &mut Report) -> Option<Vec<Axis<'a>>> {

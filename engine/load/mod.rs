@@ -4,11 +4,15 @@
 mod command;
 mod command_line;
 mod complaint;
+mod config;
+mod declaration;
+mod declare;
 mod entries;
 mod expand;
 mod expectation;
 mod find;
 mod inputs;
+mod interpreter;
 mod keys;
 mod load;
 mod matrix;
@@ -24,6 +28,7 @@ mod suggestion;
 mod template;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod user_path;
 mod variables;
 mod yaml;

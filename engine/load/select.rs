@@ -2,9 +2,9 @@
 
 use super::{
     complaint::{Complaint, Report},
+    declaration::{Declaration, Declared},
     node::Node,
     reference::Reference,
-    stages::{Declaration, Declared},
 };
 use crate::{
     artifact::format::ArtifactType,

@@ -4,8 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     artifact::input_file::Source,
-    base::{encoding::Json, environment},
-    graph::{Command, ForEach, Input, Piece, Run, Template},
+    base::encoding::Json,
+    graph::{Command, ForEach, Input, Piece, Run, Template, environment},
 };
 
 /// Raised when what a command's declaration means changes.
@@ -91,6 +91,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::artifact::input_files::InputFiles;
     use crate::{
         artifact::{
             input_file::{Detail, Reading},
@@ -121,7 +122,9 @@ mod tests {
             let interrupt = Interrupt::new();
             let read = |path: &Path| {
                 let reading = Reading::Yes(&interrupt);
-                Source::read(path, &Scope::default(), Detail::All, &Memo::none(), reading).unwrap()
+                InputFiles::new(Memo::none())
+                    .read(path, &Scope::default(), Detail::All, reading)
+                    .unwrap()
             };
             let files = command.files.iter().map(|file| (file.written.clone(), read(&file.path)));
             Value::from(canonical(command, &node.inputs, &BTreeMap::new(), &files.collect()))

@@ -11,7 +11,7 @@ use super::{
     run_report::{Failure, RunReport, StageReport},
 };
 use crate::{
-    artifact::input_file::Reading,
+    artifact::{input_file::Reading, input_files::InputFiles},
     base::{chain::chain, digest::Digest, interrupt::Interrupt, outcome::Outcome},
     cache::{Cache, Memo, Recipe},
     graph::{Input, Pipeline},
@@ -40,7 +40,8 @@ pub(crate) fn plan_with(
     let wanted = needed(pipeline, targets)?;
     let history = History::open(cache, pipeline, &wanted)?;
     let interrupt = Interrupt::new();
-    let memo = cache.map_or_else(Memo::none, |cache| cache.memo(&pipeline.file));
+    let known = cache.map_or_else(Memo::none, |cache| cache.memo(&pipeline.file));
+    let files = InputFiles::new(known);
     let mut outputs: BTreeMap<usize, BTreeMap<String, Digest>> = BTreeMap::new();
     let mut stages = Vec::new();
     for &index in &wanted {
@@ -53,7 +54,7 @@ pub(crate) fn plan_with(
             stages.push(report);
             continue;
         }
-        match resolve(node, &memo, Reading::Once(&interrupt), |stage, output| {
+        match resolve(node, &files, Reading::Once(&interrupt), |stage, output| {
             outputs[&stage][output]
         }) {
             Err(ResolveError::Cache(error)) => return Err(error.into()),
@@ -64,7 +65,9 @@ pub(crate) fn plan_with(
             }
             Ok(resolved) => {
                 let known = match cache {
-                    Some(cache) => look_up_outputs(cache, &memo, node, resolved.fingerprint)?,
+                    Some(cache) => {
+                        look_up_outputs(cache, files.memo(), node, resolved.fingerprint)?
+                    }
                     None => Known::Nothing,
                 };
                 report.fingerprint = Some(resolved.fingerprint);

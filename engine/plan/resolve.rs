@@ -10,7 +10,11 @@ use thiserror::Error;
 
 use super::{choice_recipe, command_recipe};
 use crate::{
-    artifact::input_file::{Detail, Reading, Source, SourceError},
+    artifact::{
+        input_error::SourceError,
+        input_file::{Detail, Reading, Source},
+        input_files::InputFiles,
+    },
     base::{
         digest::{Digest, Fingerprint},
         encoding::Json,
@@ -61,12 +65,12 @@ pub(crate) enum Known<T> {
 /// Makes the recipe of `node`; `output` gives the content digest of another stage's output.
 pub(crate) fn resolve(
     node: &StageNode,
-    memo: &Memo,
+    known: &InputFiles,
     reading: Reading<'_>,
     output: impl Fn(usize, &str) -> Digest,
 ) -> Result<Resolved, ResolveError> {
-    let Inputs { digests, sources } = Inputs::of(node, memo, reading, output)?;
-    let files = files(node, memo, reading)?;
+    let Inputs { digests, sources } = Inputs::of(node, known, reading, output)?;
+    let files = files(node, known, reading)?;
     let mut recipe = Own::of(node, &sources, &files).recipe();
     recipe.inputs = digests;
     let fingerprint = recipe.fingerprint();
@@ -76,19 +80,19 @@ pub(crate) fn resolve(
 /// The fingerprint of the recipe that [`resolve`] makes.
 pub(crate) fn fingerprint(
     node: &StageNode,
-    memo: &Memo,
+    known: &InputFiles,
     reading: Reading<'_>,
     output: impl Fn(usize, &str) -> Digest,
 ) -> Result<Fingerprint, ResolveError> {
-    let inputs = Inputs::of(node, memo, reading, output)?;
-    let files = files(node, memo, reading)?;
+    let inputs = Inputs::of(node, known, reading, output)?;
+    let files = files(node, known, reading)?;
     let Own { kind, revision, config } = Own::of(node, &inputs.sources, &files);
     Ok(cache::fingerprint(kind, revision, &config, &inputs.digests, None))
 }
 
 /// The recipe of `node` as far as it says itself, without the contents of its inputs.
 pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
-    let files = files(node, &Memo::none(), Reading::Yes(&Interrupt::new()))?;
+    let files = files(node, &InputFiles::new(Memo::none()), Reading::Yes(&Interrupt::new()))?;
     Ok(Own::of(node, &BTreeMap::new(), &files).recipe())
 }
 
@@ -104,7 +108,7 @@ struct Inputs {
 impl Inputs {
     fn of(
         node: &StageNode,
-        memo: &Memo,
+        known: &InputFiles,
         reading: Reading<'_>,
         output: impl Fn(usize, &str) -> Digest,
     ) -> Result<Self, ResolveError> {
@@ -124,7 +128,7 @@ impl Inputs {
                         Task::Command(_) => Detail::All,
                         Task::Kind { .. } | Task::Select(_) => Detail::Content,
                     };
-                    let read = Source::read(path, scope, detail, memo, reading);
+                    let read = known.read(path, scope, detail, reading);
                     let source =
                         read.map_err(|source| ResolveError::Input { input: name.clone(), source })?;
                     let digest = source.tree.digest();
@@ -141,12 +145,12 @@ impl Inputs {
 /// The user's files that a command works with.
 fn files(
     node: &StageNode,
-    memo: &Memo,
+    known: &InputFiles,
     reading: Reading<'_>,
 ) -> Result<BTreeMap<String, Arc<Source>>, ResolveError> {
     let Task::Command(command) = &node.task else { return Ok(BTreeMap::new()) };
     let read = |file: &CommandFile| {
-        let read = Source::read(&file.path, &file.scope, Detail::All, memo, reading);
+        let read = known.read(&file.path, &file.scope, Detail::All, reading);
         let failed = |source| ResolveError::Input { input: file.written.clone(), source };
         Ok((file.written.clone(), read.map_err(failed)?))
     };

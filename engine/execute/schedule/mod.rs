@@ -17,7 +17,7 @@ use std::{
 use self::state::State;
 use super::events::{Event, Observer};
 use crate::{
-    artifact::input_file::Reading,
+    artifact::{input_file::Reading, input_files::InputFiles},
     base::{
         chain::chain,
         digest::{Digest, Fingerprint},
@@ -27,8 +27,8 @@ use crate::{
         permits::Permits,
     },
     cache::{
-        Bundle, Cache, CacheError, FEW, Flaw, LiveRun, Memo, Publication, Publisher, RunFailure,
-        RunFile, Runs, StageRun, Staging,
+        Bundle, Cache, CacheError, FEW, Flaw, LiveRun, Publication, Publisher, RunFailure, RunFile,
+        Runs, StageRun, Staging,
     },
     graph::{Input, Pipeline, is_run_name},
     plan::{
@@ -112,7 +112,7 @@ pub fn run_then<T: Send>(
         placement: Placement::new(pipeline.device.choice, pipeline.cuda),
         history,
         began,
-        memo,
+        files: InputFiles::new(memo),
         threads: OnceLock::new(),
         keep_going: options.keep_going,
         follow: options.follow,
@@ -129,11 +129,11 @@ pub fn run_then<T: Send>(
         run.placement.check()?;
         run.execute(jobs, options.threads.max(1), wanted.len())?;
     }
-    let Run { state, memo, .. } = run;
+    let Run { state, files, .. } = run;
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let report = state.report(pipeline, &wanted, observer, began, interrupt.is_requested());
     // A cache that takes no memo is as good, only slower; that it takes no writes is told below.
-    let _ = memo.save(cache);
+    let _ = files.into_memo().save(cache);
     let (remembered, made) = parallel::both(
         wanted.len(),
         || remember(&runs, pipeline, options, &report, started),
@@ -216,7 +216,7 @@ struct Run<'a> {
     placement: Placement,
     history: History,
     began: Instant,
-    memo: Memo,
+    files: InputFiles,
     /// Started when something has to be computed.
     threads: OnceLock<rayon::ThreadPool>,
     keep_going: bool,
@@ -281,9 +281,9 @@ impl Run<'_> {
         let (began, node) = (self.began.elapsed(), &self.pipeline.stages[index]);
         let before = self.before(index);
         let output = |stage, output: &str| before[&stage][output];
-        let fingerprint = fingerprint(node, &self.memo, Reading::No, output).ok()?;
+        let fingerprint = fingerprint(node, &self.files, Reading::No, output).ok()?;
         self.live.uses(fingerprint);
-        let outputs = match look_up_outputs(self.cache, &self.memo, node, fingerprint) {
+        let outputs = match look_up_outputs(self.cache, self.files.memo(), node, fingerprint) {
             Ok(Known::Complete(outputs)) => outputs,
             Ok(Known::Broken(flaw)) => {
                 self.flaws().insert(fingerprint, flaw);

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Run, State};
 use crate::{
-    artifact::input_file::{Reading, SourceError},
+    artifact::{input_error::SourceError, input_file::Reading},
     base::{
         chain::chain,
         digest::{Digest, Fingerprint},
@@ -189,7 +189,7 @@ impl Run<'_> {
         node: &StageNode,
         output: impl Fn(usize, &str) -> Digest + Send,
     ) -> Result<Resolved, ResolveError> {
-        let resolve = || resolve(node, &self.memo, Reading::Yes(self.interrupt), output);
+        let resolve = || resolve(node, &self.files, Reading::Yes(self.interrupt), output);
         let reads = match &node.task {
             Task::Command(command) => !command.files.is_empty(),
             Task::Kind { .. } | Task::Select(_) => false,
@@ -212,7 +212,7 @@ impl Run<'_> {
         let warn =
             |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
         let mut damage = None;
-        match look_up_outputs(self.cache, &self.memo, node, resolved.fingerprint)? {
+        match look_up_outputs(self.cache, self.files.memo(), node, resolved.fingerprint)? {
             Known::Complete(outputs) => {
                 let why = why_reused(&self.history, &node.name, resolved.fingerprint);
                 return Ok(End::Known { outputs, reason: why.to_string() });
@@ -228,7 +228,7 @@ impl Run<'_> {
         };
         let lease = self.lease(node.name.as_str(), resolved.fingerprint, twin)?;
         // Someone else may have computed it while this process waited for the lease.
-        match look_up_outputs(self.cache, &self.memo, node, resolved.fingerprint)? {
+        match look_up_outputs(self.cache, self.files.memo(), node, resolved.fingerprint)? {
             Known::Complete(outputs) => {
                 let who = if twin { "for another stage" } else { "by another process" };
                 return Ok(End::Known { outputs, reason: format!("computed {who}") });

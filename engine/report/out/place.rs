@@ -9,10 +9,11 @@ use std::{
 use walkdir::WalkDir;
 
 use super::{
-    Kept, Wanted,
     error::OutError,
-    own::Fresh,
+    fresh::Fresh,
+    kept::{Kept, set_aside},
     state::{PlacedFile, PlacedOutput},
+    wanted::Wanted,
 };
 use crate::{
     artifact::materialize::{Method, PlaceError, place},
@@ -285,24 +286,6 @@ fn remove(path: &Path) -> Result<(), OutError> {
         Ok(_) => fs::remove_file(path),
     };
     removed.map_err(OutError::io("remove", path))
-}
-
-/// Renames what stands at `path`, if anything does, to the first free of `PATH.edited-1`, `PATH.edited-2`, …
-pub(super) fn set_aside(path: &Path) -> Result<Option<Kept>, OutError> {
-    if fs::symlink_metadata(path).is_err() {
-        return Ok(None);
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut number = 1;
-    let kept = loop {
-        let kept = path.with_file_name(format!("{name}.edited-{number}"));
-        if fs::symlink_metadata(&kept).is_err() {
-            break kept;
-        }
-        number += 1;
-    };
-    disk::rename(path, &kept).map_err(OutError::io("set aside", path))?;
-    Ok(Some(Kept { path: path.to_owned(), kept }))
 }
 
 /// Whether there is nothing, nor a folder in which there could be.

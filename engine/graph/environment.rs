@@ -7,8 +7,8 @@ use std::{
     os::unix::ffi::OsStrExt as _,
 };
 
-use super::digest::Digest;
-use crate::graph::Environment;
+use super::command::Environment;
+use crate::base::digest::Digest;
 
 /// What is passed to every command: where programs and the user's files are, the language, and what is common on machines
 /// that compute.
