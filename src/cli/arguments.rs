@@ -1,25 +1,8 @@
-//! What may be typed.
+//! What may be typed with every subcommand.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use super::{commands, exit_code};
-
-/// Runs a data pipeline declared in YAML, and never computes the same thing twice.
-#[derive(Debug, Parser)]
-#[command(name = "pipe", version, after_help = exit_code::HELP, max_term_width = 100, disable_help_subcommand = true)]
-pub(crate) struct Arguments {
-    /// When to use colours.
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
-    pub(crate) color: Color,
-
-    #[command(flatten)]
-    pub(crate) pipeline: PipelineArguments,
-
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
+use clap::{Args, ValueEnum};
 
 /// Which pipeline.
 #[derive(Debug, Clone, Default, Args)]
@@ -41,29 +24,6 @@ impl PipelineArguments {
         set.extend(self.set);
         Self { file: self.file.or(before.file), set }
     }
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Run(commands::run::RunArguments),
-    Plan(commands::plan::PlanArguments),
-    Status(commands::status::StatusArguments),
-    Why(commands::why::WhyArguments),
-    Graph(commands::graph::GraphArguments),
-    Out(commands::out::OutArguments),
-    Show(commands::show::ShowArguments),
-    Log(commands::log::LogArguments),
-    Diff(commands::diff::DiffArguments),
-    Metrics(commands::metrics::MetricsArguments),
-    Logs(commands::logs::LogsArguments),
-    Trace(commands::trace::TraceArguments),
-    Checkout(commands::checkout::CheckoutArguments),
-    Cache(commands::cache::CacheArguments),
-    Stages(commands::stages::StagesArguments),
-    Trust(commands::trust::TrustArguments),
-    Init(commands::init::InitArguments),
-    Completions(commands::completions::CompletionsArguments),
 }
 
 /// When to use colours.

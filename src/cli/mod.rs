@@ -7,6 +7,7 @@ mod display;
 mod error;
 pub mod exit_code;
 mod fault;
+mod folders;
 mod printer;
 mod project;
 mod text;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use pipe_engine::Registry;
 
-use self::{arguments::Arguments, printer::Printer};
+use self::{commands::Arguments, printer::Printer};
 
 /// The program, before it is run.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     error::CommandError,
-    project::{from_here, own_folder},
+    folders::{from_here, own_folder},
 };
 
 /// Checks that a pipeline that was found, with its cache, may be used.

@@ -13,7 +13,7 @@ use super::{
     runs::{FoundRun, Remembered},
 };
 use crate::cli::{
-    arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer, project,
+    arguments::PipelineArguments, error::CommandError, exit_code, folders, printer::Printer,
 };
 
 /// Brings back the outputs of an earlier run under `out/`, from the cache. Nothing is executed.
@@ -62,7 +62,7 @@ pub(crate) fn run(
     let wanted: Vec<Wanted> = found.into_iter().map(|found| found.wanted).collect();
     tell(&folder.restore(cache, &wanted)?, printer);
     for Wanted { stage, output, .. } in &wanted {
-        printer.result(project::from_here(&folder.path(stage, output)).display())?;
+        printer.result(folders::from_here(&folder.path(stage, output)).display())?;
     }
     if wanted.is_empty() {
         printer.message(format_args!("{} has nothing to bring back", run.describe()));

@@ -1,9 +1,9 @@
 //! `pipe completions`.
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::cli::{arguments::Arguments, error::CommandError, exit_code, printer::Printer};
+use crate::cli::{error::CommandError, exit_code, printer::Printer};
 
 /// Prints a script that completes commands in a shell.
 #[derive(Debug, Args)]
@@ -12,9 +12,13 @@ pub(crate) struct CompletionsArguments {
     shell: Shell,
 }
 
-pub(crate) fn run(arguments: &CompletionsArguments, printer: Printer) -> Result<u8, CommandError> {
+pub(crate) fn run(
+    arguments: &CompletionsArguments,
+    mut program: clap::Command,
+    printer: Printer,
+) -> Result<u8, CommandError> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "pipe", &mut script);
+    clap_complete::generate(arguments.shell, &mut program, "pipe", &mut script);
     printer.block(String::from_utf8_lossy(&script).trim_end())?;
     Ok(exit_code::DONE)
 }

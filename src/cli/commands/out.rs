@@ -10,7 +10,7 @@ use pipe_engine::{
 
 use super::outputs;
 use crate::cli::{
-    arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer, project,
+    arguments::PipelineArguments, error::CommandError, exit_code, folders, printer::Printer,
 };
 
 /// Puts outputs of a stage, arrays too, where you want them as files, and prints their paths.
@@ -63,7 +63,7 @@ pub(crate) fn run(
             }
             None => folder.path(&output.stage, &output.name),
         };
-        printer.result(project::from_here(&path).display())?;
+        printer.result(folders::from_here(&path).display())?;
     }
     Ok(exit_code::DONE)
 }
@@ -73,14 +73,14 @@ pub(super) fn tell(shown: &Shown, printer: Printer) {
     for kept in &shown.kept {
         printer.warning(format_args!(
             "`{}` had been edited; it is kept as `{}`",
-            project::from_here(&kept.path).display(),
-            project::from_here(&kept.kept).display()
+            folders::from_here(&kept.path).display(),
+            folders::from_here(&kept.kept).display()
         ));
     }
     for left in &shown.left {
         printer.warning(format_args!(
             "no stage makes `{}` any more; it was left, since it had been edited",
-            project::from_here(left).display()
+            folders::from_here(left).display()
         ));
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use pipe_engine::{Failure, Outcome, PartCount, RunReport, StageReport, Wait};
 
 use crate::cli::{
-    project,
+    folders,
     text::{self, ERROR, GOOD, QUIET, WARNING, styled},
 };
 
@@ -98,7 +98,7 @@ pub(crate) fn waits(stage: &str, wait: &Wait<'_>) -> String {
         "`{stage}` has waited {} for {owner}, which is computing the same; if that hangs or is gone, `pipe run --ignore-lease` \
          computes it here, too (its lease is {})",
         seconds(since.as_secs_f64()),
-        project::from_here(lease).display()
+        folders::from_here(lease).display()
     )
 }
 

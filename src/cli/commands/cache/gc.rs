@@ -8,7 +8,7 @@ use pipe_engine::{
     cache::gc::{Amount, Collection, Policy},
 };
 
-use super::{Which, count, size_of};
+use super::selected::{Which, count, size_of};
 use crate::cli::{arguments::PipelineArguments, error::CommandError, exit_code, printer::Printer};
 
 /// Removes what no kept run, no pin and no live run needs. Without `--yes` it only tells.

@@ -3,7 +3,7 @@
 use clap::Args;
 use pipe_engine::{Registry, cache::size::Sizes};
 
-use super::{Which, count, size_of};
+use super::selected::{Which, count, size_of};
 use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,

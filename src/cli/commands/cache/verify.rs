@@ -12,13 +12,12 @@ use pipe_engine::{
     cache::verify::{Problem, Verification},
 };
 
-use super::{Which, count, size_of};
+use super::selected::{Which, count, size_of};
 use crate::cli::{
     arguments::PipelineArguments,
     error::CommandError,
-    exit_code,
+    exit_code, folders,
     printer::Printer,
-    project,
     text::{ERROR, styled},
 };
 
@@ -91,7 +90,7 @@ fn show(found: &Verification, printer: Printer) -> Result<(), CommandError> {
 }
 
 fn line(problem: &Problem) -> String {
-    let path = project::from_here(&problem.path);
+    let path = folders::from_here(&problem.path);
     format!("{}: {}", path.display(), problem.what)
 }
 
