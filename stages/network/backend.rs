@@ -1,17 +1,19 @@
 //! Where a network's arithmetic runs: the native core, or its twin on a device.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    design::{Design, Values},
+    arithmetic::Arithmetic,
+    design::Design,
     detector::DetectorPredictor,
     error::{DeviceFault, TrainingError},
     examples::Examples,
     history::LossParts,
     hyperparameters::Hyperparameters,
-    learner::Learner,
-    predictor::Reader,
+    learner::Lesson,
+    predictions::Reader,
     slots::SlotsPredictor,
+    values::Values,
 };
 
 /// Where a network's arithmetic runs.
@@ -56,39 +58,6 @@ impl Backend {
     pub(super) fn arithmetic(self) -> &'static dyn Arithmetic {
         self.0
     }
-}
-
-/// What takes the steps of an epoch with a learner; gives the sum of the losses and the last learning rate.
-pub(super) type Lesson<'a> =
-    dyn FnMut(&mut dyn Learner) -> Result<(LossParts, f64), TrainingError> + 'a;
-
-/// An implementation of all networks.
-pub(super) trait Arithmetic: fmt::Debug + Sync {
-    /// The kind of device that it runs on.
-    fn device(&self) -> &'static str;
-
-    /// Calls `lesson` with a learner for batches of up to `rows` of `examples`.
-    fn train(
-        &self,
-        design: &Design,
-        keys: &Hyperparameters,
-        examples: &Examples,
-        rows: usize,
-        lesson: &mut Lesson,
-    ) -> Result<(LossParts, f64), TrainingError>;
-
-    /// The sum of the losses of `rows` as in prediction, and how many counts are right.
-    fn judge(
-        &self,
-        design: &Design,
-        keys: &Hyperparameters,
-        values: Values,
-        examples: &Examples,
-        rows: &[usize],
-    ) -> Result<(LossParts, usize), DeviceFault>;
-
-    /// A trained network, ready to predict.
-    fn reader(&self, design: &Design, values: Values) -> Result<Arc<dyn Reader>, DeviceFault>;
 }
 
 /// This crate's own layers.

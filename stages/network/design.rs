@@ -102,12 +102,3 @@ impl Design {
         }
     }
 }
-
-/// What a network has learned.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Values<'a> {
-    /// As in [`Layout::weights`].
-    pub(super) weights: &'a [f32],
-    /// As in [`Layout::statistics`].
-    pub(super) statistics: &'a [f32],
-}

@@ -2,6 +2,7 @@
 
 use super::error::DeviceFault;
 use super::history::LossParts;
+use crate::network::error::TrainingError;
 
 /// Rows that are learned from together.
 #[derive(Debug, Clone, Copy)]
@@ -31,3 +32,7 @@ pub(super) trait Learner {
         moments: &mut [f32],
     ) -> Result<LossParts, DeviceFault>;
 }
+
+/// What takes the steps of an epoch with a learner; gives the sum of the losses and the last learning rate.
+pub(super) type Lesson<'a> =
+    dyn FnMut(&mut dyn Learner) -> Result<(LossParts, f64), TrainingError> + 'a;

@@ -21,6 +21,7 @@
 //! batch are sums over parts of fixed size, in their order. Every layer's gradient is tested against differences.
 
 mod adam;
+mod arithmetic;
 mod backend;
 mod checkpoint;
 mod count;
@@ -35,6 +36,7 @@ mod hyperparameters;
 mod layout;
 mod learner;
 mod normalization;
+mod predictions;
 mod predictor;
 mod random;
 mod schedule;
@@ -43,6 +45,7 @@ mod snapshot;
 mod training;
 #[cfg(any(test, feature = "cuda"))]
 mod twin;
+mod values;
 
 pub use backend::Backend;
 pub use checkpoint::{Checkpoint, Document, Provenance};
@@ -55,7 +58,8 @@ pub use grid::Grid;
 pub use history::{EpochRecord, LossParts};
 pub use hyperparameters::{Hyperparameters, LossWeights};
 pub use layout::{Layout, TensorPlace};
-pub use predictor::{Predictions, Predictor};
+pub use predictions::Predictions;
+pub use predictor::Predictor;
 pub use schedule::Schedule;
 pub use slots::{Link, Space, TargetTransform};
 pub use training::{Progress, Training};

@@ -5,13 +5,16 @@ use std::ops::ControlFlow;
 use super::adam::Adam;
 use super::backend::Backend;
 use super::checkpoint::{Checkpoint, Document, FORMAT_VERSION, Provenance};
-use super::design::{Architecture, Design, Values};
 use super::error::{ExamplesError, TrainingError};
 use super::examples::Examples;
 use super::history::{EpochRecord, LossParts};
 use super::hyperparameters::Hyperparameters;
 use super::learner::{Batch, Learner};
 use super::random::shuffled;
+use super::{
+    design::{Architecture, Design},
+    values::Values,
+};
 
 /// How far an epoch is.
 #[derive(Debug, Clone, Copy, PartialEq)]

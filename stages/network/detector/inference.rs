@@ -11,9 +11,9 @@ use super::{
     room::INPUT_SCALE,
 };
 use crate::network::{
-    design::Values,
     encoding::{PLANES, encode},
     normalization::Normalization,
+    values::Values,
 };
 
 /// Weights with the normalisations in them.

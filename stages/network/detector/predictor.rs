@@ -14,11 +14,11 @@ use super::{
 use crate::network::error::DeviceFault;
 use crate::network::{
     count::{most_likely, softmax},
-    design::Values,
     error::{ExamplesError, PredictionError},
     examples::length,
     grid::Grid,
-    predictor::{Predictions, Reader, is_blank},
+    predictions::{Predictions, Reader, is_blank},
+    values::Values,
 };
 
 /// Candidates that are told of beyond the greatest count.

@@ -12,12 +12,12 @@ use super::{
 use crate::network::error::DeviceFault;
 use crate::network::{
     count::{most_likely, softmax},
-    design::Values,
     error::{ExamplesError, PredictionError},
     examples::length,
     grid::Grid,
     normalization::Normalization,
-    predictor::{Predictions, Reader, is_blank},
+    predictions::{Predictions, Reader, is_blank},
+    values::Values,
 };
 
 /// A trained slot network, ready to predict.

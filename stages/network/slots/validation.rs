@@ -9,8 +9,8 @@ use super::{
     model::{Inference, Model},
 };
 use crate::network::{
-    count::most_likely, design::Values, examples::Examples, history::LossParts,
-    hyperparameters::Hyperparameters,
+    count::most_likely, examples::Examples, history::LossParts, hyperparameters::Hyperparameters,
+    values::Values,
 };
 
 /// The sum of the losses of `rows` as in prediction, and how many counts are right.

@@ -7,14 +7,13 @@ use dfdx::prelude::*;
 use super::convolution::{alone, convolve};
 use super::dense::{add_bias, multiply};
 use super::detector_loss::{self, Heads};
-use super::device::On;
 use super::lanes::to_lanes;
 use super::normalization::{normalize_batch, normalize_by};
+use super::on::On;
 use super::pooling::halve;
 use super::pools::pool;
 use super::signal::{Matrix, Reused, Signal, upload};
 use super::upsampling::{beside, double};
-use crate::network::design::Values;
 use crate::network::detector::lanes::{Instructions, LANES};
 use crate::network::detector::loss::{Loss, OUTPUTS};
 use crate::network::detector::model::{Layer, Model, Plain};
@@ -29,7 +28,8 @@ use crate::network::grid::Grid;
 use crate::network::history::LossParts;
 use crate::network::hyperparameters::{Hyperparameters, LossWeights};
 use crate::network::learner::{Batch, Learner};
-use crate::network::predictor::{Predictions, Reader};
+use crate::network::predictions::{Predictions, Reader};
+use crate::network::values::Values;
 
 /// Spectra that are predicted together: some groups of the core's. The last are filled up to as many, so that all products
 /// are of one size.

@@ -14,6 +14,7 @@ mod detector_loss;
 mod device;
 mod lanes;
 mod normalization;
+mod on;
 mod pooling;
 mod pools;
 mod signal;
@@ -22,9 +23,9 @@ mod slots_loss;
 mod upsampling;
 
 #[cfg(feature = "cuda")]
-pub(super) use self::device::CUDA;
+pub(super) use self::on::CUDA;
 #[cfg(test)]
-pub(super) use self::device::PROCESSOR;
+pub(super) use self::on::PROCESSOR;
 
 #[cfg(test)]
 mod comparison;

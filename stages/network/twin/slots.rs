@@ -6,12 +6,11 @@ use dfdx::prelude::*;
 
 use super::convolution::convolve;
 use super::dense::{add_bias, multiply};
-use super::device::On;
 use super::normalization::{normalize_batch, normalize_by};
+use super::on::On;
 use super::pooling::halve;
 use super::signal::{Matrix, Reused, Signal, upload};
 use super::slots_loss;
-use crate::network::design::Values;
 use crate::network::encoding::{PLANES, encode};
 use crate::network::error::{DeviceFault, PredictionError};
 use crate::network::examples::Examples;
@@ -19,12 +18,13 @@ use crate::network::grid::Grid;
 use crate::network::history::LossParts;
 use crate::network::hyperparameters::{Hyperparameters, LossWeights};
 use crate::network::learner::{Batch, Learner};
-use crate::network::predictor::{Predictions, Reader};
+use crate::network::predictions::{Predictions, Reader};
 use crate::network::slots::dropout::Dropout;
 use crate::network::slots::loss::Loss;
 use crate::network::slots::model::{Model, NormalizationPlace};
 use crate::network::slots::validation::judge;
 use crate::network::slots::{SlotsDesign, SlotsPredictor};
+use crate::network::values::Values;
 
 /// Spectra that are predicted together. The last are filled up to as many, so that all products are of one size.
 const ROWS: usize = 128;
