@@ -19,9 +19,13 @@
 
 mod components;
 mod details;
+pub(crate) mod device;
+pub(crate) mod fit_outputs;
+pub(crate) mod row_chunks;
 mod rows;
 mod scaled;
 mod spectra;
+pub(crate) mod truth_table;
 
 use std::ops::Range;
 

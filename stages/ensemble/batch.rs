@@ -5,7 +5,7 @@ use smartcore::{
     linalg::basic::matrix::DenseMatrix,
 };
 
-use super::ForestSettings;
+use super::settings::ForestSettings;
 
 /// The most trees of a batch: few enough that a run can be interrupted while a forest grows.
 pub(super) const MOST: usize = 10;

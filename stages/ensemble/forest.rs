@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::settings::ForestSettings;
 use super::{
     Examples,
     batch::{Batch, ForestError, MOST, Table},
@@ -10,17 +11,6 @@ use crate::spectra::{Component, Draws, Purpose};
 
 /// How the trees of each batch are drawn.
 const TREES: Purpose = Purpose::new("forest trees");
-
-/// How trees are grown, besides their depth and number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForestSettings {
-    /// The least number of spectra in a leaf.
-    pub min_leaf: usize,
-    /// How many channels, drawn anew, each split is looked for in.
-    pub channels_a_split: usize,
-    /// The seed of everything random.
-    pub seed: u64,
-}
 
 /// The forest for one quantity.
 #[derive(Default)]

@@ -11,10 +11,12 @@
 mod batch;
 mod forest;
 mod grid;
+mod settings;
 
 pub use batch::ForestError;
-pub use forest::{Forest, ForestSettings};
+pub use forest::Forest;
 pub use grid::{Choice, Grid, GridScore, search};
+pub use settings::ForestSettings;
 
 use crate::spectra::Component;
 

@@ -3,6 +3,7 @@
 use kuva::backend::svg::SvgBackend;
 use kuva::render::render::Scene;
 
+use super::error::FigureError;
 use super::picture;
 
 /// The scale at which a PNG has 300 dots to the inch of the figure's printed width.
@@ -10,28 +11,6 @@ pub const PRINT_SCALE: f32 = 3.125;
 
 /// The largest picture drawn, in pixels; 100 million take 700 MB while they are drawn.
 const MOST_PIXELS: f64 = 1e8;
-
-/// Why a figure could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum FigureError {
-    /// The picture would have no pixels, or more than fit in memory.
-    #[error("a picture of {width} by {height} pixels can't be drawn")]
-    Size {
-        /// Its width in pixels.
-        width: f64,
-        /// Its height in pixels.
-        height: f64,
-    },
-    /// The drawing library refused.
-    #[error("failed to draw the picture: {0}")]
-    Draw(String),
-    /// The drawn picture could not be read back.
-    #[error("failed to read the drawn picture")]
-    Decode(#[from] png::DecodingError),
-    /// The picture could not be encoded.
-    #[error("failed to encode the picture")]
-    Encode(#[from] png::EncodingError),
-}
 
 /// A figure: the same drawing as SVG and as PNG, with the same bytes each time.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use kuva::backend::raster::RasterBackend;
 use kuva::render::render::{Primitive, Scene, TextAnchor};
 
-use super::figure::FigureError;
+use super::error::FigureError;
 use super::text;
 
 /// Pixels, red, green and blue, row by row.

@@ -35,6 +35,7 @@ mod scaling;
 mod score;
 mod spectral_grid;
 mod split;
+pub(crate) mod summary;
 mod synthesis;
 mod wcs;
 

@@ -15,10 +15,13 @@ use crate::{
 const ENGINE: [&str; 9] =
     ["base", "cache", "artifact", "stage", "graph", "load", "plan", "execute", "report"];
 
+/// The rooms of the stages, likewise.
+const STAGES: [&str; 6] = ["spectra", "network", "ensemble", "figures", "artifacts", "kinds"];
+
 /// A crate: what it is called, its root, and its layers.
 const CRATES: [(&str, &str, &[&str]); 4] = [
     ("engine", "engine/lib.rs", &ENGINE),
-    ("stages", "stages/lib.rs", &[]),
+    ("stages", "stages/lib.rs", &STAGES),
     ("src", "src/lib.rs", &[]),
     ("child", "child/lib.rs", &[]),
 ];

@@ -41,18 +41,12 @@ pub(crate) type Modules = BTreeMap<ModulePath, Module>;
 pub(crate) fn read(root: &Path) -> Modules {
     let mut modules = Modules::new();
     let folder = root.parent().unwrap_or(Path::new("."));
-    read_file(root, folder, folder, Vec::new(), &mut modules);
+    read_file(root, folder, folder, &[], &mut modules);
     modules
 }
 
 /// Reads `file`, whose modules' files are in `below`.
-fn read_file(
-    file: &Path,
-    crate_folder: &Path,
-    below: &Path,
-    at: ModulePath,
-    modules: &mut Modules,
-) {
+fn read_file(file: &Path, crate_folder: &Path, below: &Path, at: &[String], modules: &mut Modules) {
     let text = fs::read_to_string(file)
         .unwrap_or_else(|error| panic!("`{}` can't be read: {error}", file.display()));
     let parsed: File = syn::parse_file(&text)
@@ -74,7 +68,7 @@ fn read_items(
     items: Vec<Item>,
     context: &Context<'_>,
     lines: usize,
-    at: ModulePath,
+    at: &[String],
     modules: &mut Modules,
 ) {
     let Context { name, crate_folder, below } = context;
@@ -113,13 +107,13 @@ fn read_items(
             }
         }
     }
-    modules.insert(at.clone(), module);
+    modules.insert(at.to_owned(), module);
     for ItemMod { ident, attrs, content, .. } in children {
-        let (ident, mut path) = (ident.to_string(), at.clone());
+        let (ident, mut path) = (ident.to_string(), at.to_owned());
         path.push(ident.clone());
         if let Some((_, items)) = content {
             let context = Context { name: name.clone(), crate_folder, below: &below.join(&ident) };
-            read_items(items, &context, 0, path, modules);
+            read_items(items, &context, 0, &path, modules);
             continue;
         }
         let given = attrs.iter().find_map(given_path);
@@ -134,7 +128,7 @@ fn read_items(
         } else {
             (below.join(&ident).join("mod.rs"), below.join(&ident))
         };
-        read_file(&file, crate_folder, &deeper, path, modules);
+        read_file(&file, crate_folder, &deeper, &path, modules);
     }
 }
 

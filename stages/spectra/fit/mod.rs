@@ -19,6 +19,7 @@ mod least_squares;
 mod matrix;
 mod parameters;
 mod population;
+mod population_learning;
 mod settings;
 mod shape;
 mod starts;

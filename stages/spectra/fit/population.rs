@@ -1,18 +1,15 @@
 //! What components a field has, learned from the field: how many to a spectrum, how bright, where and how wide.
 
-use super::candidate::Tried;
 use super::least_squares::Parameters;
 
 /// As many components, and as many spectra, as what was thought before anything was seen counts for.
-const BEFORE: f64 = 10.0;
+pub(super) const BEFORE: f64 = 10.0;
 /// The least share that what was thought before keeps however much was seen: a field may hold a component like no other.
-const LEAST_SHARE: f64 = 0.05;
-/// How often the densities are learned from the spectra, which were judged by them.
-const ROUNDS: usize = 2;
+pub(super) const LEAST_SHARE: f64 = 0.05;
 /// The cells in which a density is kept.
 const CELLS: usize = 256;
 /// The kernel widths among which is chosen, in cells.
-const WIDTHS: [f64; 6] = [2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+pub(super) const WIDTHS: [f64; 6] = [2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// A kernel is cut beyond this many of its widths.
 const REACH: f64 = 4.0;
 
@@ -28,48 +25,14 @@ const REACH: f64 = 4.0;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Population {
     /// The logarithm of the probability of each number of components.
-    log_counts: Vec<f64>,
+    pub(super) log_counts: Vec<f64>,
     /// Densities of log amplitude, mean and log sigma.
-    densities: [Density; 3],
+    pub(super) densities: [Density; 3],
     /// The share of what was thought before.
-    share: f64,
+    pub(super) share: f64,
 }
 
 impl Population {
-    /// The population of a field of whose spectra these numbers of components were tried.
-    ///
-    /// A pure function of them and their order: the same bits on any machine.
-    pub fn learn(tried: &[&Tried]) -> Option<Self> {
-        let kernels = WIDTHS.map(Kernel::new);
-        let mut population = None;
-        for _ in 0..ROUNDS {
-            population = Self::learn_once(tried, &kernels, population.as_ref());
-        }
-        population
-    }
-
-    fn learn_once(tried: &[&Tried], kernels: &[Kernel], known: Option<&Self>) -> Option<Self> {
-        let most = tried.iter().map(|tried| tried.most()).max()?;
-        let mut counts = vec![0.0; most + 1];
-        let mut rows = Rows::default();
-        for tried in tried {
-            for (weight, candidate) in tried.probabilities(known) {
-                counts[candidate.parameters.len()] += weight;
-                rows.components.extend(candidate.parameters.iter().map(|found| (*found, weight)));
-            }
-            rows.ends.push(rows.components.len());
-        }
-        let spectra: f64 = counts.iter().sum();
-        let before = BEFORE / (most + 1) as f64;
-        let log_counts = counts.iter().map(|n| libm::log((n + before) / (spectra + BEFORE)));
-        let seen: f64 = rows.components.iter().map(|(_, weight)| weight).sum();
-        Some(Self {
-            log_counts: log_counts.collect(),
-            densities: [0, 1, 2].map(|i| Density::of(&rows, kernels, |found| coordinate(found, i))),
-            share: (BEFORE + LEAST_SHARE * seen) / (BEFORE + seen),
-        })
-    }
-
     /// The logarithm of the probability of `count` components, less that of none.
     pub(super) fn log_count(&self, count: usize) -> f64 {
         let last = self.log_counts.len() - 1;
@@ -97,29 +60,33 @@ impl Population {
 }
 
 /// What the density of parameter `i` is one of.
-fn coordinate(component: &Parameters, i: usize) -> f64 {
+pub(super) fn coordinate(component: &Parameters, i: usize) -> f64 {
     if i == 1 { component[1] } else { libm::log(component[i].abs().max(1e-300)) }
 }
 
 /// The components of all spectra, with their weights, and where those of each spectrum end.
 #[derive(Debug, Default)]
-struct Rows {
-    components: Vec<(Parameters, f64)>,
-    ends: Vec<usize>,
+pub(super) struct Rows {
+    pub(super) components: Vec<(Parameters, f64)>,
+    pub(super) ends: Vec<usize>,
 }
 
 /// A density on a stretch of numbers; zero beyond.
 #[derive(Debug, Clone, PartialEq)]
-struct Density {
-    low: f64,
+pub(super) struct Density {
+    pub(super) low: f64,
     /// The width of a cell.
-    step: f64,
+    pub(super) step: f64,
     /// At the centre of each cell.
-    values: Vec<f64>,
+    pub(super) values: Vec<f64>,
 }
 
 impl Density {
-    fn of(rows: &Rows, kernels: &[Kernel], coordinate: impl Fn(&Parameters) -> f64) -> Self {
+    pub(super) fn of(
+        rows: &Rows,
+        kernels: &[Kernel],
+        coordinate: impl Fn(&Parameters) -> f64,
+    ) -> Self {
         let values: Vec<f64> = rows.components.iter().map(|(found, _)| coordinate(found)).collect();
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -167,15 +134,15 @@ impl Density {
 }
 
 /// A normal kernel over cells, whose sum about every cell is 1: what would lie beyond the cells doesn't.
-struct Kernel {
+pub(super) struct Kernel {
     /// By distance.
-    values: Vec<f64>,
+    pub(super) values: Vec<f64>,
     /// What the kernel about each cell is to be multiplied by.
-    norms: Vec<f64>,
+    pub(super) norms: Vec<f64>,
 }
 
 impl Kernel {
-    fn new(width: f64) -> Self {
+    pub(super) fn new(width: f64) -> Self {
         let reach = ((REACH * width) as usize).min(CELLS - 1);
         let values: Vec<f64> = (0..=reach)
             .map(|distance| {
@@ -233,6 +200,7 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::super::candidate::Candidate;
+    use super::super::candidate::Tried;
     use super::super::evidence::Prior;
     use super::super::least_squares::Bounds;
     use super::*;

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifacts::{COMPARISON, COMPARISON_FILE, METRICS, METRICS_FILE, TABLE},
-    evaluate::{Document, Subset},
-    spectra::{Bin, CountBin, MatchCriteria, Metrics},
-    summary::SUMMARY,
+    kinds::evaluate::{Document, Subset},
+    spectra::{Bin, CountBin, MatchCriteria, Metrics, summary::SUMMARY},
 };
 
 /// The comparison of evaluations.
@@ -386,7 +385,7 @@ impl Table {
 mod tests {
     use super::*;
     use crate::{
-        evaluate::Baselines,
+        kinds::evaluate::Baselines,
         spectra::{Component, Evaluation},
     };
 

@@ -1,5 +1,7 @@
 //! `plot`: pictures of a decomposition, fit for a paper.
 
+mod evaluation_figures;
+
 use std::collections::BTreeSet;
 
 use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
@@ -8,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifacts::{self, ComponentsReader, Rows, SpectraReader},
-    evaluate, evaluation_figures, figure_files,
-    figures::{self, Figure, FileFormat, FileOptions, Labels, Thresholds},
+    figures::{self, Figure, FileFormat, FileOptions, Labels, Thresholds, output_files},
+    kinds::evaluate,
     network::{EpochRecord, LossParts},
     spectra::{Component, Draws, Evaluation, MatchCriteria, Metrics, Purpose},
 };
@@ -116,7 +118,7 @@ impl Stage for Plot {
         &[OutputPort::new("figures", artifacts::FIGURES, "a file for each figure and format")];
 
     fn check(config: &Config) -> Vec<Fault> {
-        figure_files::check(&config.formats)
+        output_files::check(&config.formats)
     }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
@@ -151,7 +153,7 @@ impl Stage for Plot {
             return Err(PlotError::Nothing.into());
         }
         let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
-        figure_files::write(&drawn, options, work)
+        output_files::write(&drawn, options, work)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pipe_engine::StageError;
 
-use super::{Config, MapsError, line_of_sight::LineOfSight};
+use super::{Config, error::MapsError, line_of_sight::LineOfSight};
 use crate::{
     artifacts::{ComponentsReader, SpectraReader},
     figures::{self, Figure, Labels, Thresholds},

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     artifacts::{
         CHUNK_ROWS, ComponentsWriter, SPECTRA, SpectraHead, SpectraReader, SpectraWriter, TRUTH,
+        row_chunks::for_each_chunk,
     },
-    row_chunks::for_each_chunk,
     spectra::{Amplitudes, Axis, NoiseLevel, Range, Recipe, RecipeError},
 };
 

@@ -2,7 +2,7 @@
 
 use pipe_engine::{StageError, Work};
 
-use super::{MapsError, line_of_sight::LineOfSight};
+use super::{error::MapsError, line_of_sight::LineOfSight};
 use crate::{
     artifacts::{Sky, SpectraReader},
     figures::{self, Figure, Map, MapKind, WorldAxis},

@@ -13,8 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifacts::{CHUNK_ROWS, SPECTRA, Sky, SpectraHead, SpectraWriter},
-    row_chunks::for_each_chunk_with,
+    artifacts::{
+        CHUNK_ROWS, SPECTRA, Sky, SpectraHead, SpectraWriter, row_chunks::for_each_chunk_with,
+    },
     spectra::{Axis, CubeHeader, CubeReader, Noise, NoiseMap, NoiseMapError},
 };
 

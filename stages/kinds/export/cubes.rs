@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use pipe_engine::{PlacedFile, StageError, Work};
 
-use super::ExportError;
+use super::error::ExportError;
 use crate::{
-    artifacts::{ComponentsReader, SpectraReader, chunks},
-    row_chunks::for_each_chunk,
+    artifacts::{ComponentsReader, SpectraReader, chunks, row_chunks::for_each_chunk},
     spectra::{CubeLayout, add_components},
 };
 

@@ -1,28 +1,21 @@
-//! How much of a pixel's noise its neighbours share.
+//! How the noise that neighbours share is measured.
 
 use std::collections::BTreeMap;
 
 use pipe_engine::{StageError, Work};
 use rayon::prelude::*;
 
-use super::field::Field;
+use super::{
+    field::Field,
+    shared_noise::{OFFSETS, SharedNoise},
+};
 use crate::{
     artifacts::{SpectraReader, chunks},
     spectra::{Component, Residual, median},
 };
 
-/// The pixels next to one, of each two that are opposite the one that comes later.
-const OFFSETS: [(i64, i64); 4] = [(1, 0), (0, 1), (1, 1), (-1, 1)];
-
 /// About as many spectra are compared with those next to them, at the most.
 const MOST_SPECTRA: usize = 1_000;
-
-/// The correlation of the noise of pixels next to each other, in a field whose beam may cover several.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct SharedNoise {
-    /// By offset; `None` where no two spectra have enough channels in common to tell.
-    correlations: [Option<f64>; 4],
-}
 
 impl SharedNoise {
     /// Measures it on what the fits of a field leave: the median over pairs of pixels, for each offset. Noise that
@@ -74,21 +67,5 @@ impl SharedNoise {
             median(found).map(|median| median.max(0.0))
         });
         Ok(Self { correlations })
-    }
-
-    /// The correlation of a pixel's noise with that of the one that is so far from it.
-    pub(super) fn at(&self, (dx, dy): (i64, i64)) -> Option<f64> {
-        let same = |offset: &(i64, i64)| *offset == (dx, dy) || *offset == (-dx, -dy);
-        self.correlations[OFFSETS.iter().position(same)?]
-    }
-}
-
-impl std::fmt::Display for SharedNoise {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [x, y, up, down] = self.correlations.map(|found| match found {
-            Some(found) => format!("{found:.3}"),
-            None => "unknown".to_owned(),
-        });
-        write!(f, "{x} along x, {y} along y, {up} and {down} across the corners")
     }
 }

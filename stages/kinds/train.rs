@@ -11,8 +11,8 @@ use crate::{
     artifacts::{
         CHECKPOINT, CHECKPOINT_FILE, ComponentsReader, HISTORY, HISTORY_FILE, ROWS, Rows, SCALED,
         SCALER, SCALER_FILE, SPECTRA, ScaledReader, SpectraReader, TRUTH, WEIGHTS_FILE,
+        device::backend,
     },
-    device::backend,
     network::{
         Architecture, EpochRecord, Examples, Grid, Hyperparameters, LossParts, LossWeights,
         Schedule, Space, Training, TrainingError, Unscaling, detector, slots,

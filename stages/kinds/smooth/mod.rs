@@ -2,6 +2,7 @@
 
 mod field;
 mod fitted_rows;
+mod noise_measurement;
 mod shared_noise;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use self::{field::Field, fitted_rows::FittedRows, shared_noise::SharedNoise};
 use crate::{
-    artifacts::{CATALOGUE, CHUNK_ROWS, SPECTRA, SpectraReader, chunks},
-    fit::{self, Fit},
-    fit_outputs::{FIT_OUTPUTS, FitOutputs},
+    artifacts::{
+        CATALOGUE, CHUNK_ROWS, SPECTRA, SpectraReader, chunks,
+        fit_outputs::{FIT_OUTPUTS, FitOutputs},
+    },
+    kinds::fit::{self, Fit},
     spectra::{
         Coherence, Component, Line,
         fit::{FitSettings, FittedSpectrum, Fitter, NoiseModel, SpectrumFit},

@@ -1,5 +1,10 @@
 //! The stage `evaluate`: how good a catalogue is, where the truth is known.
 
+mod document;
+mod tables;
+
+pub use self::document::{Baselines, Document, Subset};
+
 use std::ops::Range;
 
 use pipe_engine::{Exactness, InputPort, OutputPort, Stage, StageError, Work};
@@ -11,14 +16,13 @@ use crate::{
     artifacts::{
         CATALOGUE, CHUNK_ROWS, ComponentsReader, DetailsReader, METRICS, METRICS_FILE, ROWS, Rows,
         SPECTRA, SpectraHead, SpectraReader, TABLE, TRUTH,
+        truth_table::{Compared, TruthTable},
     },
-    evaluation_tables,
     spectra::{
         ByParameter, Component, ConstantGuess, Deviations, Evaluation, MatchCriteria, MeanUnit,
-        Metrics, Oracle, TrueRanges,
+        Oracle, TrueRanges,
         fit::{CramerRao, NoiseModel, SpectrumFit},
     },
-    truth_table::{Compared, TruthTable},
 };
 
 /// The evaluation of a catalogue.
@@ -35,21 +39,6 @@ pub enum ToleranceUnit {
     Channels,
     /// Channels, but at least the mean sigma of the pair.
     Sigma,
-}
-
-/// Which rows are evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Subset {
-    /// The test rows.
-    #[default]
-    Test,
-    /// The validation rows.
-    Validation,
-    /// The training rows.
-    Training,
-    /// All rows.
-    All,
 }
 
 /// When a predicted component counts as a true one, and which rows are evaluated.
@@ -92,34 +81,6 @@ impl Default for Config {
             noise_correlation: None,
         }
     }
-}
-
-/// The document that the output `metrics` holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Document {
-    /// The rows that were evaluated.
-    pub subset: Subset,
-    /// When components matched.
-    pub criteria: MatchCriteria,
-    /// The unit of amplitudes, or empty.
-    pub intensity_unit: String,
-    /// The unit of means and sigmas, or empty.
-    pub axis_unit: String,
-    /// How good the catalogue is.
-    pub metrics: Metrics,
-    /// How good the fit from the truth is, with the true number of components; `None` where it wasn't asked for.
-    pub oracle: Option<Metrics>,
-    /// How good it is to say the same of every spectrum.
-    pub baselines: Baselines,
-}
-
-/// What says the same of every spectrum, learnt from the training rows and evaluated as the catalogue is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Baselines {
-    /// The most frequent number of components, each with the mean parameters of its slot.
-    pub majority_count: Metrics,
-    /// As many components as there are slots, each with the mean parameters of its slot.
-    pub constant_guess: Metrics,
 }
 
 /// What keeps a catalogue from being evaluated.
@@ -275,7 +236,7 @@ impl Stage for Evaluate {
         };
         components.finish()?.finish()?;
         work.output("metrics")?.document(METRICS_FILE, &document)?;
-        evaluation_tables::write(&document, work.output("tables")?)
+        tables::write(&document, work.output("tables")?)
     }
 }
 

@@ -5,12 +5,13 @@ use pipe_engine::{
     Work,
 };
 
-pub use crate::fit::Config;
+pub use crate::kinds::fit::Config;
 use crate::{
-    artifacts::{CATALOGUE, CHUNK_ROWS, ComponentsReader, SPECTRA, SpectraReader, chunks},
-    fit::Fit,
-    fit_outputs::{FIT_OUTPUTS, FitOutputs},
-    fit_rows::fit_rows,
+    artifacts::{
+        CATALOGUE, CHUNK_ROWS, ComponentsReader, SPECTRA, SpectraReader, chunks,
+        fit_outputs::{FIT_OUTPUTS, FitOutputs},
+    },
+    kinds::fit::{Fit, rows::fit_rows},
     spectra::fit::{FittedSpectrum, Refined},
 };
 

@@ -1,10 +1,10 @@
 //! The figures of an evaluation.
 
 use crate::{
-    evaluate::Document,
     figures::{
         self, Beyond, CalibrationPanel, CalibrationSeries, Figure, QualityPanel, QualitySeries,
     },
+    kinds::evaluate::Document,
     spectra::{Bin, Calibration, Coverage, Metrics, Within},
 };
 

@@ -12,9 +12,8 @@ use thiserror::Error;
 use crate::{
     artifacts::{
         CATALOGUE, CHECKPOINT, CHECKPOINT_FILE, CHUNK_ROWS, ComponentsWriter, SPECTRA,
-        SpectraReader, TABLE, WEIGHTS_FILE,
+        SpectraReader, TABLE, WEIGHTS_FILE, device::backend,
     },
-    device::backend,
     network::{Checkpoint, Design, Grid, Predictor},
     spectra::{Axis, CatalogueRow, CatalogueWriter, Component, Scaler},
 };

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     artifacts::SpectraReader,
-    fit::{Config, NoiseFrom, PriorFrom},
+    kinds::fit::{Config, NoiseFrom, PriorFrom},
     spectra::{
         fit::{FittedSpectrum, Fitter, NoiseModel, Population, Selection, Tried},
         median,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     artifacts::{
         CHUNK_ROWS, ROWS, Rows, SCALED, SCALER, SCALER_FILE, SPECTRA, SpectraReader, chunks,
+        row_chunks::for_each_chunk,
     },
-    row_chunks::for_each_chunk,
     spectra::{Scaler, StandardFit},
 };
 

@@ -1,9 +1,12 @@
 //! `maps`: what was found in a cube, as maps of the sky.
 
+mod error;
 mod examples;
 mod field;
 mod line_of_sight;
 mod summary;
+
+pub use self::error::MapsError;
 
 use pipe_engine::{
     ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work,
@@ -15,8 +18,7 @@ pub use self::summary::{Middle, Summary};
 use self::{examples::examples, field::Field, line_of_sight::measure};
 use crate::{
     artifacts::{self, ComponentsReader, DetailsReader, SpectraReader},
-    figure_files,
-    figures::{FileFormat, FileOptions},
+    figures::{FileFormat, FileOptions, output_files},
 };
 
 /// The numbers that sum the maps up.
@@ -64,42 +66,6 @@ impl Default for Config {
     }
 }
 
-/// Why maps can't be drawn.
-#[derive(Debug, thiserror::Error)]
-pub enum MapsError {
-    /// The spectra are not those of a cube.
-    #[error("the spectra have no sky; maps need those that `import` makes from a cube")]
-    NoSky,
-    /// The catalogue is about other spectra.
-    #[error("the catalogue has {catalogue} rows, but there are {spectra} spectra")]
-    Rows {
-        /// The rows of the catalogue.
-        catalogue: u64,
-        /// The rows of the spectra.
-        spectra: u64,
-    },
-    /// The sky is larger than anything that can be drawn.
-    #[error("a sky of {nx} by {ny} pixels is too large for a map")]
-    Size {
-        /// Pixels along axis 1.
-        nx: usize,
-        /// Pixels along axis 2.
-        ny: usize,
-    },
-    /// A spectrum stands outside the sky.
-    #[error("pixel ({x}, {y}) is outside a sky of {nx} by {ny} pixels")]
-    Outside {
-        /// The pixel along axis 1, from 0.
-        x: u32,
-        /// The pixel along axis 2, from 0.
-        y: u32,
-        /// Pixels along axis 1.
-        nx: usize,
-        /// Pixels along axis 2.
-        ny: usize,
-    },
-}
-
 impl Stage for Maps {
     type Config = Config;
 
@@ -127,7 +93,7 @@ impl Stage for Maps {
     ];
 
     fn check(config: &Config) -> Vec<Fault> {
-        figure_files::check(&config.formats)
+        output_files::check(&config.formats)
     }
 
     fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
@@ -149,6 +115,6 @@ impl Stage for Maps {
         }
         work.output("summary")?.document(SUMMARY_FILE, &Summary::new(&lines))?;
         let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
-        figure_files::write(&drawn, options, work)
+        output_files::write(&drawn, options, work)
     }
 }

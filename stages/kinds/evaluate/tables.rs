@@ -3,9 +3,8 @@
 use pipe_engine::{Output, StageError};
 
 use crate::{
-    evaluate::{Baselines, Document},
-    spectra::{Bin, ByParameter, CountBin, Coverage, Metrics, Within},
-    summary::SUMMARY,
+    kinds::evaluate::document::{Baselines, Document},
+    spectra::{Bin, ByParameter, CountBin, Coverage, Metrics, Within, summary::SUMMARY},
 };
 
 /// How to take the bins of components and of spectra from the metrics.
