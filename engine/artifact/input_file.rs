@@ -26,7 +26,7 @@ use crate::{
         shown_path::{escaped, special},
         tree::{ArtifactPath, Entry, Listing, Tree},
     },
-    cache::{FEW, Memo, Signature},
+    cache::{FEW, Signature, StatCache},
 };
 
 /// Whether files that the memo doesn't know may be read.
@@ -64,7 +64,7 @@ impl Source {
         path: &Path,
         scope: &Scope,
         detail: Detail,
-        memo: &Memo,
+        memo: &StatCache,
         reading: Reading<'_>,
     ) -> Result<Self, SourceError> {
         let meta = look(path)?;
@@ -152,7 +152,7 @@ fn look(path: &Path) -> Result<Metadata, SourceError> {
 fn digest(
     path: &Path,
     meta: &Metadata,
-    memo: &Memo,
+    memo: &StatCache,
     reading: Reading<'_>,
 ) -> Result<(Digest, Signature, bool), SourceError> {
     const RUN: u32 = 0o100;
@@ -299,7 +299,7 @@ mod tests {
             path,
             &Scope::default(),
             Detail::Content,
-            &Memo::none(),
+            &StatCache::none(),
             Reading::Yes(&Interrupt::new()),
         )
     }
@@ -351,7 +351,7 @@ mod tests {
         let file = folder.path().join("a");
         fs::write(&file, "one").unwrap();
         grow_old(&file);
-        let memo = Memo::none();
+        let memo = StatCache::none();
         let interrupt = Interrupt::new();
         let look = |reading| {
             Source::look_at(&file, &Scope::default(), Detail::Content, &memo, reading)
@@ -378,7 +378,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
         fs::write(&file, "one").unwrap();
-        let memo = Memo::none();
+        let memo = StatCache::none();
         Source::look_at(
             &file,
             &Scope::default(),

@@ -11,28 +11,28 @@ use super::{
     input_file::{Detail, Reading, Source},
     workspace::Scope,
 };
-use crate::cache::Memo;
+use crate::cache::StatCache;
 
 /// The files and folders that were looked at, by how much of them counts, and what is remembered of them from before.
 #[derive(Debug)]
 pub(crate) struct InputFiles {
-    memo: Memo,
+    memo: StatCache,
     seen: Mutex<HashMap<(PathBuf, Detail), Arc<Source>>>,
 }
 
 impl InputFiles {
     /// Nothing was looked at yet; `memo` remembers.
-    pub(crate) fn new(memo: Memo) -> Self {
+    pub(crate) fn new(memo: StatCache) -> Self {
         Self { memo, seen: Mutex::default() }
     }
 
     /// What is remembered.
-    pub(crate) fn memo(&self) -> &Memo {
+    pub(crate) fn memo(&self) -> &StatCache {
         &self.memo
     }
 
     /// What is remembered, when nothing is looked at any more.
-    pub(crate) fn into_memo(self) -> Memo {
+    pub(crate) fn into_memo(self) -> StatCache {
         self.memo
     }
 
@@ -78,7 +78,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("data");
         fs::write(&file, "one").unwrap();
-        let (files, interrupt) = (InputFiles::new(Memo::none()), Interrupt::new());
+        let (files, interrupt) = (InputFiles::new(StatCache::none()), Interrupt::new());
         let read = |reading| {
             let source = files.read(&file, &Scope::default(), Detail::All, reading);
             source.map(|source| source.tree.digest())

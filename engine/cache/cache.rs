@@ -11,7 +11,7 @@ use std::{
 use rustix::fd::OwnedFd;
 
 use super::{
-    error::CacheError, memory::Memory, pending::Pending, registered::Registered,
+    error::CacheError, memory::Memory, overlay::Overlay, registered::Registered,
     verified::Verified, watch::Watch, writer::Writer,
 };
 use crate::base::disk;
@@ -25,7 +25,7 @@ pub struct Cache {
     /// Where this process stages what it writes, once it writes.
     pub(super) writer: Arc<Mutex<Option<Arc<Writer>>>>,
     /// What this process has made and not yet published.
-    pub(super) pending: Arc<Pending>,
+    pub(super) pending: Arc<Overlay>,
     pub(super) shared: Arc<Shared>,
 }
 

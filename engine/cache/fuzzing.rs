@@ -2,17 +2,17 @@
 //! when a property doesn't hold. Built for them only.
 
 use super::{
-    memo::{self, Content},
-    owner::{LINE, Line},
-    reach::{Named, names},
+    contents::{Named, names},
+    lease_file::{LINE, Line},
     record::Record,
     run::{RunFile, Stages, fingerprints_in},
+    stat_cache::{self, Content},
 };
 
 /// A memo that is read is written and read again as the same, with `bytes` as they are and as what a right checksum
 /// stands behind.
 pub fn memo(bytes: &[u8]) {
-    for bytes in [bytes.to_vec(), memo::sealed(bytes)] {
+    for bytes in [bytes.to_vec(), stat_cache::sealed(bytes)] {
         if let Some(content) = Content::decode(&bytes) {
             assert_eq!(Content::decode(&content.encode()), Some(content));
         }

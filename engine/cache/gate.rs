@@ -19,7 +19,7 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use super::{cache::Cache, heart, owner::MISSED};
+use super::{cache::Cache, heartbeat, lease_file::MISSED};
 use crate::base::disk::{self, Lock};
 
 const GATE: &str = "format";
@@ -72,7 +72,7 @@ impl Cache {
             wait(Instant::now() + PATIENCE, || disk::try_lock(turn, &self.root.join(TURN)))?;
         }
         let gate = open(&self.root.join(GATE), true).ok()?;
-        let until = Instant::now() + heart::interval() * MISSED;
+        let until = Instant::now() + heartbeat::interval() * MISSED;
         wait(until, || disk::try_lock(&gate, &self.root.join(GATE)))?;
         Some(Shut { _gate: gate, _turn: turn })
     }

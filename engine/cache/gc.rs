@@ -20,10 +20,10 @@ use serde::Serialize;
 
 use super::{
     cache::Cache,
+    contents::{Found, Listing, Named, Reached, is_folder, is_young, list, names},
     error::CacheError,
     format::FORMER,
-    reach::{Found, Listing, Named, Reached, is_folder, is_young, list, names},
-    roots::{Root, Roots, Standing},
+    mark::{Root, Roots, Standing},
     staging::Staging,
 };
 use crate::base::{

@@ -21,11 +21,11 @@ use std::{
 };
 
 use super::{
-    advice::is_fatal,
     cache::{Cache, create_folder},
     error::CacheError,
-    heart,
-    owner::{Line, MISSED, NOW, Owned, first_line, unique},
+    heartbeat,
+    hint::is_fatal,
+    lease_file::{Line, MISSED, NOW, Owned, first_line, unique},
     watch::Watch,
 };
 use crate::base::{
@@ -164,7 +164,7 @@ impl Cache {
                 return Ok(Some(owner));
             }
         } else {
-            let patience = line.as_ref().map_or(heart::interval() * MISSED, Line::patience);
+            let patience = line.as_ref().map_or(heartbeat::interval() * MISSED, Line::patience);
             let mut watches = self.watches();
             match watches.get(path) {
                 Some(watch) if watch.seen == seen && watch.since.elapsed() >= patience => {}

@@ -17,10 +17,11 @@
 //! Whatever is published is complete: it was written under `tmp`, synced, and renamed into place, blobs and trees
 //! before the record that names them.
 
-mod advice;
+mod active_run;
 mod anchor;
 mod blob;
 mod cache;
+mod contents;
 mod error;
 mod flaw;
 mod format;
@@ -30,29 +31,28 @@ mod format_tests;
 pub mod fuzzing;
 mod gate;
 pub mod gc;
-mod heart;
+mod heartbeat;
+mod hint;
 mod lease;
-mod live;
-mod losses;
-mod memo;
+mod lease_file;
+mod mark;
 mod memory;
 mod open;
+mod overlay;
 pub(crate) mod own_folder;
-mod owner;
-mod pending;
-mod placement;
-mod prepared;
+mod publish_errors;
 mod publisher;
-mod reach;
 mod record;
 mod records;
 mod registered;
-mod roots;
 mod run;
 mod sight;
 mod signature;
 pub mod size;
+mod staged_file;
+mod staged_result;
 mod staging;
+mod stat_cache;
 mod under_way;
 mod verified;
 pub mod verify;
@@ -62,26 +62,26 @@ mod writer;
 
 #[cfg(test)]
 pub(crate) use self::publisher::publish;
+pub(crate) use self::{
+    active_run::ActiveRun,
+    hint::{is_broken_disk, is_of_the_system},
+    publisher::Publisher,
+    record::fingerprint,
+    signature::Signature,
+    staged_result::{Bundle, FEW},
+    staging::{Staged, StagedPlaces, StagedWriter, Staging, hash_file},
+    stat_cache::StatCache,
+};
 pub use self::{
-    advice::advice,
     cache::Cache,
     error::{CacheError, Conflict},
     flaw::Flaw,
     format::FORMAT,
     gate::Hold,
+    hint::advice,
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Recipe, Record},
     records::Publication,
     run::{RunEntry, RunFailure, RunFile, Runs, StageRun},
     under_way::{StageUnderWay, UnderWay},
-};
-pub(crate) use self::{
-    advice::{is_broken_disk, is_of_the_system},
-    live::LiveRun,
-    memo::Memo,
-    prepared::{Bundle, FEW},
-    publisher::Publisher,
-    record::fingerprint,
-    signature::Signature,
-    staging::{Staged, StagedPlaces, StagedWriter, Staging, hash_file},
 };

@@ -8,10 +8,10 @@ use std::{
 
 use super::{
     cache::{Cache, Shared},
+    contents,
     error::CacheError,
     format::{FOLDERS, FORMAT, FORMER, LARGEST_FORMAT},
     memory::Memory,
-    reach,
     staging::Staging,
     verified::Verified,
 };
@@ -105,10 +105,10 @@ impl Cache {
         self.check_folders()?;
         for folder in FOLDERS {
             let path = self.root.join(folder);
-            if !reach::is_folder(&path)
+            if !contents::is_folder(&path)
                 && let Err(error) = disk::create_new_folder(&path)
                 // Another process may lay it out as well.
-                && !reach::is_folder(&path)
+                && !contents::is_folder(&path)
             {
                 return Err(CacheError::io("make the folder", &path)(error));
             }

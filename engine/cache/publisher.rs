@@ -15,10 +15,10 @@ use std::{
 use super::{
     cache::Cache,
     error::CacheError,
-    losses::Losses,
-    placement::sync_path,
-    prepared::{Bundle, Prepared},
+    publish_errors::PublishErrors,
     records::Publication,
+    staged_file::sync_path,
+    staged_result::{Bundle, StagedResult},
     staging::Staging,
 };
 
@@ -38,12 +38,12 @@ pub(crate) struct Publisher<'a> {
     arrived: Condvar,
     /// Held by whoever commits, with the staging folders of what was published.
     committing: Mutex<Vec<Arc<Staging>>>,
-    losses: Losses,
+    losses: PublishErrors,
 }
 
 #[derive(Default)]
 struct Queue<'a> {
-    jobs: Vec<(Prepared, Done<'a>)>,
+    jobs: Vec<(StagedResult, Done<'a>)>,
     closed: bool,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Publisher<'a> {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             committing: Mutex::default(),
-            losses: Losses::default(),
+            losses: PublishErrors::default(),
         }
     }
 
@@ -77,7 +77,7 @@ impl<'a> Publisher<'a> {
         readable: impl FnOnce(),
         done: impl FnOnce(Result<Publication, CacheError>) + Send + 'a,
     ) -> Result<(), CacheError> {
-        let prepared = Prepared::new(bundle, &self.cache)?;
+        let prepared = StagedResult::new(bundle, &self.cache)?;
         let contested = prepared.contested;
         // Who finds the result must not be queued before it.
         let mut queue = self.queue();
@@ -151,7 +151,7 @@ impl<'a> Publisher<'a> {
         self.arrived.notify_all();
     }
 
-    fn commit(&self, jobs: Vec<(Prepared, Done<'a>)>) -> Vec<Arc<Staging>> {
+    fn commit(&self, jobs: Vec<(StagedResult, Done<'a>)>) -> Vec<Arc<Staging>> {
         let (mut jobs, done): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
         Self::sync(&mut jobs, |job| {
             let blobs = job.blobs.iter().map(|staged| &staged.file);
@@ -189,7 +189,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Puts the blobs and trees of all in their places.
-    fn place(&self, jobs: &mut [Prepared]) {
+    fn place(&self, jobs: &mut [StagedResult]) {
         for job in jobs {
             if job.failure.is_none() {
                 job.failure = job.place(&self.cache, &self.losses).err();
@@ -201,9 +201,9 @@ impl<'a> Publisher<'a> {
     }
 
     /// Makes files and folders durable.
-    fn sync(jobs: &mut [Prepared], paths: impl Fn(&mut Prepared) -> Vec<PathBuf>) {
+    fn sync(jobs: &mut [StagedResult], paths: impl Fn(&mut StagedResult) -> Vec<PathBuf>) {
         let well = jobs.iter_mut().filter(|job| job.failure.is_none());
-        let paths: Vec<(&mut Prepared, Vec<PathBuf>)> = well
+        let paths: Vec<(&mut StagedResult, Vec<PathBuf>)> = well
             .map(|job| {
                 let paths = paths(job);
                 (job, paths)

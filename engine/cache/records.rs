@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     cache::Cache,
+    contents::{Listing, named_by},
     error::{CacheError, Conflict},
     flaw::Flaw,
-    reach::{Listing, named_by},
     record::{LARGEST, Record},
 };
 use crate::base::{

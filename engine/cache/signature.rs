@@ -78,7 +78,7 @@ impl Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::digest::Digest, cache::Memo};
+    use crate::{base::digest::Digest, cache::StatCache};
 
     #[test]
     fn nothing_recent_is_remembered() {
@@ -90,7 +90,7 @@ mod tests {
             modified: (modified, 0),
             changed: (changed, 0),
         };
-        let memo = Memo::none();
+        let memo = StatCache::none();
         let digest = Digest::of(b"x");
         for racy in [at(998, 900), at(900, 999), at(2000, 900), at(900, 1000)] {
             memo.learn(racy, digest, now);

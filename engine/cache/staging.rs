@@ -15,11 +15,11 @@ use std::{
 };
 
 use super::{
-    advice::is_fatal,
     cache::{Cache, create_folder, sync_folder},
     error::CacheError,
+    hint::is_fatal,
+    lease_file::{Line, Owned, first_line},
     own_folder::{Own, Spare, remove_all},
-    owner::{Line, Owned, first_line},
     signature::Signature,
     writer::Writer,
 };

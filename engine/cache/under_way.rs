@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{cache::Cache, error::CacheError, format::FORMAT, owner::NOW, reach::list};
+use super::{cache::Cache, contents::list, error::CacheError, format::FORMAT, lease_file::NOW};
 use crate::base::{
     digest::Fingerprint,
     disk::{self, Lock},
@@ -90,10 +90,11 @@ impl Cache {
 
     /// Whether the run `id` is not known to be dead.
     pub(super) fn is_live(&self, id: &str) -> bool {
-        let path = self.root().join("leases").join(format!("{}{id}", super::owner::RUN));
+        let path = self.root().join("leases").join(format!("{}{id}", super::lease_file::RUN));
         let Ok((file, _)) = regular::open(&path) else { return false };
-        let line =
-            super::owner::first_line(&file).ok().and_then(|seen| super::owner::Line::parse(&seen));
+        let line = super::lease_file::first_line(&file)
+            .ok()
+            .and_then(|seen| super::lease_file::Line::parse(&seen));
         let ours = line.is_some_and(|line| line.is_of_this_machine());
         match disk::try_lock_shared(&file, &path) {
             Ok(Lock::Taken) => !ours && file.metadata().is_ok_and(|meta| !self.is_abandoned(&meta)),

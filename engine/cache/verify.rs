@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::{
     cache::Cache,
+    contents::{Found, Named},
     error::CacheError,
     flaw::Flaw,
-    reach::{Found, Named},
     staging::Staging,
 };
 use crate::base::{

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use super::{own_folder::Spare, owner::Owned};
+use super::{lease_file::Owned, own_folder::Spare};
 
 /// The folder under `tmp` that a process owns for one cache, and the locked file `FOLDER.lock` beside it, for as long as
 /// it uses them. The leases that it holds are further names of that file.

@@ -28,7 +28,7 @@ use crate::{
     },
     stage::{
         context::{Progress, Work},
-        device::Placement,
+        device::DeviceSelection,
         error::StageError,
         kind::{Kind, OutputPort},
     },
@@ -46,7 +46,7 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) jobs: usize,
     pub(crate) permits: &'a Permits,
     pub(crate) interrupt: &'a Interrupt,
-    pub(crate) placement: &'a Placement,
+    pub(crate) placement: &'a DeviceSelection,
     pub(crate) exactness: Exactness,
     /// Whether to go on with other entries of an input after one has failed.
     pub(crate) keep_going: bool,

@@ -98,7 +98,7 @@ mod tests {
             workspace::Scope,
         },
         base::{digest::Digest, interrupt::Interrupt, tree::Tree},
-        cache::Memo,
+        cache::StatCache,
         graph::Task,
         load::load_text,
         stage::registry::Registry,
@@ -122,7 +122,7 @@ mod tests {
             let interrupt = Interrupt::new();
             let read = |path: &Path| {
                 let reading = Reading::Yes(&interrupt);
-                InputFiles::new(Memo::none())
+                InputFiles::new(StatCache::none())
                     .read(path, &Scope::default(), Detail::All, reading)
                     .unwrap()
             };

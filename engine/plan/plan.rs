@@ -13,7 +13,7 @@ use super::{
 use crate::{
     artifact::{input_file::Reading, input_files::InputFiles},
     base::{chain::chain, digest::Digest, interrupt::Interrupt, outcome::Outcome},
-    cache::{Cache, Memo, Recipe},
+    cache::{Cache, Recipe, StatCache},
     graph::{Input, Pipeline},
 };
 
@@ -40,7 +40,7 @@ pub(crate) fn plan_with(
     let wanted = needed(pipeline, targets)?;
     let history = History::open(cache, pipeline, &wanted)?;
     let interrupt = Interrupt::new();
-    let known = cache.map_or_else(Memo::none, |cache| cache.memo(&pipeline.file));
+    let known = cache.map_or_else(StatCache::none, |cache| cache.memo(&pipeline.file));
     let files = InputFiles::new(known);
     let mut outputs: BTreeMap<usize, BTreeMap<String, Digest>> = BTreeMap::new();
     let mut stages = Vec::new();

@@ -22,7 +22,7 @@ use crate::{
         interrupt::Interrupt,
         tree::Tree,
     },
-    cache::{self, Cache, CacheError, Flaw, Memo, Recipe, Record},
+    cache::{self, Cache, CacheError, Flaw, Recipe, Record, StatCache},
     graph::{Combination, CommandFile, Input, StageNode, Task, command, select},
 };
 
@@ -92,7 +92,7 @@ pub(crate) fn fingerprint(
 
 /// The recipe of `node` as far as it says itself, without the contents of its inputs.
 pub(crate) fn own_recipe(node: &StageNode) -> Result<Recipe, ResolveError> {
-    let files = files(node, &InputFiles::new(Memo::none()), Reading::Yes(&Interrupt::new()))?;
+    let files = files(node, &InputFiles::new(StatCache::none()), Reading::Yes(&Interrupt::new()))?;
     Ok(Own::of(node, &BTreeMap::new(), &files).recipe())
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn look_up(
 /// Looks up the outputs of `node` under `fingerprint`, and checks that they are there, the shorter way if `memo` knows one.
 pub(crate) fn look_up_outputs(
     cache: &Cache,
-    memo: &Memo,
+    memo: &StatCache,
     node: &StageNode,
     fingerprint: Fingerprint,
 ) -> Result<Known<BTreeMap<String, Digest>>, CacheError> {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::device::{Device, DeviceError, Placement};
+use super::device::{Device, DeviceError, DeviceSelection};
 use crate::{
     artifact::{
         artifact::{Artifact, ArtifactError},
@@ -34,7 +34,7 @@ pub struct Work<'a> {
     pub(crate) outputs: BTreeMap<String, Arc<Output>>,
     pub(crate) progress: &'a Progress<'a>,
     pub(crate) interrupt: &'a Interrupt,
-    pub(crate) placement: &'a Placement,
+    pub(crate) placement: &'a DeviceSelection,
     pub(crate) notes: Mutex<BTreeMap<String, String>>,
     pub(crate) rows: Option<Range<u64>>,
     pub(crate) states: Option<&'a dyn StateStore>,

@@ -100,13 +100,13 @@ pub struct DeviceWish {
 
 /// The device of a run: found out once, and only when a stage asks.
 #[derive(Debug)]
-pub(crate) struct Placement {
+pub(crate) struct DeviceSelection {
     choice: DeviceChoice,
     probe: Option<Probe>,
     found: OnceLock<Result<Device, DeviceError>>,
 }
 
-impl Placement {
+impl DeviceSelection {
     pub(crate) fn new(choice: DeviceChoice, probe: Option<Probe>) -> Self {
         Self { choice, probe, found: OnceLock::new() }
     }
@@ -148,7 +148,7 @@ mod tests {
     fn what_is_asked_for_is_found_or_refused() {
         let there: Option<Probe> = Some(|| Ok(()));
         let broken: Option<Probe> = Some(|| Err("no driver".to_owned()));
-        let found = |choice, probe| Placement::new(choice, probe).device();
+        let found = |choice, probe| DeviceSelection::new(choice, probe).device();
         let [auto, cpu, cuda] = DeviceChoice::NAMES.map(|name| name.parse().unwrap());
         assert_eq!(found(auto, there), Ok(Device::Cuda));
         assert_eq!(found(auto, broken), Ok(Device::Cpu));
@@ -158,7 +158,7 @@ mod tests {
         let unusable = DeviceError::Unusable { reason: "no driver".to_owned() };
         assert_eq!(found(cuda, broken), Err(unusable.clone()));
         assert_eq!(found(cuda, None), Err(DeviceError::NotBuilt));
-        assert_eq!(Placement::new(cuda, broken).check(), Err(unusable));
+        assert_eq!(DeviceSelection::new(cuda, broken).check(), Err(unusable));
         assert_eq!("gpu".parse::<DeviceChoice>(), Err(NoDevice("gpu".to_owned())));
     }
 
@@ -166,7 +166,7 @@ mod tests {
     fn the_gpu_is_only_tried_where_it_may_be_used() {
         let fails: Option<Probe> = Some(|| unreachable!("tried"));
         let [auto, cpu, _] = DeviceChoice::NAMES.map(|name| name.parse().unwrap());
-        assert_eq!(Placement::new(auto, fails).check(), Ok(()));
-        assert_eq!(Placement::new(cpu, fails).device(), Ok(Device::Cpu));
+        assert_eq!(DeviceSelection::new(auto, fails).check(), Ok(()));
+        assert_eq!(DeviceSelection::new(cpu, fails).device(), Ok(Device::Cpu));
     }
 }

@@ -27,8 +27,8 @@ use crate::{
         permits::Permits,
     },
     cache::{
-        Bundle, Cache, CacheError, FEW, Flaw, LiveRun, Publication, Publisher, RunFailure, RunFile,
-        Runs, StageRun, Staging,
+        ActiveRun, Bundle, Cache, CacheError, FEW, Flaw, Publication, Publisher, RunFailure,
+        RunFile, Runs, StageRun, Staging,
     },
     graph::{Input, Pipeline, is_run_name},
     plan::{
@@ -39,7 +39,7 @@ use crate::{
         resolve::{Known, fingerprint, look_up_outputs},
         run_report::{Failure, RunReport, StageReport},
     },
-    stage::device::Placement,
+    stage::device::DeviceSelection,
 };
 
 /// What to run, and how.
@@ -109,7 +109,7 @@ pub fn run_then<T: Send>(
         cache,
         observer,
         interrupt,
-        placement: Placement::new(pipeline.device.choice, pipeline.cuda),
+        placement: DeviceSelection::new(pipeline.device.choice, pipeline.cuda),
         history,
         began,
         files: InputFiles::new(memo),
@@ -213,7 +213,7 @@ struct Run<'a> {
     cache: &'a Cache,
     observer: &'a dyn Observer,
     interrupt: &'a Interrupt,
-    placement: Placement,
+    placement: DeviceSelection,
     history: History,
     began: Instant,
     files: InputFiles,
@@ -222,7 +222,7 @@ struct Run<'a> {
     keep_going: bool,
     follow: bool,
     /// Keeps what the run uses from being collected.
-    live: LiveRun,
+    live: ActiveRun,
     state: Mutex<State>,
     changed: Condvar,
     /// What stages of this run have begun to compute.

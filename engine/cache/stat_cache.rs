@@ -65,7 +65,7 @@ struct Learned {
 
 /// What is remembered, and what was learned since it was read.
 #[derive(Debug)]
-pub(crate) struct Memo {
+pub(crate) struct StatCache {
     /// The name of its file.
     name: String,
     /// The cache's folder: what many files are looked for in is opened once.
@@ -76,7 +76,7 @@ pub(crate) struct Memo {
 
 impl Cache {
     /// What this machine remembers of the pipeline in `file`.
-    pub(crate) fn memo(&self, file: &Path) -> Memo {
+    pub(crate) fn memo(&self, file: &Path) -> StatCache {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(file.as_os_str().as_encoded_bytes());
         let name = format!("memo-{}", &hasher.finalize().to_hex()[..16]);
@@ -88,11 +88,11 @@ impl Cache {
             Mode::empty(),
         );
         let known = known.unwrap_or_default();
-        Memo { name, folder: folder.ok(), known, learned: Mutex::default() }
+        StatCache { name, folder: folder.ok(), known, learned: Mutex::default() }
     }
 }
 
-impl Memo {
+impl StatCache {
     /// Remembers nothing: for who has no cache.
     pub(crate) fn none() -> Self {
         Self {
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn every_part_of_a_signature_counts() {
         let base = Signature { device: 1, inode: 2, size: 3, modified: (4, 5), changed: (6, 7) };
-        let memo = Memo::none();
+        let memo = StatCache::none();
         memo.learn(base, Digest::of(b"x"), SystemTime::now());
         let others = [
             // Another machine has another device under the same number of file.

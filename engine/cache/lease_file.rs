@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::heart;
+use super::heartbeat;
 use crate::base::{
     disk::{self, Lock},
     host,
@@ -55,7 +55,7 @@ impl Line {
             owner: format!("process {} on {}", std::process::id(), host::name()),
             machine: if locked { host::identity().to_owned() } else { String::new() },
             id: unique(),
-            interval_ms: heart::interval().as_millis() as u64,
+            interval_ms: heartbeat::interval().as_millis() as u64,
             beat: 0,
         }
     }
@@ -106,7 +106,7 @@ impl Owned {
         let meta = file.metadata()?;
         let owned = Self { file, device: meta.dev(), inode: meta.ino(), line: Mutex::new(line) };
         let owned = Arc::new(owned);
-        heart::join(&owned);
+        heartbeat::join(&owned);
         Ok(owned)
     }
 
@@ -122,7 +122,7 @@ impl Owned {
     }
 }
 
-impl heart::Beat for Owned {
+impl heartbeat::Beat for Owned {
     fn beat(&self) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.beat += 1;

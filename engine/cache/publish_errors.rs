@@ -20,9 +20,9 @@ enum Reason {
 /// Why blobs and records couldn't be published, by their names: it is what keeps records from being published that rely
 /// on them.
 #[derive(Debug, Default)]
-pub(super) struct Losses(Mutex<BTreeMap<[u8; 32], Reason>>);
+pub(super) struct PublishErrors(Mutex<BTreeMap<[u8; 32], Reason>>);
 
-impl Losses {
+impl PublishErrors {
     fn reasons(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Reason>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,11 +12,11 @@ use std::{
 
 use super::{
     cache::Cache,
+    contents::{is_young, list},
     error::CacheError,
     gate::Hold,
-    heart,
-    owner::{LINE, Line, NOW, RUN},
-    reach::{is_young, list},
+    heartbeat,
+    lease_file::{LINE, Line, NOW, RUN},
     registered::{Registered, Section},
     under_way::{StageUnderWay, UnderWay},
 };
@@ -34,18 +34,18 @@ const LARGEST: u64 = 256 << 20;
 /// It holds the gate. Nothing is written before the first beat: a shorter run is protected by that alone. When a collector
 /// comes, what was used is written down first, and the gate is taken again before anything else is relied on.
 #[derive(Debug)]
-pub(crate) struct LiveRun {
-    inner: Arc<LiveRunInner>,
+pub(crate) struct ActiveRun {
+    inner: Arc<ActiveRunInner>,
 }
 
 #[derive(Debug)]
-pub(super) struct LiveRunInner {
+pub(super) struct ActiveRunInner {
     cache: Cache,
     path: PathBuf,
     /// Where it tells what it does.
     now_path: PathBuf,
     mode: u32,
-    state: Mutex<LiveRunState>,
+    state: Mutex<ActiveRunState>,
     /// Told when a collector has been let pass.
     passed: Condvar,
 }
@@ -62,7 +62,7 @@ enum Gate {
 }
 
 #[derive(Debug)]
-struct LiveRunState {
+struct ActiveRunState {
     line: Line,
     file: Option<File>,
     /// What was written.
@@ -85,12 +85,12 @@ struct LiveRunState {
 
 impl Cache {
     /// Begins a run.
-    pub(crate) fn live_run(&self, pipeline: &Path) -> LiveRun {
+    pub(crate) fn live_run(&self, pipeline: &Path) -> ActiveRun {
         let line = Line::new(Lock::Taken);
         let leases = self.root.join("leases");
         let path = leases.join(format!("{RUN}{}", line.id));
         let now_path = leases.join(format!("{NOW}{}", line.id));
-        let state = LiveRunState {
+        let state = ActiveRunState {
             now: UnderWay::new(&line.owner, pipeline),
             told: false,
             line,
@@ -103,7 +103,7 @@ impl Cache {
             awaited: false,
             ended: false,
         };
-        let inner = Arc::new(LiveRunInner {
+        let inner = Arc::new(ActiveRunInner {
             cache: self.clone(),
             path,
             now_path,
@@ -111,10 +111,10 @@ impl Cache {
             state: Mutex::new(state),
             passed: Condvar::new(),
         });
-        let registered: Weak<LiveRunInner> = Arc::downgrade(&inner);
+        let registered: Weak<ActiveRunInner> = Arc::downgrade(&inner);
         *self.shared.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(registered);
-        heart::join(&inner);
-        LiveRun { inner }
+        heartbeat::join(&inner);
+        ActiveRun { inner }
     }
 
     fn live(&self) -> Option<Arc<dyn Registered>> {
@@ -166,14 +166,14 @@ impl Cache {
     }
 }
 
-impl LiveRun {
+impl ActiveRun {
     /// Notes that the run uses a result. It is relied on only after that.
     pub(crate) fn uses(&self, fingerprint: Fingerprint) {
         self.inner.uses(fingerprint);
     }
 }
 
-impl LiveRunState {
+impl ActiveRunState {
     /// Takes the gate again, should a collector have been let pass.
     fn hold(&mut self, cache: &Cache) {
         if matches!(self.gate, Gate::Released) {
@@ -182,13 +182,13 @@ impl LiveRunState {
     }
 }
 
-impl LiveRunInner {
-    fn lock(&self) -> MutexGuard<'_, LiveRunState> {
+impl ActiveRunInner {
+    fn lock(&self) -> MutexGuard<'_, ActiveRunState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a collector pass, if one waits and nothing is being published.
-    fn let_pass(&self, state: &mut LiveRunState) {
+    fn let_pass(&self, state: &mut ActiveRunState) {
         if state.awaited && state.sections == 0 {
             state.awaited = false;
             // What can't be written down is relied on as long as the gate is held.
@@ -200,7 +200,7 @@ impl LiveRunInner {
     }
 }
 
-impl Registered for LiveRunInner {
+impl Registered for ActiveRunInner {
     fn uses(&self, fingerprint: Fingerprint) {
         let mut state = self.lock();
         state.hold(&self.cache);
@@ -211,7 +211,7 @@ impl Registered for LiveRunInner {
 
     fn begin_section(&self) {
         // Else one could follow the other for ever, and no collector would pass.
-        let wait = |state: &mut LiveRunState| state.awaited;
+        let wait = |state: &mut ActiveRunState| state.awaited;
         let state = self.passed.wait_while(self.lock(), wait);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         state.hold(&self.cache);
@@ -225,7 +225,7 @@ impl Registered for LiveRunInner {
     }
 }
 
-impl LiveRun {
+impl ActiveRun {
     fn tell(&self, change: impl FnOnce(&mut Vec<StageUnderWay>)) {
         let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state.now.stages);
@@ -270,8 +270,8 @@ impl LiveRun {
     }
 }
 
-impl LiveRunInner {
-    fn write(&self, state: &mut LiveRunState) -> io::Result<()> {
+impl ActiveRunInner {
+    fn write(&self, state: &mut ActiveRunState) -> io::Result<()> {
         if state.file.is_none() {
             let file = self.cache.publish_at(&self.path, |place| disk::create(place))?;
             disk::protect(&file, &self.path, self.mode)?;
@@ -299,7 +299,7 @@ impl LiveRunInner {
     }
 
     /// Writes what the run does now, for others to see.
-    fn tell_now(&self, state: &mut LiveRunState) -> io::Result<()> {
+    fn tell_now(&self, state: &mut ActiveRunState) -> io::Result<()> {
         let json = serde_json::to_vec(&state.now)?;
         let fresh = self.now_path.with_extension(format!("new-{}", state.line.id));
         // Left by a beat that failed half-way.
@@ -313,7 +313,7 @@ impl LiveRunInner {
     }
 }
 
-impl heart::Beat for LiveRunInner {
+impl heartbeat::Beat for ActiveRunInner {
     fn beat(&self) {
         // Who takes the gate may wait for a collector: the other beats don't.
         let Ok(mut state) = self.state.try_lock() else { return };
@@ -329,7 +329,7 @@ impl heart::Beat for LiveRunInner {
     }
 }
 
-impl Drop for LiveRun {
+impl Drop for ActiveRun {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
         state.gate = Gate::None;
@@ -358,10 +358,10 @@ mod tests {
         let cache = Cache::open(folder.path()).unwrap();
         let run = cache.live_run(Path::new("/p.yaml"));
         run.uses(ONE);
-        heart::Beat::beat(&*run.inner);
+        heartbeat::Beat::beat(&*run.inner);
         run.uses(Fingerprint::from_bytes([2; 32]));
         run.uses(ONE);
-        heart::Beat::beat(&*run.inner);
+        heartbeat::Beat::beat(&*run.inner);
         let now = SystemTime::now();
         let live = cache.live_leases(now, Duration::ZERO).unwrap();
         assert_eq!(live.len(), 1);
@@ -383,7 +383,7 @@ mod tests {
             while !cache.is_awaited() {
                 thread::yield_now();
             }
-            heart::Beat::beat(&*run.inner);
+            heartbeat::Beat::beat(&*run.inner);
             assert!(run.inner.lock().awaited, "something is being published");
             let next = scope.spawn(|| cache.section().unwrap());
             assert!(!collector.is_finished() && !next.is_finished());

@@ -17,7 +17,7 @@ use crate::base::{
 
 /// Results that are staged and not yet durable. A stage that needs one doesn't wait for the disk.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct Overlay {
     /// How many results there are, so that nobody takes the lock when there are none.
     results: AtomicUsize,
     held: Mutex<Held>,
@@ -32,7 +32,7 @@ struct Held {
     records: HashMap<Fingerprint, Arc<Record>>,
 }
 
-impl Pending {
+impl Overlay {
     fn lock(&self) -> Option<MutexGuard<'_, Held>> {
         let any = self.results.load(Ordering::Acquire) > 0;
         any.then(|| self.held.lock().unwrap_or_else(PoisonError::into_inner))

@@ -12,8 +12,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     cache::Cache,
+    contents::{is_folder, list, names, written},
     error::CacheError,
-    reach::{is_folder, list, names, written},
 };
 use crate::base::regular;
 

@@ -14,11 +14,11 @@ use super::{
     cache::Cache,
     error::CacheError,
     lease::Lease,
-    losses::Losses,
-    placement::{Placement, TreePlacement, make_folder, sync_path},
+    publish_errors::PublishErrors,
     record::Record,
     records::Publication,
     registered::Section,
+    staged_file::{StagedFile, StagedTree, make_folder, sync_path},
     staging::{Staged, Staging},
 };
 use crate::base::{digest::Digest, disk, exactness::Exactness, parallel, regular, tree::Tree};
@@ -44,16 +44,16 @@ pub(crate) struct Bundle {
 
 /// A result that this process can read already.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct StagedResult {
     pub(super) staging: Arc<Staging>,
-    pub(super) blobs: Vec<Placement>,
-    pub(super) trees: Vec<TreePlacement>,
+    pub(super) blobs: Vec<StagedFile>,
+    pub(super) trees: Vec<StagedTree>,
     pub(super) record: Arc<Record>,
     pub(super) record_file: PathBuf,
     pub(super) exactness: Exactness,
     pub(super) lease: Option<Lease>,
     /// Files of our own that are published already. Should they be collected meanwhile, ours take their places.
-    pub(super) spares: Vec<Placement>,
+    pub(super) spares: Vec<StagedFile>,
     /// Blobs that are published or queued already, and that must be there before the record is.
     pub(super) relies_on: Vec<(Digest, u64)>,
     /// Whether another's record is there already.
@@ -65,7 +65,7 @@ pub(super) struct Prepared {
     _section: Option<Section>,
 }
 
-impl Prepared {
+impl StagedResult {
     /// Makes what `bundle` names readable in this process: its trees and blobs are found from here on.
     ///
     /// # Errors
@@ -120,10 +120,10 @@ impl Prepared {
             if there {
                 let target = cache.published_path(blob);
                 prepared.folders.extend(target.parent().map(Path::to_owned));
-                prepared.spares.push(Placement { file, target, blob, size, seen });
+                prepared.spares.push(StagedFile { file, target, blob, size, seen });
             } else {
                 cache.pending.hold_blob(blob, file.clone());
-                prepared.blobs.push(Placement {
+                prepared.blobs.push(StagedFile {
                     file,
                     target: cache.published_path(blob),
                     blob,
@@ -149,7 +149,7 @@ impl Prepared {
                 }
             };
             cache.pending.hold_tree(digest, Arc::new(tree));
-            prepared.trees.push(TreePlacement { file, target, digest });
+            prepared.trees.push(StagedTree { file, target, digest });
         }
         Ok(prepared)
     }
@@ -158,7 +158,11 @@ impl Prepared {
     ///
     /// # Errors
     /// When one can't be put there, or a blob isn't there that was relied on.
-    pub(super) fn place(&mut self, cache: &Cache, losses: &Losses) -> Result<(), CacheError> {
+    pub(super) fn place(
+        &mut self,
+        cache: &Cache,
+        losses: &PublishErrors,
+    ) -> Result<(), CacheError> {
         let Self { staging, blobs, trees, spares, relies_on, folders, .. } = self;
         for spare in spares {
             if !fs::metadata(&spare.target).is_ok_and(|meta| meta.len() == spare.size) {
@@ -190,7 +194,7 @@ impl Prepared {
                 sync_path(&file)?;
                 let folder = path.parent().map(Path::to_owned);
                 let above =
-                    Placement { file, target: path, blob, size, seen }.link(cache, staging)?;
+                    StagedFile { file, target: path, blob, size, seen }.link(cache, staging)?;
                 return Ok([folder, above]);
             }
             let found = fs::metadata(&path).and_then(|meta| {

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    advice::is_fatal,
     cache::{Cache, create_folder},
     error::CacheError,
+    hint::is_fatal,
     signature::Signature,
     staging::Staging,
 };
@@ -16,7 +16,7 @@ use crate::base::{digest::Digest, disk};
 
 /// A staged file, and where it is to be.
 #[derive(Debug)]
-pub(super) struct Placement {
+pub(super) struct StagedFile {
     pub(super) file: PathBuf,
     pub(super) target: PathBuf,
     pub(super) blob: Digest,
@@ -25,7 +25,7 @@ pub(super) struct Placement {
     pub(super) seen: Signature,
 }
 
-impl Placement {
+impl StagedFile {
     /// Gives the staged file its place too; the old one stays, since readers may know it. Gives the folder above the
     /// target's, if the target's had to be made.
     pub(super) fn link(
@@ -77,13 +77,13 @@ impl Placement {
 
 /// A staged manifest, and where it is to be.
 #[derive(Debug)]
-pub(super) struct TreePlacement {
+pub(super) struct StagedTree {
     pub(super) file: PathBuf,
     pub(super) target: PathBuf,
     pub(super) digest: Digest,
 }
 
-impl TreePlacement {
+impl StagedTree {
     /// Moves the staged file to its place. Gives the folder above the target's, if the target's had to be made.
     pub(super) fn rename(&self, cache: &Cache) -> Result<Option<PathBuf>, CacheError> {
         check_bucket(&self.target)?;
