@@ -24,11 +24,11 @@ use std::{
 
 use pipe_engine::{
     ArtifactType, Exactness, Format, InputPort, Interrupt, Method, OutputPort, Registry,
-    RunOptions, RunReport, Stage, StageError, Tree, Work,
+    RunOptions, RunReport, StageContext, StageError, StageKind, Tree,
     cache::{Cache, Recipe},
     graph::Pipeline,
     load::load,
-    place, plan,
+    materialize, plan,
     report::out::OutFolder,
     run,
 };
@@ -333,7 +333,7 @@ impl Bench {
                 || {
                     let cache = reopened(cache, foreign);
                     let target = self.folder().join("placed");
-                    let time = timed(|| place(&cache, tree, &target, method).unwrap());
+                    let time = timed(|| materialize(&cache, tree, &target, method).unwrap());
                     // What placing it has changed, as every link does, is noted when the cache is closed.
                     drop(cache);
                     time
@@ -391,7 +391,7 @@ struct Amount {
 /// Writes files.
 struct WriteFiles;
 
-impl Stage for WriteFiles {
+impl StageKind for WriteFiles {
     type Config = Amount;
 
     const KIND: &'static str = "write";
@@ -402,7 +402,7 @@ impl Stage for WriteFiles {
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("files", ArtifactType::new("files", Format::Any), "the files")];
 
-    fn run(config: &Amount, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Amount, work: &StageContext<'_>) -> Result<(), StageError> {
         let output = work.output("files")?;
         for (i, bytes) in contents(config.count, config.size).enumerate() {
             output.write(&i.to_string(), &bytes)?;

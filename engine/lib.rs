@@ -3,7 +3,7 @@
 //! A stage is a pure function of its inputs and its config, so its result has one name and is stored once. Which
 //! part does one want?
 //!
-//! * To add a kind of stage: [`Stage`], [`Work`] and [`Registry`].
+//! * To add a kind of stage: [`StageKind`], [`StageContext`] and [`Registry`].
 //! * To read a pipeline: [`load::load`].
 //! * To run it, or to see what would run: [`run`] and [`plan`], told by [`Event`]s.
 //! * To look at what is known: [`cache::Cache`], and [`cache::Runs`] for what earlier runs did.
@@ -27,7 +27,7 @@ pub use self::{
     artifact::{
         artifact::{Artifact, ArtifactError},
         format::{ArtifactType, Format},
-        materialize::{Method, PlaceError, place},
+        materialize::{MaterializeError, Method, materialize},
         output::{Output, OutputFile, PlacedFile},
         workspace::Scope,
         zarr::{ArrayReader, ArraySpec, ArrayWriter, GroupReader, GroupWriter, Scalar, ZarrError},
@@ -61,10 +61,10 @@ pub use self::{
         trace::trace,
     },
     stage::{
-        context::Work,
+        context::StageContext,
         device::{Device, DeviceChoice, DeviceError, DeviceWish, NoDevice, Probe},
         error::StageError,
-        kind::{Fault, InputPort, Kind, OutputPort, RowMap, RowsFrom, Shape, Stage},
+        kind::{Fault, InputPort, Kind, OutputPort, RowMap, RowsFrom, Shape, StageKind},
         registry::Registry,
     },
 };

@@ -11,7 +11,7 @@ use crate::base::{
 
 /// What goes wrong with a file or folder of the user's.
 #[derive(Debug, Error)]
-pub(crate) enum SourceError {
+pub(crate) enum InputFileError {
     /// It isn't there, or can't be read.
     #[error("failed to read `{}`", path.display())]
     Read {

@@ -15,7 +15,7 @@ use walkdir::{DirEntry, DirEntryExt as _, WalkDir};
 
 use super::{
     ignored::Ignored,
-    input_error::{MOST_LINKS, SourceError},
+    input_error::{InputFileError, MOST_LINKS},
     workspace::{Scope, Workspace},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) enum Reading<'a> {
     Yes(&'a Interrupt),
     /// The same, for who looks at everything at one time: what was seen before is as it was.
     Once(&'a Interrupt),
-    /// They are told as [`SourceError::Unknown`], and nothing is looked at twice.
+    /// They are told as [`InputFileError::Unknown`], and nothing is looked at twice.
     No,
 }
 
@@ -51,13 +51,13 @@ pub(crate) enum Detail {
 
 /// A file or folder of the user's as it was when it was hashed.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub(crate) struct InputFile {
     pub(crate) path: PathBuf,
     pub(crate) tree: Tree,
     seen: Vec<(PathBuf, Signature)>,
 }
 
-impl Source {
+impl InputFile {
     /// Hashes what `memo` doesn't know of the file at `path`, or of what is in `scope` of the folder there. Links are
     /// followed.
     pub(super) fn look_at(
@@ -66,7 +66,7 @@ impl Source {
         detail: Detail,
         memo: &StatCache,
         reading: Reading<'_>,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self, InputFileError> {
         let meta = look(path)?;
         let mut itself = None;
         let (mut files, mut folders) = (Vec::new(), Vec::new());
@@ -76,7 +76,7 @@ impl Source {
         } else if meta.is_dir() {
             (files, folders) = list(path, scope)?;
         } else {
-            return Err(SourceError::Special {
+            return Err(InputFileError::Special {
                 path: path.to_owned(),
                 what: special(meta.file_type()),
             });
@@ -90,9 +90,9 @@ impl Source {
         };
         let reads = !matches!(reading, Reading::No);
         let hashed: Vec<(Entry, Signature)> = if reads && files.len() > FEW {
-            files.par_iter().map(entry).collect::<Result<_, SourceError>>()?
+            files.par_iter().map(entry).collect::<Result<_, InputFileError>>()?
         } else {
-            files.iter().map(entry).collect::<Result<_, SourceError>>()?
+            files.iter().map(entry).collect::<Result<_, InputFileError>>()?
         };
         let seen =
             files.into_iter().zip(&hashed).map(|((file, _), (_, seen))| (file, *seen)).collect();
@@ -124,27 +124,27 @@ impl Source {
     }
 
     /// Checks that nothing was written to since it was hashed.
-    pub(crate) fn check_unchanged(&self) -> Result<(), SourceError> {
+    pub(crate) fn check_unchanged(&self) -> Result<(), InputFileError> {
         for (file, signature) in &self.seen {
             if fs::metadata(file).map_or(true, |meta| Signature::of(&meta) != *signature) {
-                return Err(SourceError::Changed(file.clone()));
+                return Err(InputFileError::Changed(file.clone()));
             }
         }
         Ok(())
     }
 }
 
-fn named(name: &str, path: &Path) -> Result<ArtifactPath, SourceError> {
-    ArtifactPath::new(name).map_err(|source| SourceError::Name { path: path.to_owned(), source })
+fn named(name: &str, path: &Path) -> Result<ArtifactPath, InputFileError> {
+    ArtifactPath::new(name).map_err(|source| InputFileError::Name { path: path.to_owned(), source })
 }
 
 /// What is at `path`, links followed.
-fn look(path: &Path) -> Result<Metadata, SourceError> {
+fn look(path: &Path) -> Result<Metadata, InputFileError> {
     fs::metadata(path).map_err(|source| match fs::read_link(path) {
         Ok(target) if source.kind() == io::ErrorKind::NotFound => {
-            SourceError::Dangling { path: path.to_owned(), target }
+            InputFileError::Dangling { path: path.to_owned(), target }
         }
-        _ => SourceError::Read { path: path.to_owned(), source },
+        _ => InputFileError::Read { path: path.to_owned(), source },
     })
 }
 
@@ -154,16 +154,16 @@ fn digest(
     meta: &Metadata,
     memo: &StatCache,
     reading: Reading<'_>,
-) -> Result<(Digest, Signature, bool), SourceError> {
+) -> Result<(Digest, Signature, bool), InputFileError> {
     const RUN: u32 = 0o100;
-    let failed = |source| SourceError::Read { path: path.to_owned(), source };
-    let changed = || SourceError::Changed(path.to_owned());
+    let failed = |source| InputFileError::Read { path: path.to_owned(), source };
+    let changed = || InputFileError::Changed(path.to_owned());
     let (seen, runs) = (Signature::of(meta), meta.mode() & RUN != 0);
     if let Some(digest) = memo.digest(&seen) {
         return Ok((digest, seen, runs));
     }
     let (Reading::Yes(interrupt) | Reading::Once(interrupt)) = reading else {
-        return Err(SourceError::Unknown(path.to_owned()));
+        return Err(InputFileError::Unknown(path.to_owned()));
     };
     interrupt.check()?;
     let moment = SystemTime::now();
@@ -174,12 +174,12 @@ fn digest(
     let opened = file.metadata().map_err(failed)?;
     if !opened.is_file() {
         let what = special(opened.file_type());
-        return Err(SourceError::Special { path: path.to_owned(), what });
+        return Err(InputFileError::Special { path: path.to_owned(), what });
     }
     if Signature::of(&opened) != seen {
         return Err(changed());
     }
-    let made_up = || SourceError::MadeUp { path: path.to_owned(), size: seen.size() };
+    let made_up = || InputFileError::MadeUp { path: path.to_owned(), size: seen.size() };
     let stop = || interrupt.is_requested();
     let hashed = hash(&file, seen.size(), &stop).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => made_up(),
@@ -200,7 +200,10 @@ fn digest(
 type Listed = (PathBuf, String);
 
 /// The files of the folder `base` that are in `scope`, and the folders in it.
-pub(crate) fn list(base: &Path, scope: &Scope) -> Result<(Vec<Listed>, Vec<Listed>), SourceError> {
+pub(crate) fn list(
+    base: &Path,
+    scope: &Scope,
+) -> Result<(Vec<Listed>, Vec<Listed>), InputFileError> {
     let (workspace, pattern) = (scope.workspace.as_deref(), scope.pattern.as_deref());
     let own = workspace.map(Workspace::own).unwrap_or_default();
     let is_own = |entry: &DirEntry| {
@@ -234,9 +237,9 @@ pub(crate) fn list(base: &Path, scope: &Scope) -> Result<(Vec<Listed>, Vec<Liste
             continue;
         }
         if !kind.is_dir() && !kind.is_file() {
-            return Err(SourceError::Special { path: path.to_owned(), what: special(kind) });
+            return Err(InputFileError::Special { path: path.to_owned(), what: special(kind) });
         }
-        let name = within.to_str().ok_or_else(|| SourceError::NotUnicode(path.to_owned()))?;
+        let name = within.to_str().ok_or_else(|| InputFileError::NotUnicode(path.to_owned()))?;
         let listed = (path.to_owned(), name.to_owned());
         if kind.is_file() {
             files.push(listed);
@@ -245,14 +248,14 @@ pub(crate) fn list(base: &Path, scope: &Scope) -> Result<(Vec<Listed>, Vec<Liste
         if entry.path_is_symlink() {
             links += 1;
             if links > MOST_LINKS {
-                return Err(SourceError::Links(base.to_owned()));
+                return Err(InputFileError::Links(base.to_owned()));
             }
         }
         ignored.enter(path)?;
         folders.push(listed);
     }
     match pattern {
-        Some(pattern) if files.is_empty() => Err(SourceError::NoMatch {
+        Some(pattern) if files.is_empty() => Err(InputFileError::NoMatch {
             written: pattern.written.clone(),
             folder: base.to_owned(),
             holds: holds(base),
@@ -275,18 +278,18 @@ fn holds(folder: &Path) -> String {
 }
 
 /// Why an entry of the folder `base` can't be listed.
-fn unlisted(base: &Path, error: walkdir::Error) -> SourceError {
+fn unlisted(base: &Path, error: walkdir::Error) -> InputFileError {
     let path = error.path().unwrap_or(base).to_owned();
     if let Some(above) = error.loop_ancestor() {
-        return SourceError::Circle { path, above: above.to_owned() };
+        return InputFileError::Circle { path, above: above.to_owned() };
     }
     match fs::read_link(&path) {
         Ok(target)
             if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) =>
         {
-            SourceError::Dangling { path, target }
+            InputFileError::Dangling { path, target }
         }
-        _ => SourceError::Read { path, source: error.into() },
+        _ => InputFileError::Read { path, source: error.into() },
     }
 }
 
@@ -294,8 +297,8 @@ fn unlisted(base: &Path, error: walkdir::Error) -> SourceError {
 mod tests {
     use super::*;
 
-    fn read(path: &Path) -> Result<Source, SourceError> {
-        Source::look_at(
+    fn read(path: &Path) -> Result<InputFile, InputFileError> {
+        InputFile::look_at(
             path,
             &Scope::default(),
             Detail::Content,
@@ -327,14 +330,14 @@ mod tests {
         let source = read(&file).unwrap();
         assert!(source.check_unchanged().is_ok());
         fs::write(&file, "22").unwrap();
-        assert!(matches!(source.check_unchanged(), Err(SourceError::Changed(_))));
+        assert!(matches!(source.check_unchanged(), Err(InputFileError::Changed(_))));
     }
 
     #[test]
     fn a_loop_of_links_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
-        assert!(matches!(read(folder.path()), Err(SourceError::Circle { .. })));
+        assert!(matches!(read(folder.path()), Err(InputFileError::Circle { .. })));
     }
 
     /// Makes what was written look old enough to be remembered.
@@ -354,23 +357,23 @@ mod tests {
         let memo = StatCache::none();
         let interrupt = Interrupt::new();
         let look = |reading| {
-            Source::look_at(&file, &Scope::default(), Detail::Content, &memo, reading)
+            InputFile::look_at(&file, &Scope::default(), Detail::Content, &memo, reading)
                 .map(|source| source.tree.digest())
         };
-        assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
+        assert!(matches!(look(Reading::No), Err(InputFileError::Unknown(_))));
         let before = look(Reading::Yes(&interrupt)).unwrap();
         // It is remembered: nothing is read any more.
         assert_eq!(look(Reading::No).unwrap(), before);
         let modified = fs::metadata(&file).unwrap().modified().unwrap();
         fs::write(&file, "two").unwrap();
         fs::File::options().append(true).open(&file).unwrap().set_modified(modified).unwrap();
-        assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
+        assert!(matches!(look(Reading::No), Err(InputFileError::Unknown(_))));
         assert_ne!(look(Reading::Yes(&interrupt)).unwrap(), before);
         // The same bytes in another file have another inode.
         let other = folder.path().join("b");
         fs::copy(&file, &other).unwrap();
         fs::rename(&other, &file).unwrap();
-        assert!(matches!(look(Reading::No), Err(SourceError::Unknown(_))));
+        assert!(matches!(look(Reading::No), Err(InputFileError::Unknown(_))));
     }
 
     #[test]
@@ -379,7 +382,7 @@ mod tests {
         let file = folder.path().join("a");
         fs::write(&file, "one").unwrap();
         let memo = StatCache::none();
-        Source::look_at(
+        InputFile::look_at(
             &file,
             &Scope::default(),
             Detail::Content,
@@ -387,7 +390,8 @@ mod tests {
             Reading::Yes(&Interrupt::new()),
         )
         .unwrap();
-        let again = Source::look_at(&file, &Scope::default(), Detail::Content, &memo, Reading::No);
-        assert!(matches!(again, Err(SourceError::Unknown(_))));
+        let again =
+            InputFile::look_at(&file, &Scope::default(), Detail::Content, &memo, Reading::No);
+        assert!(matches!(again, Err(InputFileError::Unknown(_))));
     }
 }

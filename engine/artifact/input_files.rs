@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    input_error::SourceError,
-    input_file::{Detail, Reading, Source},
+    input_error::InputFileError,
+    input_file::{Detail, InputFile, Reading},
     workspace::Scope,
 };
 use crate::cache::StatCache;
@@ -17,7 +17,7 @@ use crate::cache::StatCache;
 #[derive(Debug)]
 pub(crate) struct InputFiles {
     memo: StatCache,
-    seen: Mutex<HashMap<(PathBuf, Detail), Arc<Source>>>,
+    seen: Mutex<HashMap<(PathBuf, Detail), Arc<InputFile>>>,
 }
 
 impl InputFiles {
@@ -47,8 +47,8 @@ impl InputFiles {
         scope: &Scope,
         detail: Detail,
         reading: Reading<'_>,
-    ) -> Result<Arc<Source>, SourceError> {
-        let look = || Source::look_at(path, scope, detail, &self.memo, reading).map(Arc::new);
+    ) -> Result<Arc<InputFile>, InputFileError> {
+        let look = || InputFile::look_at(path, scope, detail, &self.memo, reading).map(Arc::new);
         if matches!(reading, Reading::Yes(_)) || scope.pattern.is_some() {
             return look();
         }
@@ -61,7 +61,7 @@ impl InputFiles {
         Ok(source)
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<(PathBuf, Detail), Arc<Source>>> {
+    fn seen(&self) -> MutexGuard<'_, HashMap<(PathBuf, Detail), Arc<InputFile>>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

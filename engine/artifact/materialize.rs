@@ -34,7 +34,7 @@ pub enum Method {
 
 /// A file that couldn't be put in its place.
 #[derive(Debug, Error)]
-pub enum PlaceError {
+pub enum MaterializeError {
     /// The operating system refused.
     #[error("failed to place `{}`", path.display())]
     Io {
@@ -48,7 +48,7 @@ pub enum PlaceError {
     Cache(#[from] CacheError),
 }
 
-impl PlaceError {
+impl MaterializeError {
     fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
@@ -59,7 +59,12 @@ impl PlaceError {
 ///
 /// # Errors
 /// When a file can't be placed, or is not what it should be: nothing broken is placed.
-pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<(), PlaceError> {
+pub fn materialize(
+    cache: &Cache,
+    tree: &Tree,
+    base: &Path,
+    method: Method,
+) -> Result<(), MaterializeError> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for entry in tree.files() {
         if let Some(folder) = entry.path.under(base).parent()
@@ -76,7 +81,7 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
         folders.push(base.to_owned());
     }
     for folder in &folders {
-        fs::create_dir_all(folder).map_err(PlaceError::at(folder))?;
+        fs::create_dir_all(folder).map_err(MaterializeError::at(folder))?;
     }
     let place = |entry: &Entry| {
         let target = entry.path.under(base);
@@ -85,7 +90,8 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
             cache.await_published(entry.blob);
         }
         let (from, sound) = cache.open_blob(entry.blob, entry.size)?;
-        place_file(cache, entry, &from, &sound, &target, method).map_err(PlaceError::at(&target))
+        place_file(cache, entry, &from, &sound, &target, method)
+            .map_err(MaterializeError::at(&target))
     };
     if tree.files().len() > FEW {
         tree.files().par_iter().try_for_each(place)?;
@@ -96,7 +102,7 @@ pub fn place(cache: &Cache, tree: &Tree, base: &Path, method: Method) -> Result<
     for link in tree.links() {
         let path = link.path.under(base);
         let made = disk::step(&path).and_then(|()| symlink(&link.target, &path));
-        made.map_err(PlaceError::at(&path))?;
+        made.map_err(MaterializeError::at(&path))?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ struct Opened {
 impl Cache {
     /// Where the bytes of `blob` lie.
     pub fn blob_path(&self, blob: Digest) -> PathBuf {
-        self.pending.blob(blob).unwrap_or_else(|| self.published_path(blob))
+        self.overlay.blob(blob).unwrap_or_else(|| self.published_path(blob))
     }
 
     /// Opens what a command printed, to be shown to people: none if it is gone, or isn't of its `size`. Its bytes aren't checked.
@@ -60,7 +60,7 @@ impl Cache {
 
     /// Quarantines `blob`, which is broken. In a cache that takes no writes it stays, and isn't used either.
     fn quarantine_blob(&self, blob: Digest) {
-        self.pending.settle(blob);
+        self.overlay.settle(blob);
         let _ = self.quarantine(&self.published_path(blob));
     }
 
@@ -97,12 +97,12 @@ impl Cache {
     /// Opens the file of `blob`, whatever its bytes are. One that is staged here is opened there.
     fn open_any(&self, blob: Digest) -> Result<Result<Opened, Flaw>, CacheError> {
         loop {
-            let staged = self.pending.blob(blob);
+            let staged = self.overlay.blob(blob);
             let path = staged.clone().unwrap_or_else(|| self.published_path(blob));
             return match regular::open(&path) {
                 Ok((file, meta)) => Ok(Ok(Opened { file, meta, path, staged: staged.is_some() })),
                 // It was published since, and its staged file is gone.
-                Err(_) if staged.is_some() && self.pending.blob(blob) != staged => continue,
+                Err(_) if staged.is_some() && self.overlay.blob(blob) != staged => continue,
                 Err(error) => match error.kind() {
                     io::ErrorKind::NotFound => Ok(Err(Flaw::BlobMissing(blob))),
                     io::ErrorKind::InvalidData => Ok(Err(Flaw::BlobCorrupt(blob))),
@@ -178,7 +178,7 @@ impl Cache {
 
     /// Waits until `blob`, if this process has just staged it, is published.
     pub(crate) fn await_published(&self, blob: Digest) {
-        self.pending.settle(blob);
+        self.overlay.settle(blob);
     }
 
     /// Checks that whoever was lent the file of `blob` since `since` left it as it was. Without an error of the cache, it was
@@ -353,7 +353,7 @@ impl Cache {
     /// # Errors
     /// When the file is there but can't be read.
     pub fn tree(&self, digest: Digest) -> Result<Result<Tree, Flaw>, CacheError> {
-        if let Some(tree) = self.pending.tree(digest) {
+        if let Some(tree) = self.overlay.tree(digest) {
             return Ok(Ok(Tree::clone(&tree)));
         }
         let found = self.look_at_tree(digest)?;
@@ -483,10 +483,10 @@ mod tests {
                     let broken = folder.path().join(format!("broken-{round}"));
                     fs::write(&broken, b"some bytfs").unwrap();
                     fs::rename(&broken, &path).unwrap();
-                    cache.pending.begin();
-                    cache.pending.hold_blob(entry.blob, staged.clone());
+                    cache.overlay.begin();
+                    cache.overlay.hold_blob(entry.blob, staged.clone());
                     std::thread::yield_now();
-                    cache.pending.end(
+                    cache.overlay.end(
                         [entry.blob].into_iter(),
                         [tree].into_iter(),
                         Fingerprint::from_bytes([1; 32]),

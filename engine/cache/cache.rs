@@ -25,7 +25,7 @@ pub struct Cache {
     /// Where this process stages what it writes, once it writes.
     pub(super) writer: Arc<Mutex<Option<Arc<Writer>>>>,
     /// What this process has made and not yet published.
-    pub(super) pending: Arc<Overlay>,
+    pub(super) overlay: Arc<Overlay>,
     pub(super) shared: Arc<Shared>,
 }
 

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::error::CacheError;
 
 /// What to do about `error`, where its causes tell: a fragment without a full stop.
-pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+pub fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(CacheError::Newer { .. }) = error.downcast_ref() {

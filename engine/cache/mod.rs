@@ -78,7 +78,7 @@ pub use self::{
     flaw::Flaw,
     format::FORMAT,
     gate::Hold,
-    hint::advice,
+    hint::hint,
     lease::{Lease, LeaseError},
     record::{Part, Provenance, Recipe, Record},
     records::Publication,

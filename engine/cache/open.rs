@@ -47,7 +47,7 @@ impl Cache {
             root: root.to_owned(),
             ignores_leases: false,
             writer: Arc::default(),
-            pending: Arc::default(),
+            overlay: Arc::default(),
             shared: Arc::new(shared),
         };
         let format = root.join("format");

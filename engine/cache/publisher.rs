@@ -38,7 +38,7 @@ pub(crate) struct Publisher<'a> {
     arrived: Condvar,
     /// Held by whoever commits, with the staging folders of what was published.
     committing: Mutex<Vec<Arc<Staging>>>,
-    losses: PublishErrors,
+    errors: PublishErrors,
 }
 
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl<'a> Publisher<'a> {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             committing: Mutex::default(),
-            losses: PublishErrors::default(),
+            errors: PublishErrors::default(),
         }
     }
 
@@ -77,17 +77,17 @@ impl<'a> Publisher<'a> {
         readable: impl FnOnce(),
         done: impl FnOnce(Result<Publication, CacheError>) + Send + 'a,
     ) -> Result<(), CacheError> {
-        let prepared = StagedResult::new(bundle, &self.cache)?;
-        let contested = prepared.contested;
+        let result = StagedResult::new(bundle, &self.cache)?;
+        let contested = result.contested;
         // Who finds the result must not be queued before it.
         let mut queue = self.queue();
         self.cache
-            .pending
-            .hold_record(prepared.record.recipe.fingerprint(), Arc::clone(&prepared.record));
+            .overlay
+            .hold_record(result.record.recipe.fingerprint(), Arc::clone(&result.record));
         if !contested {
             readable();
         }
-        queue.jobs.push((prepared, Box::new(done)));
+        queue.jobs.push((result, Box::new(done)));
         let waiting = queue.jobs.len();
         drop(queue);
         if contested {
@@ -163,13 +163,13 @@ impl<'a> Publisher<'a> {
         let mut published: Vec<Option<Publication>> = Vec::with_capacity(jobs.len());
         for job in &mut jobs {
             let mut parts = job.record.parts.iter();
-            let part = || parts.find_map(|part| self.losses.told_again(part.as_bytes()));
+            let part = || parts.find_map(|part| self.errors.told_again(part.as_bytes()));
             let ended = match job.failure.take().or_else(part) {
                 Some(failure) => Err(failure),
                 None => job.place_record(&self.cache),
             };
             if let Err(error) = &ended {
-                self.losses.note([job.record.recipe.fingerprint().as_bytes()], error);
+                self.errors.note([job.record.recipe.fingerprint().as_bytes()], error);
             }
             published.push(ended.map_err(|error| job.failure = Some(error)).ok());
         }
@@ -192,10 +192,10 @@ impl<'a> Publisher<'a> {
     fn place(&self, jobs: &mut [StagedResult]) {
         for job in jobs {
             if job.failure.is_none() {
-                job.failure = job.place(&self.cache, &self.losses).err();
+                job.failure = job.place(&self.cache, &self.errors).err();
             }
             if let Some(why) = &job.failure {
-                self.losses.note(job.blobs.iter().map(|staged| staged.blob.as_bytes()), why);
+                self.errors.note(job.blobs.iter().map(|staged| staged.blob.as_bytes()), why);
             }
         }
     }

@@ -47,7 +47,7 @@ impl Cache {
         &self,
         fingerprint: Fingerprint,
     ) -> Result<Option<Result<Record, Flaw>>, CacheError> {
-        match self.pending.record(fingerprint) {
+        match self.overlay.record(fingerprint) {
             Some(record) => Ok(Some(Ok(Record::clone(&record)))),
             None => self.published_record(fingerprint),
         }

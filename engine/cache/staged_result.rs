@@ -75,7 +75,7 @@ impl StagedResult {
         let Bundle { staging, blobs, trees, record, exactness, lease } = bundle;
         let record_file = staging.write_document(&record.to_bytes())?;
         let fingerprint = record.recipe.fingerprint();
-        let mut prepared = Self {
+        let mut result = Self {
             contested: cache.record_path(fingerprint).exists(),
             staging,
             blobs: Vec::new(),
@@ -93,11 +93,11 @@ impl StagedResult {
         let own: BTreeSet<Digest> = blobs.iter().map(|staged| staged.blob).collect();
         for entry in trees.iter().flat_map(Tree::files) {
             if !own.contains(&entry.blob) {
-                prepared.relies_on.push((entry.blob, entry.size));
+                result.relies_on.push((entry.blob, entry.size));
             }
         }
-        if let Some((log, size)) = prepared.record.log.filter(|(log, _)| !own.contains(log)) {
-            prepared.relies_on.push((log, size));
+        if let Some((log, size)) = result.record.log.filter(|(log, _)| !own.contains(log)) {
+            result.relies_on.push((log, size));
         }
         // Whether each is in the cache already; those that aren't are protected.
         let protect = |staged: &Staged| {
@@ -114,16 +114,16 @@ impl StagedResult {
         } else {
             blobs.iter().map(protect).collect::<Result<_, CacheError>>()?
         };
-        cache.pending.begin();
+        cache.overlay.begin();
         for (staged, there) in blobs.into_iter().zip(there) {
             let Staged { file, blob, size, seen } = staged;
             if there {
                 let target = cache.published_path(blob);
-                prepared.folders.extend(target.parent().map(Path::to_owned));
-                prepared.spares.push(StagedFile { file, target, blob, size, seen });
+                result.folders.extend(target.parent().map(Path::to_owned));
+                result.spares.push(StagedFile { file, target, blob, size, seen });
             } else {
-                cache.pending.hold_blob(blob, file.clone());
-                prepared.blobs.push(StagedFile {
+                cache.overlay.hold_blob(blob, file.clone());
+                result.blobs.push(StagedFile {
                     file,
                     target: cache.published_path(blob),
                     blob,
@@ -138,20 +138,20 @@ impl StagedResult {
             let sound = regular::read(&target, json.len() as u64).is_ok_and(|there| there == json);
             if sound && disk::touch(&target) {
                 cache.note_tree(digest);
-                prepared.folders.extend(target.parent().map(Path::to_owned));
+                result.folders.extend(target.parent().map(Path::to_owned));
                 continue;
             }
-            let file = match prepared.staging.write_document(&json) {
+            let file = match result.staging.write_document(&json) {
                 Ok(file) => file,
                 Err(error) => {
-                    prepared.forget(cache);
+                    result.forget(cache);
                     return Err(error);
                 }
             };
-            cache.pending.hold_tree(digest, Arc::new(tree));
-            prepared.trees.push(StagedTree { file, target, digest });
+            cache.overlay.hold_tree(digest, Arc::new(tree));
+            result.trees.push(StagedTree { file, target, digest });
         }
-        Ok(prepared)
+        Ok(result)
     }
 
     /// Puts blobs and trees in their places.
@@ -161,7 +161,7 @@ impl StagedResult {
     pub(super) fn place(
         &mut self,
         cache: &Cache,
-        losses: &PublishErrors,
+        errors: &PublishErrors,
     ) -> Result<(), CacheError> {
         let Self { staging, blobs, trees, spares, relies_on, folders, .. } = self;
         for spare in spares {
@@ -201,7 +201,7 @@ impl StagedResult {
                 if meta.len() == *size { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
             });
             found.map_err(|error| {
-                let lost = losses.told_again(blob.as_bytes());
+                let lost = errors.told_again(blob.as_bytes());
                 lost.unwrap_or_else(|| CacheError::io("find the blob", &path)(error))
             })?;
             Ok([None, None])
@@ -229,7 +229,7 @@ impl StagedResult {
     pub(super) fn forget(&self, cache: &Cache) {
         let blobs = self.blobs.iter().map(|staged| staged.blob);
         let trees = self.trees.iter().map(|tree| tree.digest);
-        cache.pending.end(blobs, trees, self.record.recipe.fingerprint());
+        cache.overlay.end(blobs, trees, self.record.recipe.fingerprint());
     }
 }
 

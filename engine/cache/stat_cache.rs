@@ -1,9 +1,9 @@
 //! What this machine remembers of a workspace, so that what didn't change isn't read again: the digests of the user's
 //! files, and which results were found whole.
 //!
-//! A memo is never needed, and never trusted further than it can be checked: a file's digest is remembered under
+//! It is never needed, and never trusted further than it can be checked: a file's digest is remembered under
 //! everything that the file system tells of the file, and a result counts only while its record and trees are the very
-//! files that were read, and its blobs have their sizes. It lies in a [folder of the user's own](super::memory). A memo that
+//! files that were read, and its blobs have their sizes. It lies in a [folder of the user's own](super::memory). One that
 //! is damaged, or can't be read or written, is passed over. All numbers are little-endian; the last 32 bytes are the BLAKE3 hash of those before, in a domain of its own.
 
 use std::{
@@ -30,7 +30,7 @@ use crate::base::{
 
 const MAGIC: &[u8; 16] = b"pipe memo 1\n\0\0\0\0";
 const CONTEXT: &str = "pipe 2026-11 memo v1";
-/// More than this, in bytes, is no memo.
+/// More than this, in bytes, is none.
 const LARGEST: u64 = 1 << 30;
 /// How many files, and how many results, are remembered at most.
 const MOST: usize = 200_000;
@@ -55,7 +55,7 @@ pub(super) struct Content {
     results: HashMap<Fingerprint, Whole>,
 }
 
-/// What was learned since a memo was read.
+/// What was learned since it was read.
 #[derive(Debug, Default)]
 struct Learned {
     /// With when each file was hashed, by our own clock.
@@ -184,7 +184,7 @@ impl StatCache {
         }
     }
 
-    /// Writes the memo if anything was learned.
+    /// Writes it if anything was learned.
     ///
     /// # Errors
     /// When it can't be written, which does no harm.
@@ -291,7 +291,7 @@ fn checksum(bytes: &[u8]) -> [u8; 32] {
     blake3::derive_key(CONTEXT, bytes)
 }
 
-/// `bytes` as what a memo holds, with a checksum that is right, so that what comes after it is tried too.
+/// `bytes` as what a stat cache holds, with a checksum that is right, so that what comes after it is tried too.
 #[cfg(any(test, fuzzing))]
 pub(super) fn sealed(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = [&MAGIC[..], bytes].concat();

@@ -12,7 +12,7 @@ use super::{
     sandbox::Furniture,
 };
 use crate::{
-    artifact::{artifact::Artifact, materialize::PlaceError, output::Output},
+    artifact::{artifact::Artifact, materialize::MaterializeError, output::Output},
     base::{
         digest::Fingerprint, exactness::Exactness, interrupt::Interrupt, permits::Permits,
         tree::Tree,
@@ -27,7 +27,7 @@ use crate::{
         run_report::{Failure, PartCount},
     },
     stage::{
-        context::{Progress, Work},
+        context::{Progress, StageContext},
         device::DeviceSelection,
         error::StageError,
         kind::{Kind, OutputPort},
@@ -72,7 +72,7 @@ impl Failed {
         let interrupted = matches!(error, CommandError::Interrupted(_));
         let mut failed: Self = match error {
             // The cache's own errors say so only where they are not wrapped.
-            CommandError::Cache(error) | CommandError::Place(PlaceError::Cache(error)) => {
+            CommandError::Cache(error) | CommandError::Place(MaterializeError::Cache(error)) => {
                 error.into()
             }
             error => Self::stage(&StageError::new(error)),
@@ -91,8 +91,8 @@ impl Failed {
 
     pub(crate) fn stage(error: &StageError) -> Self {
         let system = error.is_of_the_system();
-        let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-        let failure = Failure::new(format!("{error}{advice}"), system);
+        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let failure = Failure::new(format!("{error}{hint}"), system);
         Self { failure, interrupted: error.is_interrupted() }
     }
 }
@@ -105,7 +105,7 @@ impl<E: Into<StageError>> From<E> for Failed {
 
 /// What a stage made, before it is published.
 #[derive(Default)]
-pub(crate) struct Made {
+pub(crate) struct Unpublished {
     pub(crate) outputs: BTreeMap<String, (Tree, Vec<Staged>)>,
     pub(crate) log: Option<Log>,
     pub(crate) notes: BTreeMap<String, String>,
@@ -134,18 +134,18 @@ impl Attempt<'_, '_> {
 
     /// The work of a built-in stage on these inputs, with all its outputs still to be written, in chunks of `chunk_rows` rows where
     /// it is run on such or puts them together.
-    pub(crate) fn work<'a>(
+    pub(crate) fn context<'a>(
         &'a self,
         staging: &Arc<Staging>,
         kind: &dyn Kind,
         inputs: BTreeMap<String, Artifact>,
         progress: &'a Progress<'a>,
         chunk_rows: Option<u64>,
-    ) -> Work<'a> {
+    ) -> StageContext<'a> {
         let output = |port: &OutputPort| {
             (port.name.to_owned(), Output::of_rows(port.name, staging, chunk_rows))
         };
-        Work {
+        StageContext {
             inputs,
             outputs: kind.outputs().iter().map(output).collect(),
             progress,
@@ -163,7 +163,7 @@ impl Attempt<'_, '_> {
         furniture: Furniture<'_>,
         staging: &Arc<Staging>,
         fingerprint: Fingerprint,
-    ) -> Result<command::Made, Failed> {
+    ) -> Result<command::CommandResult, Failed> {
         let _permit = self.permits.take();
         let execution = Execution {
             name: &fingerprint.short(),
@@ -174,7 +174,7 @@ impl Attempt<'_, '_> {
             tell: self.tell,
             began: self.began,
         };
-        command::run(&execution).map_err(|failed| {
+        command::run_command(&execution).map_err(|failed| {
             let (error, log) = *failed;
             Failed::command(error, log)
         })
@@ -184,7 +184,7 @@ impl Attempt<'_, '_> {
     pub(crate) fn bundle(
         &self,
         staging: &Arc<Staging>,
-        made: Made,
+        made: Unpublished,
         recipe: Recipe,
         provenance: Provenance,
         lease: Option<Lease>,
@@ -212,11 +212,11 @@ impl Attempt<'_, '_> {
 }
 
 /// What was written, complete.
-pub(crate) fn finish(work: Work<'_>) -> Result<Made, StageError> {
+pub(crate) fn finish(context: StageContext<'_>) -> Result<Unpublished, StageError> {
     let mut outputs = BTreeMap::new();
-    for (name, output) in &work.outputs {
+    for (name, output) in &context.outputs {
         outputs.insert(name.clone(), output.finish()?);
     }
-    let notes = work.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Made { outputs, notes, ..Made::default() })
+    let notes = context.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Unpublished { outputs, notes, ..Unpublished::default() })
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::{
     child::{self, End},
     command_error::CommandError,
-    entry::Entry,
+    item::Item,
     printed::Printed,
     sandbox::{Furniture, Sandbox},
     take::Taking,
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// What a command made.
-pub(crate) struct Made {
+pub(crate) struct CommandResult {
     pub(crate) outputs: BTreeMap<String, (Tree, Vec<Staged>)>,
     pub(crate) log: Log,
 }
@@ -73,12 +73,14 @@ pub(crate) struct FailedLog {
 }
 
 /// Runs a command. When it fails, the second part is what it printed.
-pub(crate) fn run(execution: &Execution<'_>) -> Result<Made, Box<(CommandError, FailedLog)>> {
+pub(crate) fn run_command(
+    execution: &Execution<'_>,
+) -> Result<CommandResult, Box<(CommandError, FailedLog)>> {
     let Execution { name, furniture, staging, .. } = execution;
     let Furniture { inputs, cache, .. } = furniture;
     let mut sandbox = Sandbox::new(name, furniture, staging)
         .map_err(|error| Box::new((error, FailedLog::default())))?;
-    let ended = execute(execution, &mut sandbox);
+    let ended = supervise(execution, &mut sandbox);
     let made = ended
         .and_then(|()| sandbox.check_inputs(inputs, cache))
         .and_then(|()| collect(execution, &sandbox))
@@ -127,7 +129,7 @@ pub(crate) fn config_value(command: &Command, path: &[String]) -> String {
 /// What the placeholders of a command stand for.
 struct Values<'a> {
     command: &'a Command,
-    entry: Option<&'a Entry>,
+    item: Option<&'a Item>,
     sandbox: &'a Sandbox,
 }
 
@@ -146,13 +148,13 @@ impl Values<'_> {
             }
             // It was looked up before, when nothing had run yet.
             Piece::Item(word) => {
-                let value = self.entry.and_then(|entry| entry.value(word.as_deref()));
+                let value = self.item.and_then(|entry| entry.value(word.as_deref()));
                 let word = word.as_deref().map(|word| format!(".{word}")).unwrap_or_default();
                 (value.map(Cow::into_owned).unwrap_or_default(), format!("item{word}"))
             }
         };
         if value.contains('\0') {
-            let item = self.entry.map(|entry| entry.name.clone());
+            let item = self.item.map(|entry| entry.name.clone());
             return Err(CommandError::Nul { placeholder, item });
         }
         Ok(Some(value.into()))
@@ -212,10 +214,10 @@ fn scalar(value: &Value) -> String {
 }
 
 /// Runs the command, and ends what it leaves behind.
-fn execute(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), CommandError> {
+fn supervise(execution: &Execution<'_>, sandbox: &mut Sandbox) -> Result<(), CommandError> {
     let Execution { furniture, interrupt, warn, tell, began, .. } = execution;
     let Furniture { command, item, .. } = furniture;
-    let values = Values { command, entry: item.map(|item| item.entry), sandbox };
+    let values = Values { command, item: item.map(|placed| placed.item), sandbox };
     let (words, variables) = match &command.run {
         Run::Words(words) => {
             let words =
@@ -315,7 +317,7 @@ fn own(sandbox: &Sandbox) -> Result<(), CommandError> {
     }
 }
 
-fn collect(execution: &Execution<'_>, sandbox: &Sandbox) -> Result<Made, CommandError> {
+fn collect(execution: &Execution<'_>, sandbox: &Sandbox) -> Result<CommandResult, CommandError> {
     let Execution { furniture, staging, interrupt, .. } = execution;
     let taking = Taking {
         sandbox: sandbox.folder(),
@@ -331,7 +333,7 @@ fn collect(execution: &Execution<'_>, sandbox: &Sandbox) -> Result<Made, Command
         let meta = fs::symlink_metadata(path).map_err(|_| CommandError::Output(name.clone()))?;
         outputs.insert(name.clone(), taking.take(name, path, &meta, sandbox.holds(path))?);
     }
-    Ok(Made { outputs, log: take_log(sandbox, furniture.cache, staging)? })
+    Ok(CommandResult { outputs, log: take_log(sandbox, furniture.cache, staging)? })
 }
 
 /// Stages what a command printed, unless it printed nothing and the cache has that already.

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::take::TakeError;
 use crate::{
-    artifact::{input_error::SourceError, materialize::PlaceError},
+    artifact::{input_error::InputFileError, materialize::MaterializeError},
     base::interrupt::Interrupted,
     cache::CacheError,
 };
@@ -72,10 +72,10 @@ pub(crate) enum CommandError {
     },
     /// An input can't be placed.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Place(#[from] MaterializeError),
     /// A file of the user's can't be used.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    InputFile(#[from] InputFileError),
     /// What it wrote is no artifact.
     #[error(transparent)]
     Take(TakeError),

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use serde_json::Value;
 
 use super::{
-    attempt::{Attempt, Failed, Made, finish},
-    entries, mapped,
+    attempt::{Attempt, Failed, Unpublished, finish},
+    chunks, for_each,
     sandbox::Furniture,
     select,
-    states::States,
+    steps::Steps,
 };
 use crate::{
-    artifact::{artifact::Artifact, input_file::Source},
+    artifact::{artifact::Artifact, input_file::InputFile},
     base::{
         digest::Digest,
         tree::{Listing, Tree},
@@ -21,14 +21,14 @@ use crate::{
     graph::{Command, Input, Member, Task},
     plan::{resolve::member_name, run_report::PartCount},
     stage::{
-        context::StateStore,
+        context::StepStore,
         error::StageError,
         kind::{Kind, Shape},
     },
 };
 
 /// Executes the stage; gives what is to be published, and the parts that it was put together from.
-pub(crate) fn execute(
+pub(crate) fn execute_stage(
     attempt: &Attempt<'_, '_>,
     lease: Lease,
 ) -> Result<(Bundle, Option<PartCount>), Failed> {
@@ -40,12 +40,12 @@ pub(crate) fn execute(
         Task::Kind { kind, config } => run_kind(attempt, &**kind, config, inputs, started)
             .map_err(|error| Failed::kind(&error))?,
         Task::Command(Command { for_each: Some(each), .. }) => {
-            entries::run(attempt, each, &inputs, started)?
+            for_each::run_items(attempt, each, &inputs, started)?
         }
         Task::Command(line) => {
             let files = &resolved.files;
             let sources = resolved.sources.values().chain(files.values());
-            let sources: Vec<&Source> = sources.map(Arc::as_ref).collect();
+            let sources: Vec<&InputFile> = sources.map(Arc::as_ref).collect();
             let furniture = Furniture {
                 command: line,
                 item: None,
@@ -55,15 +55,15 @@ pub(crate) fn execute(
                 cache,
             };
             let made = attempt.run_command(furniture, staging, resolved.fingerprint)?;
-            Made { outputs: made.outputs, log: Some(made.log), ..Made::default() }
+            Unpublished { outputs: made.outputs, log: Some(made.log), ..Unpublished::default() }
         }
         Task::Select(choice) => {
             let member = |name: &str, member: &Member| match node.inputs.get(name) {
                 Some(Input::Gathered { output, .. }) => open_member(attempt, name, member, output),
                 _ => unreachable!("a choice is made among combinations only"),
             };
-            let outputs = select::run(choice, &node.inputs, member, staging)?;
-            Made { outputs, ..Made::default() }
+            let outputs = select::choose(choice, &node.inputs, member, staging)?;
+            Unpublished { outputs, ..Unpublished::default() }
         }
     };
     // What the user's files were when they were hashed must be what the stage has read. A command was given copies.
@@ -101,28 +101,28 @@ fn run_kind(
     config: &Value,
     inputs: BTreeMap<String, Artifact>,
     started: jiff::Timestamp,
-) -> Result<Made, StageError> {
+) -> Result<Unpublished, StageError> {
     let shape = kind.shape(config)?;
     if let Shape::Rows(map) = shape
-        && let Some(made) = mapped::run(attempt, kind, config, map, &inputs, started)?
+        && let Some(made) = chunks::run_chunks(attempt, kind, config, map, &inputs, started)?
     {
         return Ok(made);
     }
     let states = match shape {
-        Shape::Steps { extent } => Some(States::new(attempt, extent, started)),
+        Shape::Steps { extent } => Some(Steps::new(attempt, extent, started)),
         _ => None,
     };
-    let mut work = attempt.work(attempt.staging, kind, inputs, attempt.progress, None);
-    work.states = states.as_ref().map(|states| states as &dyn StateStore);
+    let mut context = attempt.context(attempt.staging, kind, inputs, attempt.progress, None);
+    context.states = states.as_ref().map(|states| states as &dyn StepStore);
     let ran = attempt
         .threads
-        .install(|| kind.run(config, &work).and_then(|()| kind.finish(config, &work)));
+        .install(|| kind.run(config, &context).and_then(|()| kind.finish(config, &context)));
     // What is superfluous goes also when it was stopped; why it was stopped matters more than whether that went well.
-    let thinned = states.as_ref().map_or(Ok(()), States::thin);
+    let thinned = states.as_ref().map_or(Ok(()), Steps::thin);
     ran?;
     thinned?;
-    let mut made = finish(work)?;
-    made.parts = states.map(States::into_parts).unwrap_or_default();
+    let mut made = finish(context)?;
+    made.parts = states.map(Steps::into_parts).unwrap_or_default();
     Ok(made)
 }
 

@@ -2,17 +2,16 @@
 
 pub(crate) mod attempt;
 pub(crate) mod child;
+pub(crate) mod chunks;
 pub(crate) mod command;
 pub(crate) mod command_error;
-pub(crate) mod entries;
-pub(crate) mod entry;
 pub(crate) mod events;
 pub(crate) mod execute;
+pub(crate) mod for_each;
 pub(crate) mod item;
-pub(crate) mod mapped;
 pub(crate) mod printed;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod select;
-pub(crate) mod states;
+pub(crate) mod steps;
 pub(crate) mod take;

@@ -19,12 +19,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{command_error::CommandError, item::Item, printed::Printed};
+use super::{command_error::CommandError, item::PlacedItem, printed::Printed};
 use crate::{
     artifact::{
         artifact::Artifact,
-        input_file::Source,
-        materialize::{Method, SMALL, place},
+        input_file::InputFile,
+        materialize::{Method, SMALL, materialize},
     },
     base::{disk, tree::Entry},
     cache::{
@@ -73,11 +73,11 @@ pub(crate) struct Sandbox {
 pub(crate) struct Furniture<'a> {
     pub(crate) command: &'a Command,
     /// The entry of an input for which the command runs, if it does.
-    pub(crate) item: Option<&'a Item<'a>>,
+    pub(crate) item: Option<&'a PlacedItem<'a>>,
     pub(crate) inputs: &'a BTreeMap<String, Artifact>,
-    pub(crate) files: &'a BTreeMap<String, Arc<Source>>,
+    pub(crate) files: &'a BTreeMap<String, Arc<InputFile>>,
     /// The user's files among the inputs and the declared files, as they were when they were hashed.
-    pub(crate) sources: &'a [&'a Source],
+    pub(crate) sources: &'a [&'a InputFile],
     pub(crate) cache: &'a Cache,
 }
 
@@ -163,7 +163,7 @@ impl Sandbox {
             if let Some(outside) = artifact.outside_path() {
                 self.lend(name, artifact, outside, &path)?;
             } else {
-                place(cache, artifact.tree(), &path, Method::Lend)?;
+                materialize(cache, artifact.tree(), &path, Method::Lend)?;
                 for entry in artifact.tree().files() {
                     let path = entry.path.under(&path);
                     let seen = fs::symlink_metadata(&path).map(|meta| Signature::of(&meta));

@@ -77,15 +77,15 @@ struct Row<'a> {
 }
 
 /// What a choice made.
-type Made = BTreeMap<String, (Tree, Vec<Staged>)>;
+type Chosen = BTreeMap<String, (Tree, Vec<Staged>)>;
 
 /// Chooses. `artifact` gives the artifact of a member of an input.
-pub(crate) fn run<E: From<SelectError>>(
+pub(crate) fn choose<E: From<SelectError>>(
     select: &Select,
     inputs: &BTreeMap<String, Input>,
     artifact: impl Fn(&str, &Member) -> Result<Artifact, E>,
     staging: &Staging,
-) -> Result<Made, E> {
+) -> Result<Chosen, E> {
     let candidates = members(inputs);
     let Some(Input::Gathered { members: metrics, .. }) = inputs.get(METRICS) else {
         unreachable!("a choice without metrics is refused when the pipeline is read")

@@ -120,12 +120,12 @@ fn check_selected(stage: &Declaration<'_>, space: &Space, report: &mut Report) {
             continue;
         }
         let message = format!("`{}` has no such combination", stage.name);
-        report.push(Complaint::new(over.place, message).help(advice(&stage.name, space)));
+        report.push(Complaint::new(over.place, message).help(hint(&stage.name, space)));
     }
 }
 
 /// What can be written instead of a combination that there isn't.
-fn advice(stage: &str, space: &Space) -> String {
+fn hint(stage: &str, space: &Space) -> String {
     const MOST: usize = 6;
     if !space.has_axes() {
         return format!("`{stage}` has no matrix: write `{stage}` alone");
@@ -266,7 +266,7 @@ impl Expansion<'_, '_, '_> {
             }
             _ if matching.is_empty() => {
                 let message = format!("`{stage}` has no such combination");
-                Complaint::new(used.place, message).help(advice(stage, space))
+                Complaint::new(used.place, message).help(hint(stage, space))
             }
             _ => {
                 let message = format!(

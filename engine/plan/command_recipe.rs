@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
-    artifact::input_file::Source,
+    artifact::input_file::InputFile,
     base::encoding::Json,
     graph::{Command, ForEach, Input, Piece, Run, Template, environment},
 };
@@ -16,8 +16,8 @@ pub(crate) const REVISION: u32 = 2;
 pub(crate) fn canonical<'a>(
     command: &'a Command,
     inputs: &'a BTreeMap<String, Input>,
-    sources: &BTreeMap<String, Arc<Source>>,
-    files: &'a BTreeMap<String, Arc<Source>>,
+    sources: &BTreeMap<String, Arc<InputFile>>,
+    files: &'a BTreeMap<String, Arc<InputFile>>,
 ) -> Json<'a> {
     let one = |key, value| Json::object([(key, value)]);
     let piece = |piece: &'a Piece| match piece {
@@ -28,7 +28,7 @@ pub(crate) fn canonical<'a>(
         Piece::Item(word) => one("item", word.as_deref().map_or(Json::Null, Json::text)),
     };
     let template = |template: &'a Template| template.pieces().iter().map(piece).collect();
-    let digest = |source: &Source| Json::Text(source.tree.digest().hex().into());
+    let digest = |source: &InputFile| Json::Text(source.tree.digest().hex().into());
     let files = files.iter().map(|(name, source)| (name.as_str(), digest(source)));
     let variable = |name: &'a String| {
         let digest = environment::digest(name);
@@ -72,7 +72,7 @@ pub(crate) fn canonical<'a>(
 
 /// The name under which a command sees a single file that is this input. Which of several outputs is gathered is told by the
 /// names in the recipe, and a folder of the user's is called as the input is.
-fn called<'i>(input: &'i Input, source: Option<&Source>) -> Option<Cow<'i, str>> {
+fn called<'i>(input: &'i Input, source: Option<&InputFile>) -> Option<Cow<'i, str>> {
     let is_folder =
         |path: &Path| source.map_or_else(|| path.is_dir(), |source| !source.tree.is_file());
     match input {

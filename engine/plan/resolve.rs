@@ -11,8 +11,8 @@ use thiserror::Error;
 use super::{choice_recipe, command_recipe};
 use crate::{
     artifact::{
-        input_error::SourceError,
-        input_file::{Detail, Reading, Source},
+        input_error::InputFileError,
+        input_file::{Detail, InputFile, Reading},
         input_files::InputFiles,
     },
     base::{
@@ -35,7 +35,7 @@ pub(crate) enum ResolveError {
         /// The input, or the file that the stage declares.
         input: String,
         /// Why not.
-        source: SourceError,
+        source: InputFileError,
     },
     /// The cache failed.
     #[error(transparent)]
@@ -47,9 +47,9 @@ pub(crate) struct Resolved {
     pub(crate) recipe: Recipe,
     pub(crate) fingerprint: Fingerprint,
     /// The user's files among the inputs, by the input's name.
-    pub(crate) sources: BTreeMap<String, Arc<Source>>,
+    pub(crate) sources: BTreeMap<String, Arc<InputFile>>,
     /// The user's files that a command works with, by their paths.
-    pub(crate) files: BTreeMap<String, Arc<Source>>,
+    pub(crate) files: BTreeMap<String, Arc<InputFile>>,
 }
 
 /// What the cache knows of a fingerprint.
@@ -102,7 +102,7 @@ struct Inputs {
     /// The content digests, by the names in the recipe.
     digests: BTreeMap<String, Digest>,
     /// The user's files among them, by the names of the inputs.
-    sources: BTreeMap<String, Arc<Source>>,
+    sources: BTreeMap<String, Arc<InputFile>>,
 }
 
 impl Inputs {
@@ -147,7 +147,7 @@ fn files(
     node: &StageNode,
     known: &InputFiles,
     reading: Reading<'_>,
-) -> Result<BTreeMap<String, Arc<Source>>, ResolveError> {
+) -> Result<BTreeMap<String, Arc<InputFile>>, ResolveError> {
     let Task::Command(command) = &node.task else { return Ok(BTreeMap::new()) };
     let read = |file: &CommandFile| {
         let read = known.read(&file.path, &file.scope, Detail::All, reading);
@@ -167,8 +167,8 @@ struct Own<'a> {
 impl<'a> Own<'a> {
     fn of(
         node: &'a StageNode,
-        sources: &BTreeMap<String, Arc<Source>>,
-        files: &'a BTreeMap<String, Arc<Source>>,
+        sources: &BTreeMap<String, Arc<InputFile>>,
+        files: &'a BTreeMap<String, Arc<InputFile>>,
     ) -> Self {
         let (kind, revision, config) = match &node.task {
             Task::Kind { kind, config } => {

@@ -11,7 +11,7 @@ use crate::{
         digest::{Digest, Fingerprint},
         outcome::Outcome,
     },
-    cache::advice,
+    cache::hint,
 };
 
 /// Why a stage failed.
@@ -48,8 +48,8 @@ impl Failure {
 
     /// The cache or the system failed.
     pub(crate) fn of_the_system(error: &(dyn std::error::Error + 'static)) -> Self {
-        let advice = advice(error).map(|advice| format!("; {advice}")).unwrap_or_default();
-        Self::new(format!("{}{advice}", chain(error)), true)
+        let hint = hint(error).map(|hint| format!("; {hint}")).unwrap_or_default();
+        Self::new(format!("{}{hint}", chain(error)), true)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) type Progress<'a> = dyn Fn(u64, u64, &str) + Sync + 'a;
 
 /// What an iterated stage may do with its states.
-pub(crate) trait StateStore: Sync {
+pub(crate) trait StepStore: Sync {
     /// The newest state at or before `most` that is there unharmed.
     fn last(&self, most: u64) -> Result<Option<Vec<u8>>, CacheError>;
     /// Keeps the state after `step` steps, and now and then removes those that have become superfluous.
@@ -29,7 +29,7 @@ pub(crate) trait StateStore: Sync {
 }
 
 /// Everything that a stage sees while it runs.
-pub struct Work<'a> {
+pub struct StageContext<'a> {
     pub(crate) inputs: BTreeMap<String, Artifact>,
     pub(crate) outputs: BTreeMap<String, Arc<Output>>,
     pub(crate) progress: &'a Progress<'a>,
@@ -37,10 +37,10 @@ pub struct Work<'a> {
     pub(crate) placement: &'a DeviceSelection,
     pub(crate) notes: Mutex<BTreeMap<String, String>>,
     pub(crate) rows: Option<Range<u64>>,
-    pub(crate) states: Option<&'a dyn StateStore>,
+    pub(crate) states: Option<&'a dyn StepStore>,
 }
 
-impl Work<'_> {
+impl StageContext<'_> {
     /// The input called `name`.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ pub enum DeviceError {
 
 impl DeviceError {
     /// What to do about it.
-    pub fn advice(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::NotBuilt => "choose `auto` or `cpu`, or use a program that was built with it",
             Self::Unusable { .. } => {

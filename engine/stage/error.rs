@@ -59,9 +59,9 @@ impl StageError {
     }
 
     /// What to do about it, when the cache or the machine failed.
-    pub(crate) fn advice(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         let system = self.is_of_the_system() || self.is_refused();
-        if system { crate::cache::advice(&*self.0) } else { None }
+        if system { crate::cache::hint(&*self.0) } else { None }
     }
 
     /// The error that was wrapped, when it is an `E`.

@@ -1,6 +1,6 @@
 //! The contract of a stage: what a kind of stage declares and what it must do.
 //!
-//! A kind that is built in implements [`Stage`] and is listed in a [`Registry`](crate::stage::registry::Registry); a program of the user's
+//! A kind that is built in implements [`StageKind`] and is listed in a [`Registry`](crate::stage::registry::Registry); a program of the user's
 //! needs no Rust and is declared as `kind: command` (see [`crate::execute::command`]). A stage is a pure function of its
 //! inputs and its config: it sees no names, no cache, no clock and no thread count.
 
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{context::Work, error::StageError};
+use super::{context::StageContext, error::StageError};
 use crate::{artifact::format::ArtifactType, base::exactness::Exactness};
 
 /// A named input of a kind.
@@ -41,7 +41,7 @@ impl InputPort {
     pub const ANY: &'static str = "*";
 
     /// Inputs under names of the pipeline's own, one or more: all those whose names no other port has. The kind finds
-    /// them in [`Work::inputs`].
+    /// them in [`StageContext::inputs`].
     pub const fn any(artifact: ArtifactType, about: &'static str) -> Self {
         Self { name: Self::ANY, artifact, required: true, about }
     }
@@ -104,7 +104,7 @@ pub enum Shape {
     },
 }
 
-/// How a row-mapped kind divides: the engine calls [`Stage::run`] once for every chunk of rows, with inputs and outputs
+/// How a row-mapped kind divides: the engine calls [`StageKind::run`] once for every chunk of rows, with inputs and outputs
 /// that have those rows and no others, and joins the outputs.
 ///
 /// A kind that declares this reads and writes as any other does. What a chunk can't see can't enter its result: inputs
@@ -116,7 +116,7 @@ pub struct RowMap {
     /// The inputs that every chunk sees whole.
     pub broadcast: &'static [&'static str],
     /// The most rows in a chunk, and in a chunk of the outputs' arrays. Wide rows make chunks of fewer
-    /// ([`Stage::row_bytes`]), and where there are fewer in all, these are one chunk.
+    /// ([`StageKind::row_bytes`]), and where there are fewer in all, these are one chunk.
     pub chunk_rows: u64,
     /// What a row is: a plural.
     pub unit: &'static str,
@@ -130,8 +130,8 @@ pub enum RowsFrom {
     /// They are those of inputs: Zarr groups, cut along the dimension `row` of those arrays of each that are named, and
     /// without its other arrays and groups. Inputs that are stored in other chunks than a stage here makes are not cut.
     Arrays(&'static [(&'static str, &'static [&'static str])]),
-    /// The kind says how many rows these inputs hold, and what a chunk of them depends on: see [`Stage::count_rows`]
-    /// and [`Stage::hash_rows`].
+    /// The kind says how many rows these inputs hold, and what a chunk of them depends on: see [`StageKind::count_rows`]
+    /// and [`StageKind::hash_rows`].
     Inputs(&'static [&'static str]),
 }
 
@@ -141,7 +141,7 @@ pub enum RowsFrom {
 /// a pipeline is checked against, so they are written for users. Every key has a default or is required;
 /// `#[serde(deny_unknown_fields, default)]` is expected. A unit is given with
 /// `#[schemars(extend("unit" = "km/s"))]`.
-pub trait Stage: Send + Sync + 'static {
+pub trait StageKind: Send + Sync + 'static {
     /// The typed config. Its serialised form after defaults are filled in is what enters the fingerprint.
     type Config: Serialize + DeserializeOwned + JsonSchema;
 
@@ -172,14 +172,14 @@ pub trait Stage: Send + Sync + 'static {
     ///
     /// # Errors
     /// An error fails the stage; nothing that it wrote is published.
-    fn run(config: &Self::Config, work: &Work<'_>) -> Result<(), StageError>;
+    fn run(config: &Self::Config, context: &StageContext<'_>) -> Result<(), StageError>;
 
     /// Writes those files of the outputs that depend on all rows, where there are any. Called once, after all of
-    /// [`Stage::run`].
+    /// [`StageKind::run`].
     ///
     /// # Errors
-    /// As [`Stage::run`].
-    fn finish(_config: &Self::Config, _work: &Work<'_>) -> Result<(), StageError> {
+    /// As [`StageKind::run`].
+    fn finish(_config: &Self::Config, _work: &StageContext<'_>) -> Result<(), StageError> {
         Ok(())
     }
 
@@ -187,7 +187,7 @@ pub trait Stage: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the inputs can't be read. By default, always.
-    fn count_rows(_config: &Self::Config, _work: &Work<'_>) -> Result<u64, StageError> {
+    fn count_rows(_config: &Self::Config, _work: &StageContext<'_>) -> Result<u64, StageError> {
         Err(StageError::new(format!(
             "the kind `{}` doesn't say how many rows there are",
             Self::KIND
@@ -199,7 +199,7 @@ pub trait Stage: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the inputs can't be read.
-    fn row_bytes(_config: &Self::Config, _work: &Work<'_>) -> Result<u64, StageError> {
+    fn row_bytes(_config: &Self::Config, _work: &StageContext<'_>) -> Result<u64, StageError> {
         Ok(0)
     }
 
@@ -209,7 +209,7 @@ pub trait Stage: Send + Sync + 'static {
     /// When the inputs can't be read. By default, always.
     fn hash_rows(
         _config: &Self::Config,
-        _work: &Work<'_>,
+        _work: &StageContext<'_>,
         _rows: Range<u64>,
         _into: &mut dyn Write,
     ) -> Result<(), StageError> {
@@ -222,26 +222,26 @@ pub trait Stage: Send + Sync + 'static {
 
 /// A kind with its types erased: what the engine keeps in a [`Registry`](crate::stage::registry::Registry).
 pub trait Kind: Send + Sync {
-    /// See [`Stage::KIND`].
+    /// See [`StageKind::KIND`].
     fn name(&self) -> &'static str;
-    /// See [`Stage::ABOUT`].
+    /// See [`StageKind::ABOUT`].
     fn about(&self) -> &'static str;
-    /// See [`Stage::REVISION`].
+    /// See [`StageKind::REVISION`].
     fn revision(&self) -> u32;
-    /// See [`Stage::EXACTNESS`].
+    /// See [`StageKind::EXACTNESS`].
     fn exactness(&self) -> Exactness;
-    /// See [`Stage::INPUTS`].
+    /// See [`StageKind::INPUTS`].
     fn inputs(&self) -> &'static [InputPort];
-    /// See [`Stage::OUTPUTS`].
+    /// See [`StageKind::OUTPUTS`].
     fn outputs(&self) -> &'static [OutputPort];
     /// The JSON schema of the config.
     fn schema(&self) -> Value;
     /// Types a config and gives it back in canonical form: every default filled in, every number spelled one way.
     ///
     /// # Errors
-    /// The faults of a config that can't be typed or that [`Stage::check`] refuses.
+    /// The faults of a config that can't be typed or that [`StageKind::check`] refuses.
     fn canonical(&self, config: Value) -> Result<Value, Vec<Fault>>;
-    /// See [`Stage::shape`].
+    /// See [`StageKind::shape`].
     ///
     /// # Errors
     /// When the config isn't a canonical one.
@@ -249,50 +249,50 @@ pub trait Kind: Send + Sync {
     /// Runs the stage on a canonical config.
     ///
     /// # Errors
-    /// See [`Stage::run`].
-    fn run(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError>;
-    /// See [`Stage::finish`].
+    /// See [`StageKind::run`].
+    fn run(&self, config: &Value, context: &StageContext<'_>) -> Result<(), StageError>;
+    /// See [`StageKind::finish`].
     ///
     /// # Errors
-    /// See [`Stage::finish`].
-    fn finish(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError>;
-    /// See [`Stage::count_rows`].
+    /// See [`StageKind::finish`].
+    fn finish(&self, config: &Value, context: &StageContext<'_>) -> Result<(), StageError>;
+    /// See [`StageKind::count_rows`].
     ///
     /// # Errors
-    /// See [`Stage::count_rows`].
-    fn count_rows(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError>;
-    /// See [`Stage::row_bytes`].
+    /// See [`StageKind::count_rows`].
+    fn count_rows(&self, config: &Value, context: &StageContext<'_>) -> Result<u64, StageError>;
+    /// See [`StageKind::row_bytes`].
     ///
     /// # Errors
-    /// See [`Stage::row_bytes`].
-    fn row_bytes(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError>;
-    /// See [`Stage::hash_rows`].
+    /// See [`StageKind::row_bytes`].
+    fn row_bytes(&self, config: &Value, context: &StageContext<'_>) -> Result<u64, StageError>;
+    /// See [`StageKind::hash_rows`].
     ///
     /// # Errors
-    /// See [`Stage::hash_rows`].
+    /// See [`StageKind::hash_rows`].
     fn hash_rows(
         &self,
         config: &Value,
-        work: &Work<'_>,
+        context: &StageContext<'_>,
         rows: Range<u64>,
         into: &mut dyn Write,
     ) -> Result<(), StageError>;
 }
 
 /// Erases the types of `S`.
-pub(crate) fn erase<S: Stage>() -> Arc<dyn Kind> {
+pub(crate) fn erase<S: StageKind>() -> Arc<dyn Kind> {
     Arc::new(Erased::<S>(std::marker::PhantomData))
 }
 
 struct Erased<S>(std::marker::PhantomData<fn() -> S>);
 
-impl<S: Stage> Erased<S> {
+impl<S: StageKind> Erased<S> {
     fn typed(config: &Value) -> Result<S::Config, StageError> {
         S::Config::deserialize(config).map_err(StageError::new)
     }
 }
 
-impl<S: Stage> Kind for Erased<S> {
+impl<S: StageKind> Kind for Erased<S> {
     fn name(&self) -> &'static str {
         S::KIND
     }
@@ -334,29 +334,29 @@ impl<S: Stage> Kind for Erased<S> {
         Ok(S::shape(&Self::typed(config)?))
     }
 
-    fn run(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError> {
-        S::run(&Self::typed(config)?, work)
+    fn run(&self, config: &Value, context: &StageContext<'_>) -> Result<(), StageError> {
+        S::run(&Self::typed(config)?, context)
     }
 
-    fn finish(&self, config: &Value, work: &Work<'_>) -> Result<(), StageError> {
-        S::finish(&Self::typed(config)?, work)
+    fn finish(&self, config: &Value, context: &StageContext<'_>) -> Result<(), StageError> {
+        S::finish(&Self::typed(config)?, context)
     }
 
-    fn count_rows(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError> {
-        S::count_rows(&Self::typed(config)?, work)
+    fn count_rows(&self, config: &Value, context: &StageContext<'_>) -> Result<u64, StageError> {
+        S::count_rows(&Self::typed(config)?, context)
     }
 
-    fn row_bytes(&self, config: &Value, work: &Work<'_>) -> Result<u64, StageError> {
-        S::row_bytes(&Self::typed(config)?, work)
+    fn row_bytes(&self, config: &Value, context: &StageContext<'_>) -> Result<u64, StageError> {
+        S::row_bytes(&Self::typed(config)?, context)
     }
 
     fn hash_rows(
         &self,
         config: &Value,
-        work: &Work<'_>,
+        context: &StageContext<'_>,
         rows: Range<u64>,
         into: &mut dyn Write,
     ) -> Result<(), StageError> {
-        S::hash_rows(&Self::typed(config)?, work, rows, into)
+        S::hash_rows(&Self::typed(config)?, context, rows, into)
     }
 }

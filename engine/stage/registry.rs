@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     device::Probe,
-    kind::{Kind, Stage, erase},
+    kind::{Kind, StageKind, erase},
 };
 
 /// The kinds that a pipeline may use, by name.
@@ -22,7 +22,7 @@ impl Registry {
 
     /// Adds the kind `S`, in place of one of the same name.
     #[must_use]
-    pub fn with<S: Stage>(mut self) -> Self {
+    pub fn with<S: StageKind>(mut self) -> Self {
         self.kinds.insert(S::KIND, erase::<S>());
         self
     }

@@ -8,7 +8,7 @@ use std::{
 
 use pipe_engine::{
     ArtifactType, Event, Exactness, Format, InputPort, Interrupt, OutputPort, Registry, RowMap,
-    RowsFrom, RunOptions, Shape, Stage, StageError, Work, cache::Cache, load, run,
+    RowsFrom, RunOptions, Shape, StageContext, StageError, StageKind, cache::Cache, load, run,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ static CHANGED: Condvar = Condvar::new();
 /// Waits in every chunk, for a while, until another one is under way too.
 struct Meeting;
 
-impl Stage for Meeting {
+impl StageKind for Meeting {
     type Config = Extent;
 
     const KIND: &'static str = "meeting";
@@ -47,7 +47,7 @@ impl Stage for Meeting {
         })
     }
 
-    fn run(_: &Extent, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(_: &Extent, context: &StageContext<'_>) -> Result<(), StageError> {
         let mut state = UNDER_WAY.lock().unwrap();
         state.0 += 1;
         state.1 = state.0.max(state.1);
@@ -55,7 +55,7 @@ impl Stage for Meeting {
         let alone = |state: &mut (usize, usize)| state.1 < 2;
         let waited = CHANGED.wait_timeout_while(state, Duration::from_millis(500), alone);
         waited.unwrap().0.0 -= 1;
-        Ok(work.output("o")?.write("o.csv", b"row\n")?)
+        Ok(context.output("o")?.write("o.csv", b"row\n")?)
     }
 }
 

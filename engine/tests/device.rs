@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use pipe_engine::{
     ArtifactType, Device, DeviceChoice, DeviceError, DeviceWish, Event, Exactness, Format,
-    InputPort, Interrupt, Outcome, OutputPort, Registry, RunError, RunOptions, RunReport, Stage,
-    StageError, Work, cache::Cache, load, run,
+    InputPort, Interrupt, Outcome, OutputPort, Registry, RunError, RunOptions, RunReport,
+    StageContext, StageError, StageKind, cache::Cache, load, run,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ struct Config {
 /// Writes down where it computes.
 struct Compute;
 
-impl Stage for Compute {
+impl StageKind for Compute {
     type Config = Config;
 
     const KIND: &'static str = "compute";
@@ -31,9 +31,9 @@ impl Stage for Compute {
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("o", ArtifactType::new("o", Format::Any), "where")];
 
-    fn run(_: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let device = work.device()?;
-        Ok(work.output("o")?.write("device", device.to_string().as_bytes())?)
+    fn run(_: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let device = context.device()?;
+        Ok(context.output("o")?.write("device", device.to_string().as_bytes())?)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use pipe_engine::{
     RunError,
-    cache::{CacheError, advice},
+    cache::{CacheError, hint},
     load::{Complaints, NotFound, closest},
     report::out::OutError,
 };
@@ -105,8 +105,8 @@ impl CommandError {
             _ => {}
         }
         printer.error(self.text());
-        if let Some(advice) = self.advice() {
-            printer.help(advice);
+        if let Some(hint) = self.hint() {
+            printer.help(hint);
         }
         exit_code::SYSTEM_FAILED
     }
@@ -114,8 +114,8 @@ impl CommandError {
     /// Tells that something came of it that the command can do without.
     pub(crate) fn warn(&self, what: &str, printer: Printer) {
         printer.warning(format_args!("{what}: {}", self.text()));
-        if let Some(advice) = self.advice() {
-            printer.help(advice);
+        if let Some(hint) = self.hint() {
+            printer.help(hint);
         }
     }
 
@@ -133,11 +133,11 @@ impl CommandError {
         text
     }
 
-    fn advice(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::System(error) => advice(&**error),
-            Self::File { source, .. } => advice(source),
-            Self::Out(error) => error.advice(),
+            Self::System(error) => hint(&**error),
+            Self::File { source, .. } => hint(source),
+            Self::Out(error) => error.hint(),
             _ => None,
         }
     }
@@ -200,9 +200,7 @@ impl From<CacheError> for CommandError {
 impl From<OutError> for CommandError {
     fn from(error: OutError) -> Self {
         match error {
-            OutError::Taken(_) => {
-                Self::wrong(error.to_string(), error.advice().unwrap_or_default())
-            }
+            OutError::Taken(_) => Self::wrong(error.to_string(), error.hint().unwrap_or_default()),
             other => Self::Out(other),
         }
     }

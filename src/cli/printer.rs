@@ -91,7 +91,7 @@ impl Printer {
         self.titled(ERROR, "error", text);
     }
 
-    /// Writes advice.
+    /// Writes hint.
     pub(crate) fn help(self, text: impl Display) {
         self.titled(HELP, "help", text);
     }

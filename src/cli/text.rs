@@ -20,7 +20,7 @@ pub(crate) const QUIET: Style = Style('\u{fdd1}');
 pub(crate) const WARNING: Style = Style('\u{fdd2}');
 /// The style of an error.
 pub(crate) const ERROR: Style = Style('\u{fdd3}');
-/// The style of advice.
+/// The style of hint.
 pub(crate) const HELP: Style = Style('\u{fdd4}');
 /// The style of a heading or a name.
 pub(crate) const NAME: Style = Style('\u{fdd5}');

@@ -246,8 +246,8 @@ impl DetailsReader {
 #[cfg(test)]
 mod tests {
     use pipe_engine::{
-        Event, Exactness, Format, InputPort, Interrupt, Outcome, OutputPort, RunOptions, Stage,
-        StageError, Work, cache::Cache, load, run,
+        Event, Exactness, Format, InputPort, Interrupt, Outcome, OutputPort, RunOptions,
+        StageContext, StageError, StageKind, cache::Cache, load, run,
     };
 
     use super::*;
@@ -259,7 +259,7 @@ mod tests {
     /// A stage that reads a catalogue of `fit`, and what has no such details.
     struct Reading;
 
-    impl Stage for Reading {
+    impl StageKind for Reading {
         type Config = std::collections::BTreeMap<String, u64>;
 
         const KIND: &'static str = "reading";
@@ -276,10 +276,10 @@ mod tests {
             "nothing",
         )];
 
-        fn run(_: &Self::Config, work: &Work<'_>) -> Result<(), StageError> {
-            let fitted = DetailsReader::open(work.input("fitted")?)?;
+        fn run(_: &Self::Config, context: &StageContext<'_>) -> Result<(), StageError> {
+            let fitted = DetailsReader::open(context.input("fitted")?)?;
             let rows = 1..3;
-            let components = ComponentsReader::open(work.input("fitted")?)?;
+            let components = ComponentsReader::open(context.input("fitted")?)?;
             let slots = components.slots();
             let counts = components.counts(rows.clone())?;
             let uncertainties = fitted.uncertainties(rows.clone())?.unwrap();
@@ -306,10 +306,10 @@ mod tests {
             assert_eq!(fitted.probability(rows.clone())?, None);
             assert_eq!(fitted.count_probability(rows.clone())?, None);
 
-            let truth = DetailsReader::open(work.input("truth")?)?;
+            let truth = DetailsReader::open(context.input("truth")?)?;
             assert_eq!(truth.uncertainties(rows.clone())?, None);
             assert_eq!(truth.noise_rms(rows)?, None);
-            Ok(work.output("document")?.document("read.json", &true)?)
+            Ok(context.output("document")?.document("read.json", &true)?)
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where the stages that have a network compute.
 
-use pipe_engine::{Device, Registry, StageError, Work};
+use pipe_engine::{Device, Registry, StageContext, StageError};
 
 use crate::network::Backend;
 
@@ -8,8 +8,8 @@ use crate::network::Backend;
 ///
 /// # Errors
 /// When the device that was asked for isn't there.
-pub(crate) fn backend(work: &Work<'_>) -> Result<Backend, StageError> {
-    match work.device()? {
+pub(crate) fn backend(context: &StageContext<'_>) -> Result<Backend, StageError> {
+    match context.device()? {
         Device::Cpu => Ok(Backend::native()),
         #[cfg(feature = "cuda")]
         Device::Cuda => Ok(Backend::cuda()),

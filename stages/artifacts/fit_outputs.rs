@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pipe_engine::{GroupWriter, OutputFile, OutputPort, StageError, Work};
+use pipe_engine::{GroupWriter, OutputFile, OutputPort, StageContext, StageError};
 
 use crate::{
     artifacts::{CATALOGUE, ComponentsWriter, DetailsWriter, SpectraReader, TABLE},
@@ -35,17 +35,17 @@ pub(crate) struct FitOutputs<'a> {
 impl<'a> FitOutputs<'a> {
     /// Starts the outputs of a stage that fits at most `slots` components to each of the spectra.
     pub(crate) fn create(
-        work: &'a Work<'_>,
+        context: &'a StageContext<'_>,
         spectra: &'a SpectraReader,
         slots: usize,
     ) -> Result<Self, StageError> {
         let rows = spectra.rows();
         let (components, group) =
-            ComponentsWriter::create(work.output("catalogue")?, rows, slots, spectra.head())?;
+            ComponentsWriter::create(context.output("catalogue")?, rows, slots, spectra.head())?;
         let details = DetailsWriter::create(&group, rows, slots, spectra.head())?;
-        let mut table = work.output("table")?.create("catalogue.csv")?;
+        let mut table = context.output("table")?.create("catalogue.csv")?;
         FitTable::new(&mut table)?.finish()?;
-        Ok(Self { spectra, components, details, table, group, first_row: work.first_row() })
+        Ok(Self { spectra, components, details, table, group, first_row: context.first_row() })
     }
 
     /// The group of the catalogue, which may take more arrays.

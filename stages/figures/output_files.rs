@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pipe_engine::{Fault, StageError, Work};
+use pipe_engine::{Fault, StageContext, StageError};
 use rayon::prelude::*;
 
 use crate::figures::{Figure, FileFormat, FileOptions};
@@ -26,17 +26,17 @@ pub(crate) fn check(formats: &[FileFormat]) -> Vec<Fault> {
 pub(crate) fn write(
     drawn: &[(&str, Figure)],
     options: FileOptions<'_>,
-    work: &Work<'_>,
+    context: &StageContext<'_>,
 ) -> Result<(), StageError> {
-    let output = work.output("figures")?;
+    let output = context.output("figures")?;
     let done = AtomicU64::new(0);
     let files = |(name, figure): &(&str, Figure)| -> Result<(), StageError> {
-        work.check_interrupt()?;
+        context.check_interrupt()?;
         for (file, bytes) in figure.files(name, options)? {
             output.write(&file, &bytes)?;
         }
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        work.progress(done, drawn.len() as u64, "figures");
+        context.progress(done, drawn.len() as u64, "figures");
         Ok(())
     };
     drawn.par_iter().try_for_each(files)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use pipe_engine::{
-    ArtifactType, Exactness, Fault, Format, InputPort, Output, OutputPort, Stage, StageError, Work,
+    ArtifactType, Exactness, Fault, Format, InputPort, Output, OutputPort, StageContext,
+    StageError, StageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ struct Comparison<'a> {
     columns: BTreeMap<&'a str, BTreeMap<&'a str, Option<f64>>>,
 }
 
-impl Stage for Compare {
+impl StageKind for Compare {
     type Config = Config;
 
     const KIND: &'static str = "compare";
@@ -140,9 +141,9 @@ impl Stage for Compare {
         faults
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
         let mut documents: Vec<(String, Document)> = Vec::new();
-        for input in work.inputs() {
+        for input in context.inputs() {
             documents.push((input.name().to_owned(), input.document(METRICS_FILE)?));
         }
         arrange(&mut documents, &config.order)?;
@@ -164,13 +165,13 @@ impl Stage for Compare {
             true_components: first.metrics.matched.truth,
             columns: values.collect(),
         };
-        work.output("comparison")?.document(COMPARISON_FILE, &comparison)?;
-        let output = work.output("tables")?;
+        context.output("comparison")?.document(COMPARISON_FILE, &comparison)?;
+        let output = context.output("tables")?;
         for table in &tables {
             table.write_csv(output)?;
         }
         let markdown: Vec<String> = tables.iter().map(Table::markdown).collect();
-        Ok(work.output("markdown")?.write("comparison.md", markdown.join("\n").as_bytes())?)
+        Ok(context.output("markdown")?.write("comparison.md", markdown.join("\n").as_bytes())?)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use pipe_engine::{
-    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work,
+    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, StageContext, StageError,
+    StageKind,
 };
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -84,7 +85,7 @@ enum Mismatch {
     Channels { learnt: usize, observed: usize },
 }
 
-impl Stage for RandomForest {
+impl StageKind for RandomForest {
     type Config = Config;
 
     const KIND: &'static str = "forest";
@@ -130,10 +131,10 @@ impl Stage for RandomForest {
         faults
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let truth = ComponentsReader::open(work.input("truth")?)?;
-        let scaled = ScaledReader::open(work.input("scaled")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let truth = ComponentsReader::open(context.input("truth")?)?;
+        let scaled = ScaledReader::open(context.input("scaled")?)?;
         let available = spectra.rows();
         if truth.rows() != available || scaled.rows() != available {
             return Err(Mismatch::Rows {
@@ -143,12 +144,12 @@ impl Stage for RandomForest {
             }
             .into());
         }
-        let rows = Rows::read(work.input("rows")?, available)?;
-        let scaler: Scaler = work.input("scaler")?.document(SCALER_FILE)?;
+        let rows = Rows::read(context.input("rows")?, available)?;
+        let scaler: Scaler = context.input("scaler")?.document(SCALER_FILE)?;
         let channels = spectra.axis().channels;
-        let observed = match work.optional("observed") {
+        let observed = match context.optional("observed") {
             Some(observed) => SpectraReader::open(observed)?,
-            None => SpectraReader::open(work.input("spectra")?)?,
+            None => SpectraReader::open(context.input("spectra")?)?,
         };
         if observed.axis().channels != channels {
             let observed = observed.axis().channels;
@@ -156,8 +157,8 @@ impl Stage for RandomForest {
         }
 
         let source = Source { spectra: &spectra, scaled: &scaled, truth: &truth, scaler: &scaler };
-        let training = source.lesson(&thinned(&rows.training, config.max_rows), work)?;
-        let validation = source.lesson(&rows.validation, work)?;
+        let training = source.lesson(&thinned(&rows.training, config.max_rows), context)?;
+        let validation = source.lesson(&rows.validation, context)?;
         let settings = ForestSettings {
             min_leaf: config.min_leaf,
             channels_a_split: ((config.channels_a_split * channels as f64) as usize).max(1),
@@ -169,23 +170,23 @@ impl Stage for RandomForest {
             &validation.examples(channels),
             grid,
             &settings,
-            &|| work.check_interrupt(),
+            &|| context.check_interrupt(),
         );
         let Choice { forest, best, scores } = chosen.map_err(|error| match error {
             ForestError::Interrupted(interrupted) => StageError::from(interrupted),
             other => StageError::from(other),
         })?;
-        work.note("forest", format_args!("{} trees of depth {}", best.trees, best.depth));
+        context.note("forest", format_args!("{} trees of depth {}", best.trees, best.depth));
         let document = GridDocument {
             training_rows: training.truth.len(),
             validation_rows: validation.truth.len(),
             best,
             scores,
         };
-        work.output("grid")?.document("grid.json", &document)?;
+        context.output("grid")?.document("grid.json", &document)?;
         let slots = training.truth.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let answering = Answering { forest: &forest, trees: best.trees, scaler: &scaler };
-        answering.answer(&observed, slots, work)
+        answering.answer(&observed, slots, context)
     }
 }
 
@@ -227,7 +228,7 @@ impl Lesson {
 
 impl Source<'_> {
     /// The spectra of `rows`, which ascend.
-    fn lesson(&self, rows: &[u64], work: &Work<'_>) -> Result<Lesson, StageError> {
+    fn lesson(&self, rows: &[u64], context: &StageContext<'_>) -> Result<Lesson, StageError> {
         let channels = self.spectra.axis().channels;
         let mut lesson = Lesson::default();
         for range in chunks(self.spectra.rows()) {
@@ -236,7 +237,7 @@ impl Source<'_> {
             if wanted.is_empty() {
                 continue;
             }
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             let values = self.scaled.read(range.clone())?;
             let noise = self.spectra.noise(range.clone())?;
             let mut components = self.truth.read(range.clone())?;
@@ -267,17 +268,17 @@ impl Answering<'_> {
         &self,
         spectra: &SpectraReader,
         slots: usize,
-        work: &Work<'_>,
+        context: &StageContext<'_>,
     ) -> Result<(), StageError> {
         let rows = spectra.rows();
-        let output = work.output("catalogue")?;
+        let output = context.output("catalogue")?;
         let (components, _) = ComponentsWriter::create(output, rows, slots, spectra.head())?;
-        let mut table = work.output("table")?.create("catalogue.csv")?;
+        let mut table = context.output("table")?.create("catalogue.csv")?;
         CatalogueWriter::new(&mut table)?.finish()?;
         let all: Vec<(u64, Range<u64>)> = (0..).zip(chunks(rows)).collect();
         for wave in all.chunks(2 * rayon::current_num_threads()) {
-            work.check_interrupt()?;
-            work.progress(wave[0].1.start, rows, "spectra");
+            context.check_interrupt()?;
+            context.progress(wave[0].1.start, rows, "spectra");
             let found: Vec<Vec<Vec<Component>>> = wave
                 .par_iter()
                 .map(|(_, range)| self.chunk(spectra, range))

@@ -1,7 +1,8 @@
 //! The stage `generate`: synthetic spectra with their truth.
 
 use pipe_engine::{
-    Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
+    Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, StageContext, StageError,
+    StageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ fn range([min, max]: [f64; 2]) -> Range {
     Range::new(min, max)
 }
 
-impl Stage for Generate {
+impl StageKind for Generate {
     type Config = Config;
 
     const KIND: &'static str = "generate";
@@ -167,17 +168,17 @@ impl Stage for Generate {
         })
     }
 
-    fn row_bytes(config: &Config, work: &Work<'_>) -> Result<u64, StageError> {
-        let channels = match work.optional("like") {
+    fn row_bytes(config: &Config, context: &StageContext<'_>) -> Result<u64, StageError> {
+        let channels = match context.optional("like") {
             None => config.channels,
             Some(like) => SpectraReader::open(like)?.axis().channels,
         };
         Ok((channels * size_of::<f32>()) as u64)
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
         let mut observed = None;
-        let (axis, unit, noise) = match work.optional("like") {
+        let (axis, unit, noise) = match context.optional("like") {
             None => (config.axis(), config.intensity_unit.clone(), config.noise()),
             Some(like) => {
                 let like = SpectraReader::open(like)?;
@@ -194,17 +195,17 @@ impl Stage for Generate {
         recipe.check()?;
 
         let head = SpectraHead { axis: recipe.axis.clone(), unit, sky: None };
-        let spectra = SpectraWriter::create(work.output("spectra")?, config.count, &head)?;
+        let spectra = SpectraWriter::create(context.output("spectra")?, config.count, &head)?;
         let slots = config.max_components;
         let (truth, _) =
-            ComponentsWriter::create(work.output("truth")?, config.count, slots, &head)?;
-        for_each_chunk(work, config.count, |chunk, rows| {
+            ComponentsWriter::create(context.output("truth")?, config.count, slots, &head)?;
+        for_each_chunk(context, config.count, |chunk, rows| {
             let count = (rows.end - rows.start) as usize;
             let mut values = Vec::with_capacity(count * recipe.axis.channels);
             let (mut noise, mut components) =
                 (Vec::with_capacity(count), Vec::with_capacity(count));
             for row in rows {
-                let spectrum = recipe.row(config.seed, work.first_row() + row);
+                let spectrum = recipe.row(config.seed, context.first_row() + row);
                 values.extend(spectrum.values);
                 noise.push(spectrum.rms);
                 components.push(spectrum.components);

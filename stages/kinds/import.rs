@@ -6,8 +6,8 @@ use std::{
 };
 
 use pipe_engine::{
-    ArtifactType, Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage,
-    StageError, Work,
+    ArtifactType, Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, StageContext,
+    StageError, StageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ enum ImportError {
     Pixels { found: usize },
 }
 
-impl Stage for Import {
+impl StageKind for Import {
     type Config = Config;
 
     const KIND: &'static str = "import";
@@ -130,24 +130,24 @@ impl Stage for Import {
         })
     }
 
-    fn count_rows(config: &Config, work: &Work<'_>) -> Result<u64, StageError> {
-        let cube = open(work)?;
+    fn count_rows(config: &Config, context: &StageContext<'_>) -> Result<u64, StageError> {
+        let cube = open(context)?;
         // What is wrong with the map as a whole is said before any row is looked up.
-        open_noise(config, work, cube.header())?;
+        open_noise(config, context, cube.header())?;
         Ok(cube.header().rows() as u64)
     }
 
-    fn row_bytes(_: &Config, work: &Work<'_>) -> Result<u64, StageError> {
-        Ok((open(work)?.header().axis.channels * size_of::<f32>()) as u64)
+    fn row_bytes(_: &Config, context: &StageContext<'_>) -> Result<u64, StageError> {
+        Ok((open(context)?.header().axis.channels * size_of::<f32>()) as u64)
     }
 
     fn hash_rows(
         config: &Config,
-        work: &Work<'_>,
+        context: &StageContext<'_>,
         rows: std::ops::Range<u64>,
         into: &mut dyn Write,
     ) -> Result<(), StageError> {
-        let mut cube = open(work)?;
+        let mut cube = open(context)?;
         // Of the header, this and no more is seen in a spectrum.
         let CubeHeader { axis, unit, nx, .. } = cube.header();
         serde_json::to_writer(&mut *into, &(axis, unit, nx))?;
@@ -155,7 +155,7 @@ impl Stage for Import {
         for value in cube.rows(rows.clone())? {
             into.write_all(&value.to_le_bytes())?;
         }
-        if let Some(noise) = &mut open_noise(config, work, cube.header())? {
+        if let Some(noise) = &mut open_noise(config, context, cube.header())? {
             for value in noise.rows(rows)? {
                 into.write_all(&value.to_le_bytes())?;
             }
@@ -163,8 +163,8 @@ impl Stage for Import {
         Ok(())
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let header = open(work)?.header().clone();
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let header = open(context)?.header().clone();
         if let Some(found) = [header.nx, header.ny].into_iter().find(|&n| u32::try_from(n).is_err())
         {
             return Err(ImportError::Pixels { found }.into());
@@ -176,12 +176,12 @@ impl Stage for Import {
         };
         let line_free = line_free_channels(&head.axis, &config.line_free)?;
 
-        let made = work.rows().unwrap_or(0..header.rows() as u64);
+        let made = context.rows().unwrap_or(0..header.rows() as u64);
         let count = made.end - made.start;
-        let is_given = config.noise_rms.is_some() || work.optional("noise").is_some();
-        let writer = SpectraWriter::of_cube(work.output("spectra")?, count, &head, is_given)?;
-        let open = || Ok((open(work)?, open_noise(config, work, &header)?));
-        for_each_chunk_with(work, count, open, |(cube, noise_map), chunk, rows| {
+        let is_given = config.noise_rms.is_some() || context.optional("noise").is_some();
+        let writer = SpectraWriter::of_cube(context.output("spectra")?, count, &head, is_given)?;
+        let open = || Ok((open(context)?, open_noise(config, context, &header)?));
+        for_each_chunk_with(context, count, open, |(cube, noise_map), chunk, rows| {
             let rows = (made.start + rows.start) as usize..(made.start + rows.end) as usize;
             let spectra = cube.rows(rows.clone())?;
             let given = match noise_map {
@@ -211,13 +211,13 @@ impl Stage for Import {
         })
     }
 
-    fn finish(_: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        Ok(Sky::of(open(work)?.header()).write(work.output("spectra")?)?)
+    fn finish(_: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        Ok(Sky::of(open(context)?.header()).write(context.output("spectra")?)?)
     }
 }
 
-fn open(work: &Work<'_>) -> Result<CubeReader<BufReader<File>>, StageError> {
-    let path = work.input("cube")?.file()?;
+fn open(context: &StageContext<'_>) -> Result<CubeReader<BufReader<File>>, StageError> {
+    let path = context.input("cube")?.file()?;
     let file =
         File::open(&path).map_err(|source| ImportError::Open { path: path.clone(), source })?;
     Ok(CubeReader::open(BufReader::new(file))?)
@@ -226,10 +226,10 @@ fn open(work: &Work<'_>) -> Result<CubeReader<BufReader<File>>, StageError> {
 /// The noise map, where there is one.
 fn open_noise(
     config: &Config,
-    work: &Work<'_>,
+    context: &StageContext<'_>,
     cube: &CubeHeader,
 ) -> Result<Option<NoiseMap<BufReader<File>>>, StageError> {
-    let Some(map) = work.optional("noise") else { return Ok(None) };
+    let Some(map) = context.optional("noise") else { return Ok(None) };
     let said_otherwise =
         [("noise_rms", config.noise_rms.is_some()), ("line_free", !config.line_free.is_empty())];
     if let Some((key, _)) = said_otherwise.into_iter().find(|(_, is_said)| *is_said) {

@@ -2,7 +2,9 @@
 
 use std::{fs::File, io::BufReader, path::PathBuf};
 
-use pipe_engine::{ArtifactType, Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{
+    ArtifactType, Exactness, Fault, InputPort, OutputPort, StageContext, StageError, StageKind,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +76,7 @@ enum TableError {
     Place { line: u64, place: String, available: String },
 }
 
-impl Stage for ImportTruth {
+impl StageKind for ImportTruth {
     type Config = Config;
 
     const KIND: &'static str = "import-truth";
@@ -108,17 +110,17 @@ impl Stage for ImportTruth {
         empty.map(|(key, _)| Fault::at(key, "must name a column")).collect()
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let path = work.input("table")?.file()?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let path = context.input("table")?.file()?;
         let file = File::open(&path).map_err(|source| TableError::Open { path, source })?;
         let components = read(config, BufReader::new(file), spectra.head(), spectra.rows())?;
 
         let slots = components.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        let output = work.output("truth")?;
+        let output = context.output("truth")?;
         let (writer, _) = ComponentsWriter::create(output, spectra.rows(), slots, spectra.head())?;
         for (chunk, rows) in (0..).zip(chunks(spectra.rows())) {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             writer.write(chunk, &components[rows.start as usize..rows.end as usize])?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use pipe_engine::{
     ArraySpec, ArrayWriter, Exactness, GroupWriter, InputPort, OutputPort, RowMap, RowsFrom, Shape,
-    Stage, StageError, Work,
+    StageContext, StageError, StageKind,
 };
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -86,7 +86,7 @@ struct Chunk {
     table: Vec<u8>,
 }
 
-impl Stage for Predict {
+impl StageKind for Predict {
     type Config = Config;
 
     const KIND: &'static str = "predict";
@@ -111,9 +111,9 @@ impl Stage for Predict {
         })
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let stored = work.input("checkpoint")?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let stored = context.input("checkpoint")?;
         let checkpoint =
             Checkpoint::from_bytes(&stored.read(WEIGHTS_FILE)?, &stored.read(CHECKPOINT_FILE)?)?;
         if let Design::Slots(design) = &checkpoint.document.network {
@@ -122,16 +122,16 @@ impl Stage for Predict {
         let scaler: Scaler = serde_json::from_value(checkpoint.document.scaler.clone())?;
         let slots = checkpoint.document.network.slots();
         let network = Network {
-            predictor: Predictor::on(backend(work)?, &checkpoint)?,
+            predictor: Predictor::on(backend(context)?, &checkpoint)?,
             scaler,
             slots,
             min_snr: config.min_snr,
-            first_row: work.first_row(),
+            first_row: context.first_row(),
         };
 
         let rows = spectra.rows();
         let (components, group) =
-            ComponentsWriter::create(work.output("catalogue")?, rows, slots, spectra.head())?;
+            ComponentsWriter::create(context.output("catalogue")?, rows, slots, spectra.head())?;
         let probability = group.array::<f64>(
             "probability",
             &ArraySpec {
@@ -156,13 +156,13 @@ impl Stage for Predict {
             None => None,
             Some(most) => Some(CandidateArrays::create(&group, rows, most as u64)?),
         };
-        let mut table = work.output("table")?.create("catalogue.csv")?;
+        let mut table = context.output("table")?.create("catalogue.csv")?;
         CatalogueWriter::new(&mut table)?.finish()?;
         let chunks: Vec<u64> = (0..probability.chunks()).collect();
         // The table is written in order, so chunks are taken a few at a time, and memory stays flat.
         for wave in chunks.chunks(2 * rayon::current_num_threads()) {
-            work.check_interrupt()?;
-            work.progress(wave[0] * CHUNK_ROWS, rows, "spectra");
+            context.check_interrupt()?;
+            context.progress(wave[0] * CHUNK_ROWS, rows, "spectra");
             let predicted: Vec<Chunk> = wave
                 .par_iter()
                 .map(|chunk| network.predict(&spectra, probability.rows(*chunk)))

@@ -1,8 +1,8 @@
 //! The stage `refine`: from a proposal of components to their fit.
 
 use pipe_engine::{
-    ArraySpec, Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError,
-    Work,
+    ArraySpec, Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, StageContext,
+    StageError, StageKind,
 };
 
 pub use crate::kinds::fit::Config;
@@ -26,7 +26,7 @@ struct OtherRows {
     spectra: u64,
 }
 
-impl Stage for Refine {
+impl StageKind for Refine {
     type Config = Config;
 
     const KIND: &'static str = "refine";
@@ -62,14 +62,14 @@ impl Stage for Refine {
         })
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let catalogue = ComponentsReader::open(context.input("catalogue")?)?;
         if catalogue.rows() != spectra.rows() {
             let rows = OtherRows { catalogue: catalogue.rows(), spectra: spectra.rows() };
             return Err(StageError::new(rows));
         }
-        let mut outputs = FitOutputs::create(work, &spectra, config.max_components)?;
+        let mut outputs = FitOutputs::create(context, &spectra, config.max_components)?;
         let searched = outputs.group().array::<u32>(
             "searched",
             &ArraySpec {
@@ -82,17 +82,20 @@ impl Stage for Refine {
         )?;
         for (chunk, range) in chunks(spectra.rows()).into_iter().enumerate() {
             let proposals = catalogue.read(range.clone())?;
-            let rows = fit_rows(config, &spectra, &range, work, |fitter, row, spectrum, noise| {
-                fitter.refine(spectrum, noise.given, noise.remeasure, &proposals[row]).map_or_else(
-                    || {
-                        let rms = noise.given.rms;
-                        (FittedSpectrum::nothing(config.max_components, rms), 0)
-                    },
-                    |Refined { fit, noise_rms, searched }| {
-                        (FittedSpectrum { fit, noise_rms }, u32::from(searched))
-                    },
-                )
-            })?;
+            let rows =
+                fit_rows(config, &spectra, &range, context, |fitter, row, spectrum, noise| {
+                    fitter
+                        .refine(spectrum, noise.given, noise.remeasure, &proposals[row])
+                        .map_or_else(
+                            || {
+                                let rms = noise.given.rms;
+                                (FittedSpectrum::nothing(config.max_components, rms), 0)
+                            },
+                            |Refined { fit, noise_rms, searched }| {
+                                (FittedSpectrum { fit, noise_rms }, u32::from(searched))
+                            },
+                        )
+                })?;
             let (found, was_searched): (Vec<FittedSpectrum>, Vec<u32>) = rows.into_iter().unzip();
             outputs.write(chunk as u64, range, &found)?;
             searched.write(chunk as u64, &was_searched)?;

@@ -1,7 +1,8 @@
 //! The stage `scale`: spectra as a network sees them.
 
 use pipe_engine::{
-    ArraySpec, Exactness, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
+    ArraySpec, Exactness, InputPort, OutputPort, RowMap, RowsFrom, Shape, StageContext, StageError,
+    StageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ enum ScaleError {
     NoTrainingRows,
 }
 
-impl Stage for Scale {
+impl StageKind for Scale {
     type Config = Config;
 
     const KIND: &'static str = "scale";
@@ -79,13 +80,13 @@ impl Stage for Scale {
         }
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
         let scaler = match config.method {
             Method::Rms => Scaler::Rms,
-            Method::Standard => fit(&spectra, work)?,
+            Method::Standard => fit(&spectra, context)?,
         };
-        work.output("scaler")?.document(SCALER_FILE, &scaler)?;
+        context.output("scaler")?.document(SCALER_FILE, &scaler)?;
 
         let channels = spectra.axis().channels;
         let spec = ArraySpec {
@@ -95,9 +96,9 @@ impl Stage for Scale {
             unit: "",
             about: "scaled intensity; 0 where a channel is missing",
         };
-        let group = work.output("spectra")?.zarr(serde_json::Map::new())?;
+        let group = context.output("spectra")?.zarr(serde_json::Map::new())?;
         let scaled = group.array::<f32>("spectra", &spec)?;
-        for_each_chunk(work, spectra.rows(), |chunk, rows| {
+        for_each_chunk(context, spectra.rows(), |chunk, rows| {
             let noise = spectra.noise(rows.clone())?;
             let mut values = spectra.read(rows)?;
             scaler.apply(&mut values, channels, &noise)?;
@@ -107,8 +108,8 @@ impl Stage for Scale {
 }
 
 /// Fits the standard scaling on the training rows, in their order.
-fn fit(spectra: &SpectraReader, work: &Work<'_>) -> Result<Scaler, StageError> {
-    let rows = work.optional("rows").ok_or(ScaleError::NoRows)?;
+fn fit(spectra: &SpectraReader, context: &StageContext<'_>) -> Result<Scaler, StageError> {
+    let rows = context.optional("rows").ok_or(ScaleError::NoRows)?;
     let training = Rows::read(rows, spectra.rows())?.training;
     if training.is_empty() {
         return Err(ScaleError::NoTrainingRows.into());
@@ -116,7 +117,7 @@ fn fit(spectra: &SpectraReader, work: &Work<'_>) -> Result<Scaler, StageError> {
     let channels = spectra.axis().channels;
     let mut fit = StandardFit::new(channels);
     for range in chunks(spectra.rows()) {
-        work.check_interrupt()?;
+        context.check_interrupt()?;
         let first = training.partition_point(|&row| row < range.start);
         let end = training.partition_point(|&row| row < range.end);
         if first == end {

@@ -1,6 +1,6 @@
 //! The stage `split`: which rows train, validate and test.
 
-use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{Exactness, Fault, InputPort, OutputPort, StageContext, StageError, StageKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ impl Config {
     }
 }
 
-impl Stage for Split {
+impl StageKind for Split {
     type Config = Config;
 
     const KIND: &'static str = "split";
@@ -81,8 +81,8 @@ impl Stage for Split {
         faults
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let count = SpectraReader::open(work.input("spectra")?)?.rows();
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let count = SpectraReader::open(context.input("spectra")?)?.rows();
         let mut rows = Rows::default();
         for (row, membership) in (0..count).zip(config.assignment()?.memberships(0..count)) {
             match membership {
@@ -91,7 +91,7 @@ impl Stage for Split {
                 Membership::Test => rows.test.push(row),
             }
         }
-        Ok(rows.write(work.output("rows")?)?)
+        Ok(rows.write(context.output("rows")?)?)
     }
 }
 

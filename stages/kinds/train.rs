@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Shape, Stage, StageError, Work};
+use pipe_engine::{
+    Exactness, Fault, InputPort, OutputPort, Shape, StageContext, StageError, StageKind,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -196,7 +198,7 @@ impl Config {
     }
 }
 
-impl Stage for Train {
+impl StageKind for Train {
     type Config = Config;
 
     const KIND: &'static str = "train";
@@ -259,14 +261,14 @@ impl Stage for Train {
         }
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let backend = backend(work)?;
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let scaled = ScaledReader::open(work.input("scaled")?)?;
-        let truth = ComponentsReader::open(work.input("truth")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let backend = backend(context)?;
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let scaled = ScaledReader::open(context.input("scaled")?)?;
+        let truth = ComponentsReader::open(context.input("truth")?)?;
         let available = spectra.rows();
-        let rows = Rows::read(work.input("rows")?, available)?;
-        let scaler: Scaler = work.input("scaler")?.document(SCALER_FILE)?;
+        let rows = Rows::read(context.input("rows")?, available)?;
+        let scaler: Scaler = context.input("scaler")?.document(SCALER_FILE)?;
         let noise: Vec<f32> =
             spectra.noise(0..available)?.into_iter().map(|rms| rms as f32).collect();
         let counts: Vec<u8> =
@@ -293,7 +295,7 @@ impl Stage for Train {
         };
         let training: Vec<usize> = rows.training.iter().map(|row| *row as usize).collect();
         let validation: Vec<usize> = rows.validation.iter().map(|row| *row as usize).collect();
-        let mut state = if let Some(state) = work.last_state(config.epochs as u64)? {
+        let mut state = if let Some(state) = context.last_state(config.epochs as u64)? {
             Training::from_bytes(&state)?.until(config.epochs)
         } else {
             let shape = config.architecture(axis.channels, truth.slots());
@@ -304,8 +306,8 @@ impl Stage for Train {
                 state.advance_on(backend, &examples, &training, &validation, &mut |progress| {
                     let (batch, batches) = (progress.batch as u64, progress.batches as u64);
                     let done = (progress.epoch as u64 - 1) * batches + batch;
-                    work.progress(done, config.epochs as u64 * batches, "batches");
-                    if work.check_interrupt().is_err() {
+                    context.progress(done, config.epochs as u64 * batches, "batches");
+                    if context.check_interrupt().is_err() {
                         ControlFlow::Break(())
                     } else {
                         ControlFlow::Continue(())
@@ -313,11 +315,11 @@ impl Stage for Train {
                 });
             match advanced {
                 Err(TrainingError::Interrupted { .. }) => {
-                    return work.check_interrupt().map_err(StageError::from);
+                    return context.check_interrupt().map_err(StageError::from);
                 }
                 other => other?,
             };
-            work.keep_state(state.epochs_done() as u64, &state.to_bytes()?)?;
+            context.keep_state(state.epochs_done() as u64, &state.to_bytes()?)?;
         }
         // A detector works in units of the noise, however the spectra that it learned from were scaled.
         let scaler = match config.network {
@@ -326,10 +328,10 @@ impl Stage for Train {
         };
         let checkpoint = state.checkpoint(serde_json::to_value(&scaler)?, backend.device());
         let (weights, document) = checkpoint.to_bytes()?;
-        let output = work.output("checkpoint")?;
+        let output = context.output("checkpoint")?;
         output.write(WEIGHTS_FILE, &weights)?;
         output.write(CHECKPOINT_FILE, &document)?;
-        let output = work.output("history")?;
+        let output = context.output("history")?;
         let best = checkpoint.document.provenance.best_epoch;
         output.document(HISTORY_FILE, &json!({ "best_epoch": best, "epochs": state.history() }))?;
         output.write("history.csv", &table(config.network, state.history())?)?;

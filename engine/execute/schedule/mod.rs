@@ -4,8 +4,8 @@
 //! outputs that it reads are known; then it has a recipe, and the cache may know its result already. Stages are never
 //! run on the thread pool that they share for their own parallel work, where a stage that waits could hold up another.
 
-mod settle;
 mod state;
+mod task;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use self::state::State;
+use self::state::RunState;
 use super::events::{Event, Observer};
 use crate::{
     artifact::{input_file::Reading, input_files::InputFiles},
@@ -117,7 +117,7 @@ pub fn run_then<T: Send>(
         keep_going: options.keep_going,
         follow: options.follow,
         live: cache.live_run(&pipeline.file),
-        state: Mutex::new(State::new(pipeline, &wanted)),
+        state: Mutex::new(RunState::new(pipeline, &wanted)),
         changed: Condvar::new(),
         computing: Mutex::default(),
         flaws: Mutex::default(),
@@ -127,7 +127,7 @@ pub fn run_then<T: Send>(
     let jobs = run.jobs;
     if run.survey(jobs) {
         run.placement.check()?;
-        run.execute(jobs, options.threads.max(1), wanted.len())?;
+        run.start_workers(jobs, options.threads.max(1), wanted.len())?;
     }
     let Run { state, files, .. } = run;
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +223,7 @@ struct Run<'a> {
     follow: bool,
     /// Keeps what the run uses from being collected.
     live: ActiveRun,
-    state: Mutex<State>,
+    state: Mutex<RunState>,
     changed: Condvar,
     /// What stages of this run have begun to compute.
     computing: Mutex<BTreeSet<Fingerprint>>,
@@ -235,7 +235,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RunState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -303,7 +303,7 @@ impl Run<'_> {
     }
 
     /// Works on what is left, with `jobs` workers that share `threads` to compute with, until all is published.
-    fn execute(&self, jobs: usize, threads: usize, stages: usize) -> Result<(), RunError> {
+    fn start_workers(&self, jobs: usize, threads: usize, stages: usize) -> Result<(), RunError> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(8 << 20);
         let threads = pool.build().map_err(|source| RunError::Threads { jobs: threads, source })?;
         self.threads.get_or_init(|| threads);
@@ -314,7 +314,7 @@ impl Run<'_> {
             thread::scope(|scope| {
                 for worker in 0..jobs.min(stages) {
                     let publisher = &publisher;
-                    scope.spawn(move || self.work(worker, publisher));
+                    scope.spawn(move || self.take_tasks(worker, publisher));
                 }
             });
             publisher.close();
@@ -330,7 +330,7 @@ impl Run<'_> {
     }
 
     /// Takes ready stages until there are none and none will come.
-    fn work<'r>(&'r self, worker: usize, publisher: &Publisher<'r>) {
+    fn take_tasks<'r>(&'r self, worker: usize, publisher: &Publisher<'r>) {
         loop {
             let mut state = self.lock();
             let stage = loop {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What the workers share.
-pub(super) struct State {
+pub(super) struct RunState {
     /// The stages that can be taken, by their place in the order.
     pub(super) ready: BTreeSet<usize>,
     /// For each place in the order, how many stages its stage still waits for.
@@ -33,7 +33,7 @@ pub(super) struct State {
     pub(super) stopped: bool,
 }
 
-impl State {
+impl RunState {
     pub(super) fn new(pipeline: &Pipeline, wanted: &[usize]) -> Self {
         let mut state = Self {
             ready: BTreeSet::new(),

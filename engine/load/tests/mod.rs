@@ -16,9 +16,9 @@ use crate::{
     base::exactness::Exactness,
     graph::{CHOICE, Input, Piece, Pipeline, Run, Task, Template},
     stage::{
-        context::Work,
+        context::StageContext,
         error::StageError,
-        kind::{Fault, InputPort, OutputPort, Stage},
+        kind::{Fault, InputPort, OutputPort, StageKind},
         registry::Registry,
     },
 };
@@ -100,7 +100,7 @@ impl Default for GenerateConfig {
 
 struct Generate;
 
-impl Stage for Generate {
+impl StageKind for Generate {
     type Config = GenerateConfig;
     const KIND: &'static str = "generate";
     const ABOUT: &'static str = "Makes spectra";
@@ -119,7 +119,7 @@ impl Stage for Generate {
         }
     }
 
-    fn run(_: &GenerateConfig, _: &Work<'_>) -> Result<(), StageError> {
+    fn run(_: &GenerateConfig, _: &StageContext<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }
@@ -136,7 +136,7 @@ struct TrainConfig {
 
 struct Train;
 
-impl Stage for Train {
+impl StageKind for Train {
     type Config = TrainConfig;
     const KIND: &'static str = "train";
     const ABOUT: &'static str = "Trains";
@@ -148,7 +148,7 @@ impl Stage for Train {
     ];
     const OUTPUTS: &'static [OutputPort] = &[OutputPort::new("checkpoint", MODEL, "weights")];
 
-    fn run(_: &TrainConfig, _: &Work<'_>) -> Result<(), StageError> {
+    fn run(_: &TrainConfig, _: &StageContext<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }
@@ -160,7 +160,7 @@ struct NoConfig {}
 /// Takes any number of tables, under any names.
 struct Compare;
 
-impl Stage for Compare {
+impl StageKind for Compare {
     type Config = NoConfig;
     const KIND: &'static str = "compare";
     const ABOUT: &'static str = "Compares";
@@ -172,7 +172,7 @@ impl Stage for Compare {
     ];
     const OUTPUTS: &'static [OutputPort] = &[OutputPort::new("table", TABLE, "all of them")];
 
-    fn run(_: &NoConfig, _: &Work<'_>) -> Result<(), StageError> {
+    fn run(_: &NoConfig, _: &StageContext<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    artifact::materialize::PlaceError,
-    cache::{CacheError, Flaw, advice, is_broken_disk},
+    artifact::materialize::MaterializeError,
+    cache::{CacheError, Flaw, hint, is_broken_disk},
 };
 
 /// What goes wrong with the `out` folder.
@@ -28,7 +28,7 @@ pub enum OutError {
     },
     /// A file can't be placed.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Place(#[from] MaterializeError),
     /// The cache can't be read.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -71,7 +71,9 @@ impl OutError {
     /// What the operating system said of the folder, and not of the cache.
     fn system(&self) -> Option<&io::Error> {
         match self {
-            Self::Io { source, .. } | Self::Place(PlaceError::Io { source, .. }) => Some(source),
+            Self::Io { source, .. } | Self::Place(MaterializeError::Io { source, .. }) => {
+                Some(source)
+            }
             _ => None,
         }
     }
@@ -84,7 +86,7 @@ impl OutError {
     }
 
     /// What to do about it: a fragment without a full stop.
-    pub fn advice(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         use io::ErrorKind::{QuotaExceeded, StaleNetworkFileHandle, StorageFull};
         match self {
             Self::Dangling(_) => return Some("make the folder, or remove the link"),
@@ -97,7 +99,7 @@ impl OutError {
             }
             _ => {}
         }
-        let Some(error) = self.system() else { return self.source().and_then(advice) };
+        let Some(error) = self.system() else { return self.source().and_then(hint) };
         match error.kind() {
             StorageFull | QuotaExceeded => Some(
                 "free some space on that disk, and run again: the results are in the cache, and nothing is computed twice",

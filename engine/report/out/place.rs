@@ -16,7 +16,7 @@ use super::{
     wanted::Wanted,
 };
 use crate::{
-    artifact::materialize::{Method, PlaceError, place},
+    artifact::materialize::{MaterializeError, Method, materialize},
     base::{digest::Digest, disk, tree::Tree},
     cache::{Cache, CacheError, Flaw, hash_file},
 };
@@ -92,8 +92,8 @@ impl<'w> Stale<'w> {
         if edited && self.before.is_none() && is_through_link(root, &self.path) {
             return Err(OutError::Foreign(self.path.clone()));
         }
-        match place(cache, &tree, &target, Method::Copy) {
-            Err(PlaceError::Cache(CacheError::Damaged(flaw))) => Ok(Ready::Gone(flaw)),
+        match materialize(cache, &tree, &target, Method::Copy) {
+            Err(MaterializeError::Cache(CacheError::Damaged(flaw))) => Ok(Ready::Gone(flaw)),
             placed => {
                 placed?;
                 Ok(Ready::At { fresh: target, edited })
@@ -121,7 +121,7 @@ impl<'w> Stale<'w> {
                 let fresh = Fresh::within(self.path.parent().unwrap_or(&self.path))?;
                 let again = fresh.path.join("0");
                 let tree = cache.complete_tree(self.wanted.digest)?.map_err(CacheError::Damaged)?;
-                place(cache, &tree, &again, Method::Copy)?;
+                materialize(cache, &tree, &again, Method::Copy)?;
                 disk::rename(&again, &self.path)
             }
             other => other,
@@ -149,7 +149,7 @@ pub fn put(cache: &Cache, tree: &Tree, path: &Path) -> Result<(), OutError> {
     fs::create_dir_all(folder).map_err(OutError::io("make the folder", folder))?;
     let fresh = Fresh::within(folder)?;
     let ready = fresh.path.join("0");
-    place(cache, tree, &ready, Method::Copy)?;
+    materialize(cache, tree, &ready, Method::Copy)?;
     disk::rename(&ready, path).map_err(OutError::io("publish", path))
 }
 

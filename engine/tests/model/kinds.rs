@@ -9,7 +9,7 @@ use std::{
 
 use pipe_engine::{
     ArtifactType, Exactness, Format, InputPort, OutputPort, Registry, RowMap, RowsFrom, Shape,
-    Stage, StageError, Work,
+    StageContext, StageError, StageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,8 +39,8 @@ pub(crate) fn letters(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex()[..12].to_owned()
 }
 
-fn input(work: &Work<'_>, name: &str) -> Result<Option<String>, StageError> {
-    let Some(artifact) = work.optional(name) else { return Ok(None) };
+fn input(context: &StageContext<'_>, name: &str) -> Result<Option<String>, StageError> {
+    let Some(artifact) = context.optional(name) else { return Ok(None) };
     let files = artifact.tree().files().iter();
     let read = files.map(|entry| artifact.read(entry.path.as_str()));
     let bytes: Vec<Vec<u8>> = read.collect::<Result<_, _>>()?;
@@ -69,7 +69,7 @@ pub(crate) fn mix(salt: u64, a: Option<&str>, b: Option<&str>) -> (String, Strin
     (format!("h\n{}\n", letters(&unit)), unit)
 }
 
-impl Stage for Mix {
+impl StageKind for Mix {
     type Config = Salt;
 
     const KIND: &'static str = "mix";
@@ -82,11 +82,11 @@ impl Stage for Mix {
     ];
     const OUTPUTS: &'static [OutputPort] = OUTPUTS;
 
-    fn run(config: &Salt, work: &Work<'_>) -> Result<(), StageError> {
-        let (a, b) = (input(work, "a")?, input(work, "b")?);
+    fn run(config: &Salt, context: &StageContext<'_>) -> Result<(), StageError> {
+        let (a, b) = (input(context, "a")?, input(context, "b")?);
         let (result, unit) = mix(config.salt, a.as_deref(), b.as_deref());
         log(&unit);
-        Ok(work.output("o")?.write(FILE, result.as_bytes())?)
+        Ok(context.output("o")?.write(FILE, result.as_bytes())?)
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn parity(a: &str) -> (String, String) {
     (format!("h\n{}\n", sum % 2), unit)
 }
 
-impl Stage for Parity {
+impl StageKind for Parity {
     type Config = Empty;
 
     const KIND: &'static str = "parity";
@@ -109,10 +109,10 @@ impl Stage for Parity {
     const INPUTS: &'static [InputPort] = &[InputPort::required("a", ArtifactType::ANY, "")];
     const OUTPUTS: &'static [OutputPort] = OUTPUTS;
 
-    fn run(_: &Empty, work: &Work<'_>) -> Result<(), StageError> {
-        let (result, unit) = parity(&input(work, "a")?.unwrap_or_default());
+    fn run(_: &Empty, context: &StageContext<'_>) -> Result<(), StageError> {
+        let (result, unit) = parity(&input(context, "a")?.unwrap_or_default());
         log(&unit);
-        Ok(work.output("o")?.write(FILE, result.as_bytes())?)
+        Ok(context.output("o")?.write(FILE, result.as_bytes())?)
     }
 }
 
@@ -147,7 +147,7 @@ fn some_rows(salt: u64, first: u64, count: u64, a: Option<&str>) -> String {
     (first..first + count).map(row).collect()
 }
 
-impl Stage for Rows {
+impl StageKind for Rows {
     type Config = Extent;
 
     const KIND: &'static str = "rows";
@@ -166,12 +166,12 @@ impl Stage for Rows {
         })
     }
 
-    fn run(config: &Extent, work: &Work<'_>) -> Result<(), StageError> {
-        let a = input(work, "a")?;
-        let first = work.first_row();
+    fn run(config: &Extent, context: &StageContext<'_>) -> Result<(), StageError> {
+        let a = input(context, "a")?;
+        let first = context.first_row();
         log(&chunk_unit(config.salt, first, config.count, a.as_deref()));
         let rows = some_rows(config.salt, first, config.count, a.as_deref());
-        Ok(work.output("o")?.write(FILE, format!("row,value\n{rows}").as_bytes())?)
+        Ok(context.output("o")?.write(FILE, format!("row,value\n{rows}").as_bytes())?)
     }
 }
 
@@ -196,7 +196,7 @@ fn next_state(state: &str, salt: u64, step: u64, a: Option<&str>) -> String {
     letters(&format!("{state} {salt} {step} {}", named(&[a])))
 }
 
-impl Stage for Steps {
+impl StageKind for Steps {
     type Config = Extent;
 
     const KIND: &'static str = "steps";
@@ -210,9 +210,9 @@ impl Stage for Steps {
         Shape::Steps { extent: Some("count") }
     }
 
-    fn run(config: &Extent, work: &Work<'_>) -> Result<(), StageError> {
-        let a = input(work, "a")?;
-        let (mut done, mut state) = match work.last_state(config.count)? {
+    fn run(config: &Extent, context: &StageContext<'_>) -> Result<(), StageError> {
+        let a = input(context, "a")?;
+        let (mut done, mut state) = match context.last_state(config.count)? {
             Some(bytes) => {
                 let text = String::from_utf8(bytes)?;
                 let (done, state) = text.split_once(' ').unwrap();
@@ -221,12 +221,12 @@ impl Stage for Steps {
             None => (0, String::new()),
         };
         while done < config.count {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             done += 1;
             log(&step_unit(config.salt, done, a.as_deref()));
             state = next_state(&state, config.salt, done, a.as_deref());
-            work.keep_state(done, format!("{done} {state}").as_bytes())?;
+            context.keep_state(done, format!("{done} {state}").as_bytes())?;
         }
-        Ok(work.output("o")?.write(FILE, format!("h\n{state}\n").as_bytes())?)
+        Ok(context.output("o")?.write(FILE, format!("h\n{state}\n").as_bytes())?)
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn find(
         let what = format!("output of `{}` called", node.declared);
         return Err(CommandError::no_such(&what, output, known));
     }
-    let advice = |stage: &str| {
+    let hint = |stage: &str| {
         CommandError::wrong(
             format!(
                 "the stage `{stage}` has no result yet for its config and inputs as they are now"
@@ -58,7 +58,7 @@ pub(crate) fn find(
         )
     };
     let first = nodes.first().map_or(wanted, |node| node.name.as_str());
-    let cache = project::existing_cache(&pipeline.cache)?.ok_or_else(|| advice(first))?;
+    let cache = project::existing_cache(&pipeline.cache)?.ok_or_else(|| hint(first))?;
     let hold = cache.hold();
     let targets: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
     let report = pipe_engine::plan(&pipeline, Some(&cache), &targets)?;
@@ -66,7 +66,7 @@ pub(crate) fn find(
     for node in nodes {
         let stage = &node.name;
         let known = report.stage(stage).filter(|report| report.outcome == Outcome::WouldReuse);
-        let known = known.ok_or_else(|| advice(stage))?;
+        let known = known.ok_or_else(|| hint(stage))?;
         for (name, artifact) in node.outputs() {
             if output.is_some_and(|output| output != name) {
                 continue;

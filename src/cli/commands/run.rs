@@ -175,12 +175,12 @@ fn refused(error: RunError, pipeline: &Pipeline) -> CommandError {
     let RunError::Device { source } = &error else { return error.into() };
     let Some(place) = pipeline.device.place else {
         let message = format!("`--device cuda`: {source}");
-        return CommandError::wrong(message, format!("{}. Nothing was run", source.advice()));
+        return CommandError::wrong(message, format!("{}. Nothing was run", source.hint()));
     };
     let complaint = Complaint {
         message: source.to_string(),
         labels: vec![Label { span: place, text: String::new() }],
-        help: Some(source.advice().to_owned()),
+        help: Some(source.hint().to_owned()),
     };
     Complaints { sources: pipeline.sources.clone(), complaints: vec![complaint] }.into()
 }

@@ -7,7 +7,7 @@ pub use self::document::{Baselines, Document, Subset};
 
 use std::ops::Range;
 
-use pipe_engine::{Exactness, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{Exactness, InputPort, OutputPort, StageContext, StageError, StageKind};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ impl Config {
     }
 }
 
-impl Stage for Evaluate {
+impl StageKind for Evaluate {
     type Config = Config;
 
     const KIND: &'static str = "evaluate";
@@ -140,11 +140,11 @@ impl Stage for Evaluate {
         ),
     ];
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let truth = ComponentsReader::open(work.input("truth")?)?;
-        let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
-        let details = DetailsReader::open(work.input("catalogue")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let truth = ComponentsReader::open(context.input("truth")?)?;
+        let catalogue = ComponentsReader::open(context.input("catalogue")?)?;
+        let details = DetailsReader::open(context.input("catalogue")?)?;
         let count = spectra.rows();
         if truth.rows() != count || catalogue.rows() != count {
             return Err(EvaluateError::Rows {
@@ -154,7 +154,7 @@ impl Stage for Evaluate {
             }
             .into());
         }
-        let (subset, evaluated, training) = match work.optional("rows") {
+        let (subset, evaluated, training) = match context.optional("rows") {
             Some(rows) => {
                 let rows = Rows::read(rows, count)?;
                 let evaluated = match config.subset {
@@ -173,14 +173,14 @@ impl Stage for Evaluate {
 
         let mut guess = ConstantGuess::default();
         for (_, rows) in by_chunk(&training) {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             for components in pick(&truth, rows)? {
                 guess.push(&components);
             }
         }
         let mut ranges = TrueRanges::default();
         for (_, rows) in by_chunk(&evaluated) {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             let noise = spectra.noise(span(rows))?;
             for (row, components) in rows.iter().zip(pick(&truth, rows)?) {
                 ranges.push(&components, noise[(row - rows[0]) as usize]);
@@ -191,10 +191,11 @@ impl Stage for Evaluate {
         let [mut found, mut oracle, mut majority, mut constant] = [(); 4].map(|()| evaluation());
         let (majority_answer, constant_answer) = (guess.components(), guess.slots());
         let (criteria, width) = (config.criteria(), spectra.axis().width());
-        let mut components = TruthTable::new(work.output("components")?.create("components.csv")?)?;
+        let mut components =
+            TruthTable::new(context.output("components")?.create("components.csv")?)?;
         for (done, rows) in by_chunk(&evaluated) {
-            work.check_interrupt()?;
-            work.progress(done, evaluated.len() as u64, "spectra");
+            context.check_interrupt()?;
+            context.progress(done, evaluated.len() as u64, "spectra");
             let noise = spectra.noise(span(rows))?;
             let truths = pick(&truth, rows)?;
             let finds = pick(&catalogue, rows)?;
@@ -235,8 +236,8 @@ impl Stage for Evaluate {
             },
         };
         components.finish()?.finish()?;
-        work.output("metrics")?.document(METRICS_FILE, &document)?;
-        tables::write(&document, work.output("tables")?)
+        context.output("metrics")?.document(METRICS_FILE, &document)?;
+        tables::write(&document, context.output("tables")?)
     }
 }
 

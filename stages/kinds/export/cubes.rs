@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pipe_engine::{PlacedFile, StageError, Work};
+use pipe_engine::{PlacedFile, StageContext, StageError};
 
 use super::error::ExportError;
 use crate::{
@@ -16,7 +16,7 @@ pub(super) fn write(
     spectra: &SpectraReader,
     components: &ComponentsReader,
     wanted: [bool; 2],
-    work: &Work<'_>,
+    context: &StageContext<'_>,
 ) -> Result<(), StageError> {
     if wanted == [false; 2] {
         return Ok(());
@@ -27,18 +27,18 @@ pub(super) fn write(
             return Ok(None);
         }
         let layout = layout(spectra, name)?;
-        let file = work.output("fits")?.create_sized(&format!("{name}.fits"), layout.size())?;
+        let file = context.output("fits")?.create_sized(&format!("{name}.fits"), layout.size())?;
         file.write_at(0, layout.header())?;
         let cube = CubeFile { file, layout };
         if !is_whole {
-            cube.fill(spectra.axis().channels, work)?;
+            cube.fill(spectra.axis().channels, context)?;
         }
         Ok(Some(cube))
     };
     let model = start(wanted[0], "model")?;
     let residual = start(wanted[1], "residual")?;
     let channels = spectra.axis().channels;
-    for_each_chunk(work, spectra.rows(), |_, rows| {
+    for_each_chunk(context, spectra.rows(), |_, rows| {
         let observed = spectra.read(rows.clone())?;
         let found = components.read(rows.clone())?;
         let runs = runs(&places(spectra, rows)?);
@@ -64,7 +64,7 @@ pub(super) fn write(
         Ok(())
     })?;
     for cube in [model, residual].into_iter().flatten() {
-        work.check_interrupt()?;
+        context.check_interrupt()?;
         cube.file.finish()?;
     }
     Ok(())
@@ -78,11 +78,11 @@ struct CubeFile<'a> {
 
 impl CubeFile<'_> {
     /// Writes NaN everywhere.
-    fn fill(&self, channels: usize, work: &Work<'_>) -> Result<(), StageError> {
+    fn fill(&self, channels: usize, context: &StageContext<'_>) -> Result<(), StageError> {
         const AT_ONCE: u64 = 4096;
         let pixels = self.layout.pixels();
         for first in (0..pixels).step_by(AT_ONCE as usize) {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             let count = AT_ONCE.min(pixels - first) as usize;
             let nothing = vec![f32::NAN; count * channels];
             self.layout.place(first, &nothing, |at, bytes| self.file.write_at(at, bytes))?;

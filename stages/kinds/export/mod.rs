@@ -6,7 +6,7 @@ mod table;
 
 pub use self::error::ExportError;
 
-use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{Exactness, Fault, InputPort, OutputPort, StageContext, StageError, StageKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ impl Default for Config {
     }
 }
 
-impl Stage for Export {
+impl StageKind for Export {
     type Config = Config;
 
     const KIND: &'static str = "export";
@@ -74,18 +74,18 @@ impl Stage for Export {
         faults
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let components = ComponentsReader::open(work.input("catalogue")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let components = ComponentsReader::open(context.input("catalogue")?)?;
         let (rows, found) = (spectra.rows(), components.rows());
         if rows != found {
             return Err(ExportError::Rows { catalogue: found, spectra: rows }.into());
         }
         if config.files.contains(&File::Catalogue) {
-            table::write(&spectra, &components, work)?;
+            table::write(&spectra, &components, context)?;
         }
         let wanted = |file| config.files.contains(&file);
-        cubes::write(&spectra, &components, [wanted(File::Model), wanted(File::Residual)], work)
+        cubes::write(&spectra, &components, [wanted(File::Model), wanted(File::Residual)], context)
     }
 }
 

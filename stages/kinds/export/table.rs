@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pipe_engine::{StageError, Work};
+use pipe_engine::{StageContext, StageError};
 
 use crate::{
     artifacts::{ComponentsReader, DetailsReader, SpectraReader, chunks},
@@ -16,9 +16,9 @@ use crate::{
 pub(super) fn write(
     spectra: &SpectraReader,
     components: &ComponentsReader,
-    work: &Work<'_>,
+    context: &StageContext<'_>,
 ) -> Result<(), StageError> {
-    let details = DetailsReader::open(work.input("catalogue")?)?;
+    let details = DetailsReader::open(context.input("catalogue")?)?;
     let has = Has {
         place: spectra.pixels(0..0)?.is_some(),
         celestial: spectra.head().sky.as_ref().and_then(|sky| Celestial::of(&sky.grid())),
@@ -44,11 +44,11 @@ pub(super) fn write(
             more.push((format!("FLAGS{}", index + 1), CardValue::Text(bits.join(", "))));
         }
     }
-    let mut file = work.output("fits")?.create("catalogue.fits")?;
+    let mut file = context.output("fits")?.create("catalogue.fits")?;
     let mut table = BinaryTableWriter::start(&mut file, "CATALOGUE", &columns, rows, &more)?;
     for range in chunks(components.rows()) {
-        work.check_interrupt()?;
-        work.progress(range.start, components.rows(), "spectra");
+        context.check_interrupt()?;
+        context.progress(range.start, components.rows(), "spectra");
         let lines = Lines::read(spectra, components, &details, range)?;
         lines.write(&has, spectra, &mut |cells| Ok(table.write(cells)?))?;
     }

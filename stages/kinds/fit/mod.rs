@@ -6,7 +6,8 @@ pub(crate) mod rows;
 pub use self::config::{Config, NoiseFrom, PriorFrom};
 
 use pipe_engine::{
-    Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, Stage, StageError, Work,
+    Exactness, Fault, InputPort, OutputPort, RowMap, RowsFrom, Shape, StageContext, StageError,
+    StageKind,
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 /// The kind `fit`.
 pub struct Fit;
 
-impl Stage for Fit {
+impl StageKind for Fit {
     type Config = Config;
 
     const KIND: &'static str = "fit";
@@ -72,15 +73,16 @@ impl Stage for Fit {
         })
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let mut outputs = FitOutputs::create(work, &spectra, config.max_components)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let mut outputs = FitOutputs::create(context, &spectra, config.max_components)?;
         for (chunk, range) in chunks(spectra.rows()).into_iter().enumerate() {
-            let rows = fit_rows(config, &spectra, &range, work, |fitter, _, spectrum, noise| {
-                let GivenNoise { given, remeasure } = noise;
-                let most = config.max_components;
-                (FittedSpectrum::search(fitter, spectrum, given, remeasure, most), ())
-            })?;
+            let rows =
+                fit_rows(config, &spectra, &range, context, |fitter, _, spectrum, noise| {
+                    let GivenNoise { given, remeasure } = noise;
+                    let most = config.max_components;
+                    (FittedSpectrum::search(fitter, spectrum, given, remeasure, most), ())
+                })?;
             let found: Vec<FittedSpectrum> = rows.into_iter().map(|(found, ())| found).collect();
             outputs.write(chunk as u64, range, &found)?;
         }

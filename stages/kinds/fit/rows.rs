@@ -3,7 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use pipe_engine::{StageError, Work};
+use pipe_engine::{StageContext, StageError};
 use rayon::prelude::*;
 
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) fn fit_rows<T: Send + Sync>(
     config: &Config,
     spectra: &SpectraReader,
     rows: &Range<u64>,
-    work: &Work<'_>,
+    context: &StageContext<'_>,
     one: impl Fn(&mut Fitter, usize, &[f32], GivenNoise) -> (FittedSpectrum, T) + Sync,
 ) -> Result<Vec<(FittedSpectrum, T)>, StageError> {
     let values = spectra.read(rows.clone())?;
@@ -49,7 +49,7 @@ pub(crate) fn fit_rows<T: Send + Sync>(
     };
     // The correlation is the spectrometer's, the same for all; many spectra tell it better than one.
     let correlation = config.noise_correlation.or_else(|| measured.and_then(median)).unwrap_or(0.0);
-    let pass = Pass { spectra, values: &values, rows, work };
+    let pass = Pass { spectra, values: &values, rows, context };
 
     let learns = config.prior == PriorFrom::Field && config.selection == Selection::Evidence;
     let mut fitter = Fitter::new(spectra.axis(), config.settings());
@@ -84,7 +84,7 @@ struct Pass<'a> {
     /// Rows × channels.
     values: &'a [f32],
     rows: &'a Range<u64>,
-    work: &'a Work<'a>,
+    context: &'a StageContext<'a>,
 }
 
 impl Pass<'_> {
@@ -97,9 +97,9 @@ impl Pass<'_> {
         let channels = self.spectra.axis().channels;
         let mut found = Vec::with_capacity(self.values.len() / channels);
         for values in self.values.chunks(BLOCK * channels) {
-            self.work.check_interrupt()?;
+            self.context.check_interrupt()?;
             let done = self.rows.start + found.len() as u64;
-            self.work.progress(done, self.spectra.rows(), "spectra");
+            self.context.progress(done, self.spectra.rows(), "spectra");
             let first = found.len();
             let mut block: Vec<T> = values
                 .par_chunks(channels)

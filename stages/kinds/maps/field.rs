@@ -1,6 +1,6 @@
 //! The maps, pixel by pixel: as FITS images and as a figure.
 
-use pipe_engine::{StageError, Work};
+use pipe_engine::{StageContext, StageError};
 
 use super::{error::MapsError, line_of_sight::LineOfSight};
 use crate::{
@@ -129,10 +129,10 @@ impl<'a> Field<'a> {
     }
 
     /// Writes every map as a FITS image on the sky grid of the cube.
-    pub(super) fn write(&self, work: &Work<'_>) -> Result<(), StageError> {
+    pub(super) fn write(&self, context: &StageContext<'_>) -> Result<(), StageError> {
         let grid = self.sky.grid();
         for quantity in &QUANTITIES {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             let values: Vec<f32> = self.values(quantity).into_iter().map(|v| v as f32).collect();
             let unit = self.unit(quantity.unit);
             let map = SkyMap {
@@ -143,7 +143,7 @@ impl<'a> Field<'a> {
                 unit: &unit,
                 quantity: quantity.file,
             };
-            let mut file = work.output("fits")?.create(&format!("{}.fits", quantity.file))?;
+            let mut file = context.output("fits")?.create(&format!("{}.fits", quantity.file))?;
             write_map(&map, &mut file)?;
             file.finish()?;
         }

@@ -1,6 +1,6 @@
 //! What is known of one line of sight, and how it is measured.
 
-use pipe_engine::{StageError, Work};
+use pipe_engine::{StageContext, StageError};
 use rayon::prelude::*;
 
 use crate::{
@@ -59,12 +59,12 @@ pub(super) fn measure(
     spectra: &SpectraReader,
     catalogue: &ComponentsReader,
     details: &DetailsReader,
-    work: &Work<'_>,
+    context: &StageContext<'_>,
 ) -> Result<Vec<LineOfSight>, StageError> {
     let done = std::sync::atomic::AtomicU64::new(0);
     let channels = spectra.axis().channels;
     let chunk = |range: std::ops::Range<u64>| -> Result<Vec<LineOfSight>, StageError> {
-        work.check_interrupt()?;
+        context.check_interrupt()?;
         let values = spectra.read(range.clone())?;
         let noise = match details.noise_rms(range.clone())? {
             Some(noise) => noise,
@@ -82,7 +82,7 @@ pub(super) fn measure(
         }
         let rows = range.end - range.start;
         let done = done.fetch_add(rows, std::sync::atomic::Ordering::Relaxed) + rows;
-        work.progress(done, spectra.rows(), "spectra");
+        context.progress(done, spectra.rows(), "spectra");
         Ok(lines)
     };
     let chunks: Result<Vec<_>, StageError> =

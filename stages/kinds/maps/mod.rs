@@ -9,7 +9,8 @@ mod summary;
 pub use self::error::MapsError;
 
 use pipe_engine::{
-    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Stage, StageError, Work,
+    ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, StageContext, StageError,
+    StageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ impl Default for Config {
     }
 }
 
-impl Stage for Maps {
+impl StageKind for Maps {
     type Config = Config;
 
     const KIND: &'static str = "maps";
@@ -96,25 +97,25 @@ impl Stage for Maps {
         output_files::check(&config.formats)
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let catalogue = ComponentsReader::open(work.input("catalogue")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let catalogue = ComponentsReader::open(context.input("catalogue")?)?;
         if catalogue.rows() != spectra.rows() {
             return Err(
                 MapsError::Rows { catalogue: catalogue.rows(), spectra: spectra.rows() }.into()
             );
         }
         let sky = spectra.head().sky.clone().ok_or(MapsError::NoSky)?;
-        let details = DetailsReader::open(work.input("catalogue")?)?;
-        let lines = measure(&spectra, &catalogue, &details, work)?;
+        let details = DetailsReader::open(context.input("catalogue")?)?;
+        let lines = measure(&spectra, &catalogue, &details, context)?;
         let field = Field::new(&sky, &spectra, &lines)?;
-        field.write(work)?;
+        field.write(context)?;
         let mut drawn = vec![("maps", field.draw())];
         if config.spectra > 0 {
             drawn.push(("spectra", examples(config, &spectra, &catalogue, &lines)?));
         }
-        work.output("summary")?.document(SUMMARY_FILE, &Summary::new(&lines))?;
+        context.output("summary")?.document(SUMMARY_FILE, &Summary::new(&lines))?;
         let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
-        output_files::write(&drawn, options, work)
+        output_files::write(&drawn, options, context)
     }
 }

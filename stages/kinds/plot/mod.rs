@@ -4,7 +4,7 @@ mod evaluation_figures;
 
 use std::collections::BTreeSet;
 
-use pipe_engine::{Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{Exactness, Fault, InputPort, OutputPort, StageContext, StageError, StageKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,7 @@ pub enum PlotError {
     Nothing,
 }
 
-impl Stage for Plot {
+impl StageKind for Plot {
     type Config = Config;
 
     const KIND: &'static str = "plot";
@@ -121,13 +121,13 @@ impl Stage for Plot {
         output_files::check(&config.formats)
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let source = Source::open(work)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let source = Source::open(context)?;
         let mut drawn: Vec<(&str, Figure)> = Vec::new();
         source.draw_examples(config, &mut drawn)?;
-        work.check_interrupt()?;
-        let compared = source.compare(work)?;
-        let evaluation: Option<evaluate::Document> = match work.optional("metrics") {
+        context.check_interrupt()?;
+        let compared = source.compare(context)?;
+        let evaluation: Option<evaluate::Document> = match context.optional("metrics") {
             Some(metrics) => Some(metrics.document(artifacts::METRICS_FILE)?),
             None => None,
         };
@@ -145,7 +145,7 @@ impl Stage for Plot {
             let calibration = evaluation_figures::calibration(evaluation);
             drawn.extend(calibration.map(|figure| ("calibration", figure)));
         }
-        if let Some(history) = work.optional("history") {
+        if let Some(history) = context.optional("history") {
             let history: HistoryDocument = history.document(artifacts::HISTORY_FILE)?;
             drawn.push(("history", history.draw()));
         }
@@ -153,7 +153,7 @@ impl Stage for Plot {
             return Err(PlotError::Nothing.into());
         }
         let options = FileOptions { formats: &config.formats, dots_per_inch: config.dots_per_inch };
-        output_files::write(&drawn, options, work)
+        output_files::write(&drawn, options, context)
     }
 }
 
@@ -222,10 +222,10 @@ struct Example {
 }
 
 impl Source {
-    fn open(work: &Work<'_>) -> Result<Self, StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
+    fn open(context: &StageContext<'_>) -> Result<Self, StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
         let components = |input: &'static str| -> Result<Option<ComponentsReader>, StageError> {
-            let Some(artifact) = work.optional(input) else {
+            let Some(artifact) = context.optional(input) else {
                 return Ok(None);
             };
             let reader = ComponentsReader::open(artifact)?;
@@ -240,7 +240,7 @@ impl Source {
             Ok(Some(reader))
         };
         let (truth, catalogue) = (components("truth")?, components("catalogue")?);
-        let rows = match work.optional("rows") {
+        let rows = match context.optional("rows") {
             Some(artifact) => Some(Rows::read(artifact, spectra.rows())?.test),
             None => None,
         };
@@ -338,7 +338,7 @@ impl Source {
     }
 
     /// Compares the catalogue with the truth, where both are given.
-    fn compare(&self, work: &Work<'_>) -> Result<Option<Comparison>, StageError> {
+    fn compare(&self, context: &StageContext<'_>) -> Result<Option<Comparison>, StageError> {
         let (Some(truth), Some(catalogue)) = (&self.truth, &self.catalogue) else {
             return Ok(None);
         };
@@ -349,7 +349,7 @@ impl Source {
         let mut pairs = Vec::new();
         let mut missed = 0;
         for range in artifacts::chunks(self.spectra.rows()) {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             let wanted: Vec<u64> = match &self.rows {
                 Some(rows) => {
                     let first = rows.partition_point(|row| *row < range.start);

@@ -7,7 +7,9 @@ mod shared_noise;
 
 use std::collections::BTreeMap;
 
-use pipe_engine::{ArraySpec, Exactness, Fault, InputPort, OutputPort, Stage, StageError, Work};
+use pipe_engine::{
+    ArraySpec, Exactness, Fault, InputPort, OutputPort, StageContext, StageError, StageKind,
+};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,7 +95,7 @@ enum SmoothError {
     OtherRows { catalogue: u64, spectra: u64 },
 }
 
-impl Stage for Smooth {
+impl StageKind for Smooth {
     type Config = Config;
 
     const KIND: &'static str = "smooth";
@@ -114,9 +116,9 @@ impl Stage for Smooth {
         Fit::check(&config.fit(64))
     }
 
-    fn run(config: &Config, work: &Work<'_>) -> Result<(), StageError> {
-        let spectra = SpectraReader::open(work.input("spectra")?)?;
-        let before = FittedRows::open(work.input("catalogue")?)?;
+    fn run(config: &Config, context: &StageContext<'_>) -> Result<(), StageError> {
+        let spectra = SpectraReader::open(context.input("spectra")?)?;
+        let before = FittedRows::open(context.input("catalogue")?)?;
         if before.rows() != spectra.rows() {
             let (catalogue, spectra) = (before.rows(), spectra.rows());
             return Err(SmoothError::OtherRows { catalogue, spectra }.into());
@@ -124,24 +126,24 @@ impl Stage for Smooth {
         let pixels = spectra.pixels(0..spectra.rows())?.ok_or(SmoothError::NoSky)?;
         let mut field = Field::new(spectra.axis(), pixels);
         for range in chunks(spectra.rows()) {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             before.read(range)?.iter().for_each(|fitted| field.push(fitted));
         }
         let settings = config.fit(before.slots()).settings();
         let mut now = BTreeMap::new();
         let mut sweeps = 0;
-        let shared = SharedNoise::measure(work, &spectra, &field)?;
-        work.note("shared noise", shared);
+        let shared = SharedNoise::measure(context, &spectra, &field)?;
+        context.note("shared noise", shared);
         if let Some(coherence) = field.coherence(&shared) {
             let Coherence { spread: [amplitude, mean, sigma], survival, births } = coherence;
-            work.note("coherence", format!(
+            context.note("coherence", format!(
                 "spread {amplitude:.3} of ln amplitude, {mean:.3} channels, {sigma:.3} of ln sigma; survival {survival:.3}, births {births:.3}"
             ));
             let mut active = vec![true; spectra.rows() as usize];
             while sweeps < config.sweeps {
                 let (coherence, shared) = (&coherence, &shared);
                 let sweep = Sweep { config, settings, coherence, shared, field: &field };
-                let changes = sweep.changes(work, &spectra, &active)?;
+                let changes = sweep.changes(context, &spectra, &active)?;
                 if changes.is_empty() {
                     break;
                 }
@@ -155,9 +157,9 @@ impl Stage for Smooth {
                 }
             }
         }
-        work.note("sweeps", sweeps);
-        work.note("changed", now.len());
-        write(work, &spectra, &before, now)
+        context.note("sweeps", sweeps);
+        context.note("changed", now.len());
+        write(context, &spectra, &before, now)
     }
 }
 
@@ -175,15 +177,15 @@ impl Sweep<'_> {
     /// were before.
     fn changes(
         &self,
-        work: &Work<'_>,
+        context: &StageContext<'_>,
         spectra: &SpectraReader,
         active: &[bool],
     ) -> Result<Vec<(usize, SpectrumFit)>, StageError> {
         let axis = spectra.axis();
         let mut changes = Vec::new();
         for range in chunks(spectra.rows()) {
-            work.check_interrupt()?;
-            work.progress(range.start, spectra.rows(), "spectra");
+            context.check_interrupt()?;
+            context.progress(range.start, spectra.rows(), "spectra");
             let first = range.start as usize;
             let rows = first..range.end as usize;
             let disputed = self.field.disputed(self.coherence, self.shared, rows, active);
@@ -236,12 +238,12 @@ impl Sweep<'_> {
 
 /// Writes what was found before, with what changed.
 fn write(
-    work: &Work<'_>,
+    context: &StageContext<'_>,
     spectra: &SpectraReader,
     before: &FittedRows,
     mut now: BTreeMap<usize, SpectrumFit>,
 ) -> Result<(), StageError> {
-    let mut outputs = FitOutputs::create(work, spectra, before.slots())?;
+    let mut outputs = FitOutputs::create(context, spectra, before.slots())?;
     let changed = outputs.group().array::<u32>(
         "changed",
         &ArraySpec {
@@ -253,7 +255,7 @@ fn write(
         },
     )?;
     for (chunk, range) in chunks(spectra.rows()).into_iter().enumerate() {
-        work.check_interrupt()?;
+        context.check_interrupt()?;
         let mut found = before.read(range.clone())?;
         let mut was_changed = vec![0; found.len()];
         for (index, FittedSpectrum { fit: old, .. }) in found.iter_mut().enumerate() {

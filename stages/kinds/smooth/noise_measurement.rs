@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipe_engine::{StageError, Work};
+use pipe_engine::{StageContext, StageError};
 use rayon::prelude::*;
 
 use super::{
@@ -21,7 +21,7 @@ impl SharedNoise {
     /// Measures it on what the fits of a field leave: the median over pairs of pixels, for each offset. Noise that
     /// repels its neighbours' isn't known; what is below zero is chance, and is zero.
     pub(super) fn measure(
-        work: &Work<'_>,
+        context: &StageContext<'_>,
         spectra: &SpectraReader,
         field: &Field,
     ) -> Result<Self, StageError> {
@@ -40,7 +40,7 @@ impl SharedNoise {
         let mut residuals = BTreeMap::new();
         let channels = field.axis().channels;
         for range in chunks(spectra.rows()) {
-            work.check_interrupt()?;
+            context.check_interrupt()?;
             let first = range.start as usize;
             let wanted: Vec<usize> =
                 (first..range.end as usize).filter(|row| wanted[*row]).collect();

@@ -1,4 +1,4 @@
-//! Runs a command for each entry of an input: every entry is looked up, or executed and published, for itself.
+//! Runs a command for each item of an input: every item is looked up, or executed and published, for itself.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,14 +16,14 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    attempt::{Attempt, Failed, Made, Parts},
+    attempt::{Attempt, Failed, Parts, Unpublished},
     command::{self, Log},
-    entry::Entry,
     item::Item,
+    item::PlacedItem,
     sandbox::Furniture,
 };
 use crate::{
-    artifact::{artifact::Artifact, input_file::Source},
+    artifact::{artifact::Artifact, input_file::InputFile},
     base::{
         digest::{Digest, Fingerprint},
         regular,
@@ -45,7 +45,7 @@ const LARGEST_LOG: u64 = 64 << 20;
 /// How many results wait to be published at most: each keeps the file of its lease open.
 const WAITING: usize = 128;
 
-/// What goes wrong with the entries as a whole.
+/// What goes wrong with the items as a whole.
 #[derive(Debug, Error)]
 enum EachError {
     /// A placeholder names nothing of the item.
@@ -54,37 +54,37 @@ enum EachError {
     /// A path is not allowed.
     #[error("what is made of `{item}` can't stand in output `{output}`")]
     Path { item: String, output: String, source: BadPath },
-    /// Two entries make the same file.
+    /// Two items make the same file.
     #[error(
         "`{one}` and `{other}` both make `{path}` of output `{output}`: put more of the item into its path, such as \
          `{{item}}`"
     )]
     Collision { one: String, other: String, output: String, path: String },
-    /// The outputs of entries can't stand together.
-    #[error("what is made of the entries can't stand together in output `{output}`")]
+    /// The outputs of items can't stand together.
+    #[error("what is made of the items can't stand together in output `{output}`")]
     Union { output: String, source: TreeError },
     /// What was published is gone.
     #[error("what was made of `{0}` was lost while the run went on; run again")]
     Lost(String),
 }
 
-/// Runs the command of the stage for each entry of an input.
-pub(crate) fn run(
+/// Runs the command of the stage for each item of an input.
+pub(crate) fn run_items(
     attempt: &Attempt<'_, '_>,
     each: &ForEach,
     inputs: &BTreeMap<String, Artifact>,
     started: jiff::Timestamp,
-) -> Result<Made, Failed> {
+) -> Result<Unpublished, Failed> {
     let Task::Command(command) = &attempt.node.task else {
-        unreachable!("only commands run for each entry")
+        unreachable!("only commands run for each item")
     };
     let source = attempt.resolved.sources.get(&each.input).map(Arc::as_ref);
-    let entries = Entry::all(&inputs[&each.input], source)?;
-    let running = Running::prepare(attempt, command, each, inputs, &entries, started)?;
+    let items = Item::all(&inputs[&each.input], source)?;
+    let running = Running::prepare(attempt, command, each, inputs, &items, started)?;
     running.report(0);
     let workers = attempt.jobs.min(running.jobs.len());
     let panicked = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| running.work())).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| running.take_items())).collect();
         let ended = workers.into_iter().map(|worker| worker.join().err());
         // All are waited for, whether one panics or not.
         ended.fold(None, Option::or)
@@ -104,15 +104,15 @@ pub(crate) fn run(
     running.join()
 }
 
-/// The work that entries of equal recipes share.
+/// The work that items of equal recipes share.
 struct Job {
     fingerprint: Fingerprint,
     recipe: Recipe,
-    /// The first of the entries.
-    entry: usize,
+    /// The first of the items.
+    item: usize,
 }
 
-/// An entry whose result is in the cache.
+/// An item whose result is in the cache.
 struct Done {
     outputs: BTreeMap<String, Digest>,
     log: Option<Digest>,
@@ -120,9 +120,9 @@ struct Done {
 }
 
 #[derive(Default)]
-struct State {
+struct ItemQueue {
     done: BTreeMap<usize, Done>,
-    /// What failed, by the number of the entry.
+    /// What failed, by the number of the item.
     failed: BTreeMap<usize, Failed>,
 }
 
@@ -131,21 +131,21 @@ struct Running<'a, 'p> {
     command: &'a Command,
     each: &'a ForEach,
     inputs: &'a BTreeMap<String, Artifact>,
-    entries: &'a [Entry],
-    /// Where what is made of each entry stands, by the name of the output.
+    items: &'a [Item],
+    /// Where what is made of each item stands, by the name of the output.
     paths: Vec<BTreeMap<&'a str, String>>,
     jobs: Vec<Job>,
-    /// The job of each entry.
+    /// The job of each item.
     job_of: Vec<usize>,
     started: jiff::Timestamp,
     next: AtomicUsize,
     ended: AtomicU64,
     stopped: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ItemQueue>,
     publication: Arc<Publication>,
 }
 
-/// How the publication of entries goes, which whoever commits tells at any later time.
+/// How the publication of items goes, which whoever commits tells at any later time.
 #[derive(Default)]
 struct Publication {
     waiting: AtomicUsize,
@@ -158,24 +158,24 @@ impl<'a, 'p> Running<'a, 'p> {
         command: &'a Command,
         each: &'a ForEach,
         inputs: &'a BTreeMap<String, Artifact>,
-        entries: &'a [Entry],
+        items: &'a [Item],
         started: jiff::Timestamp,
     ) -> Result<Self, EachError> {
-        if let Some(first) = entries.first() {
+        if let Some(first) = items.first() {
             check_words(command, each, first)?;
         }
-        let paths = entries
+        let paths = items
             .iter()
-            .map(|entry| entry_paths(command, each, entry))
+            .map(|item| entry_paths(command, each, item))
             .collect::<Result<Vec<_>, _>>()?;
         for output in &command.outputs {
-            let mut seen = HashMap::with_capacity(entries.len());
-            for (entry, paths) in entries.iter().zip(&paths) {
+            let mut seen = HashMap::with_capacity(items.len());
+            for (item, paths) in items.iter().zip(&paths) {
                 let path = paths[output.as_str()].as_str();
-                if let Some(one) = seen.insert(path, &entry.name) {
+                if let Some(one) = seen.insert(path, &item.name) {
                     return Err(EachError::Collision {
                         one: one.clone(),
-                        other: entry.name.clone(),
+                        other: item.name.clone(),
                         output: output.clone(),
                         path: path.to_owned(),
                     });
@@ -186,17 +186,17 @@ impl<'a, 'p> Running<'a, 'p> {
         let gathered = format!("{}[", each.input);
         shared.inputs.retain(|name, _| *name != each.input && !name.starts_with(&gathered));
         let numbered = uses_number(command, each);
-        let (mut jobs, mut job_of) = (Vec::<Job>::new(), Vec::with_capacity(entries.len()));
-        let mut known = HashMap::with_capacity(entries.len());
-        for (number, entry) in entries.iter().enumerate() {
+        let (mut jobs, mut job_of) = (Vec::<Job>::new(), Vec::with_capacity(items.len()));
+        let mut known = HashMap::with_capacity(items.len());
+        for (number, item) in items.iter().enumerate() {
             let mut recipe = shared.clone();
-            recipe.inputs.insert(each.input.clone(), entry.digest());
+            recipe.inputs.insert(each.input.clone(), item.digest());
             // A row is what it holds, wherever in the table it stands.
-            let name = if entry.has_own_name() || numbered { entry.name.as_str() } else { "" };
+            let name = if item.has_own_name() || numbered { item.name.as_str() } else { "" };
             recipe.part = Some(Part::Entry(name.to_owned()));
             let fingerprint = recipe.fingerprint();
             let job = *known.entry(fingerprint).or_insert_with(|| {
-                jobs.push(Job { fingerprint, recipe, entry: number });
+                jobs.push(Job { fingerprint, recipe, item: number });
                 jobs.len() - 1
             });
             job_of.push(job);
@@ -206,7 +206,7 @@ impl<'a, 'p> Running<'a, 'p> {
             command,
             each,
             inputs,
-            entries,
+            items,
             paths,
             jobs,
             job_of,
@@ -219,7 +219,7 @@ impl<'a, 'p> Running<'a, 'p> {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ItemQueue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -230,21 +230,21 @@ impl<'a, 'p> Running<'a, 'p> {
 
     fn report(&self, more: u64) {
         let done = self.ended.fetch_add(more, Ordering::Relaxed) + more;
-        (self.attempt.progress)(done, self.jobs.len() as u64, "entries");
+        (self.attempt.progress)(done, self.jobs.len() as u64, "items");
     }
 
-    /// Takes entries until there are none, or one has failed.
-    fn work(&self) {
+    /// Takes items until there are none, or one has failed.
+    fn take_items(&self) {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = self.jobs.get(number) else { return };
             if self.stopped.load(Ordering::Relaxed) || self.attempt.interrupt.is_requested() {
                 return;
             }
-            if let Err(failed) = self.entry(number, job) {
+            if let Err(failed) = self.item(number, job) {
                 // What fails for reasons of the system fails for all.
                 let all = failed.failure.system || failed.interrupted;
-                self.lock().failed.entry(job.entry).or_insert(failed);
+                self.lock().failed.entry(job.item).or_insert(failed);
                 if all || !self.attempt.keep_going {
                     self.stopped.store(true, Ordering::Relaxed);
                     return;
@@ -271,8 +271,8 @@ impl<'a, 'p> Running<'a, 'p> {
         }
     }
 
-    /// Finds the result of an entry, or makes it.
-    fn entry(&self, number: usize, job: &Job) -> Result<(), Failed> {
+    /// Finds the result of an item, or makes it.
+    fn item(&self, number: usize, job: &Job) -> Result<(), Failed> {
         if self.is_known(number, job)? {
             return Ok(());
         }
@@ -283,19 +283,19 @@ impl<'a, 'p> Running<'a, 'p> {
         }
         let Self { attempt, command, each, .. } = *self;
         let began = Instant::now();
-        let entry = &self.entries[job.entry];
+        let item = &self.items[job.item];
         let row = Row(attempt.staging.fresh());
         let mut inputs = self.inputs.clone();
-        inputs.insert(each.input.clone(), entry.artifact(&each.input, &row.0)?);
-        let item = Item { entry, paths: self.paths[job.entry].clone() };
+        inputs.insert(each.input.clone(), item.artifact(&each.input, &row.0)?);
+        let placed = PlacedItem { item, paths: self.paths[job.item].clone() };
         let resolved = attempt.resolved;
         let files = &resolved.files;
         let common = resolved.sources.iter().filter(|(name, _)| **name != each.input);
         let sources = common.map(|(_, source)| source).chain(files.values());
-        let sources: Vec<&Source> = sources.map(Arc::as_ref).chain(entry.source()).collect();
+        let sources: Vec<&InputFile> = sources.map(Arc::as_ref).chain(item.source()).collect();
         let furniture = Furniture {
             command,
-            item: Some(&item),
+            item: Some(&placed),
             inputs: &inputs,
             files,
             sources: &sources,
@@ -303,7 +303,8 @@ impl<'a, 'p> Running<'a, 'p> {
         };
         let made = attempt.run_command(furniture, attempt.staging, job.fingerprint)?;
         let provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
-        let made = Made { outputs: made.outputs, log: Some(made.log), ..Made::default() };
+        let made =
+            Unpublished { outputs: made.outputs, log: Some(made.log), ..Unpublished::default() };
         let recipe = job.recipe.clone();
         let bundle = attempt.bundle(attempt.staging, made, recipe, provenance, Some(lease));
         let log = bundle.record.log.map(|(log, _)| log);
@@ -327,7 +328,7 @@ impl<'a, 'p> Running<'a, 'p> {
         Ok(())
     }
 
-    /// Waits for the right to compute an entry.
+    /// Waits for the right to compute an item.
     fn lease(&self, fingerprint: Fingerprint) -> Result<Lease, Failed> {
         let Attempt { cache, interrupt, waits, .. } = *self.attempt;
         wait_for_lease(cache, fingerprint, interrupt, waits).map_err(|vain| match vain {
@@ -342,52 +343,52 @@ impl<'a, 'p> Running<'a, 'p> {
         let mut failed = std::mem::take(&mut self.lock().failed);
         let interrupted = failed.values().all(|failed| failed.interrupted);
         failed.retain(|_, failed| interrupted || !failed.interrupted);
-        let name = |entry: &usize| format!("`{}`", self.entries[*entry].name);
+        let name = |item: &usize| format!("`{}`", self.items[*item].name);
         let named: Vec<String> = failed.keys().take(MOST).map(name).collect();
         let count = failed.len();
         let (_, first) = failed.pop_first()?;
         let message = first.failure.message.clone();
-        let of = self.entries.len();
+        let of = self.items.len();
         let message = match named.as_slice() {
             [only] if count == 1 => format!("for {only}: {message}"),
             [one, ..] => {
                 let more = if count > MOST { ", …" } else { "" };
                 let all = named.join(", ");
-                format!("{count} of {of} entries failed: {all}{more}; for {one}: {message}")
+                format!("{count} of {of} items failed: {all}{more}; for {one}: {message}")
             }
             [] => message,
         };
         Some(Failed { failure: Failure { message, ..first.failure }, interrupted })
     }
 
-    /// Puts what was made of the entries together.
-    fn join(self) -> Result<Made, Failed> {
-        let Self { attempt, command, entries, .. } = self;
+    /// Puts what was made of the items together.
+    fn join(self) -> Result<Unpublished, Failed> {
+        let Self { attempt, command, items, .. } = self;
         let done = std::mem::take(&mut self.lock().done);
-        let lost = |entry: &Entry| EachError::Lost(entry.name.clone());
-        let mut made = Made::default();
+        let lost = |item: &Item| EachError::Lost(item.name.clone());
+        let mut made = Unpublished::default();
         for output in &command.outputs {
             let mut listing = Listing::default();
             let mut owners = HashMap::new();
-            for (number, entry) in entries.iter().enumerate() {
+            for (number, item) in items.iter().enumerate() {
                 let base = &self.paths[number][output.as_str()];
                 let digest = done
                     .get(&self.job_of[number])
                     .and_then(|done| done.outputs.get(output))
-                    .ok_or_else(|| lost(entry))?;
-                let tree = attempt.cache.tree(*digest)?.map_err(|_| lost(entry))?;
+                    .ok_or_else(|| lost(item))?;
+                let tree = attempt.cache.tree(*digest)?.map_err(|_| lost(item))?;
                 let under = tree.under(base).map_err(|source| EachError::Path {
-                    item: entry.name.clone(),
+                    item: item.name.clone(),
                     output: output.clone(),
                     source,
                 })?;
                 // What several make of one folder stands in it together.
-                let files = under.files.iter().map(|entry| &entry.path);
+                let files = under.files.iter().map(|item| &item.path);
                 for path in files.chain(under.links.iter().map(|link| &link.path)) {
-                    if let Some(one) = owners.insert(path.clone(), &entry.name) {
+                    if let Some(one) = owners.insert(path.clone(), &item.name) {
                         return Err(EachError::Collision {
                             one: one.clone(),
-                            other: entry.name.clone(),
+                            other: item.name.clone(),
                             output: output.clone(),
                             path: path.to_string(),
                         }
@@ -401,7 +402,7 @@ impl<'a, 'p> Running<'a, 'p> {
             made.outputs.insert(output.clone(), (tree, Vec::new()));
         }
         let mut log = String::new();
-        for (number, entry) in entries.iter().enumerate() {
+        for (number, item) in items.iter().enumerate() {
             let blob = done.get(&self.job_of[number]).and_then(|done| done.log);
             // What was printed is for people: if it is gone, so be it.
             let path = blob.map(|blob| attempt.cache.blob_path(blob));
@@ -409,20 +410,20 @@ impl<'a, 'p> Running<'a, 'p> {
             let printed = printed.unwrap_or_default();
             if !printed.is_empty() {
                 let text = String::from_utf8_lossy(&printed);
-                let _ = writeln!(log, "==> {} <==\n{}", entry.name, text.trim_end());
+                let _ = writeln!(log, "==> {} <==\n{}", item.name, text.trim_end());
             }
         }
         made.log = Some(Log::Staged(attempt.staging.write(log.as_bytes())?));
         let known = done.values().filter(|done| done.known).count() as u64;
         made.parts = Parts {
             fingerprints: self.jobs.iter().map(|job| job.fingerprint).collect(),
-            count: Some(PartCount { all: self.jobs.len() as u64, known, unit: "entries" }),
+            count: Some(PartCount { all: self.jobs.len() as u64, known, unit: "items" }),
         };
         Ok(made)
     }
 }
 
-/// A folder of an entry's own, which goes when the entry is done.
+/// A folder of an item's own, which goes when the item is done.
 struct Row(PathBuf);
 
 impl Drop for Row {
@@ -447,23 +448,23 @@ fn uses_number(command: &Command, each: &ForEach) -> bool {
 }
 
 /// Checks that the items have all that placeholders ask for.
-fn check_words(command: &Command, each: &ForEach, entry: &Entry) -> Result<(), EachError> {
+fn check_words(command: &Command, each: &ForEach, item: &Item) -> Result<(), EachError> {
     for piece in templates(command, each).flat_map(Template::pieces) {
         if let Piece::Item(Some(word)) = piece
-            && entry.value(Some(word)).is_none()
+            && item.value(Some(word)).is_none()
         {
             let (input, word) = (each.input.clone(), word.clone());
-            return Err(EachError::NoWord { input, word, known: entry.words() });
+            return Err(EachError::NoWord { input, word, known: item.words() });
         }
     }
     Ok(())
 }
 
-/// Where what is made of `entry` stands, by the name of the output.
+/// Where what is made of `item` stands, by the name of the output.
 fn entry_paths<'a>(
     command: &Command,
     each: &'a ForEach,
-    entry: &Entry,
+    item: &Item,
 ) -> Result<BTreeMap<&'a str, String>, EachError> {
     let mut paths = BTreeMap::new();
     for (output, template) in &each.paths {
@@ -473,7 +474,7 @@ fn entry_paths<'a>(
                 Piece::Text(text) => path.push_str(text),
                 Piece::Config(keys) => path.push_str(&command::config_value(command, keys)),
                 Piece::Item(word) => {
-                    path.push_str(&entry.value(word.as_deref()).unwrap_or_default());
+                    path.push_str(&item.value(word.as_deref()).unwrap_or_default());
                 }
                 Piece::Input(_) | Piece::Output(_) => {
                     unreachable!("refused when the pipeline is read")
@@ -481,7 +482,7 @@ fn entry_paths<'a>(
             }
         }
         let bad =
-            |source| EachError::Path { item: entry.name.clone(), output: output.clone(), source };
+            |source| EachError::Path { item: item.name.clone(), output: output.clone(), source };
         let path = crate::base::artifact_path::ArtifactPath::new(path).map_err(bad)?;
         paths.insert(output.as_str(), path.to_string());
     }

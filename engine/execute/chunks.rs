@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::attempt::{Attempt, Made, Parts, finish};
+use super::attempt::{Attempt, Parts, Unpublished, finish};
 use crate::{
     artifact::{
         artifact::Artifact,
@@ -40,14 +40,14 @@ use crate::{
 };
 
 /// Runs the stage in chunks. `None` if its inputs can't be cut: then it has to be run as a whole.
-pub(crate) fn run(
+pub(crate) fn run_chunks(
     attempt: &Attempt<'_, '_>,
     kind: &dyn Kind,
     config: &Value,
     map: RowMap,
     inputs: &BTreeMap<String, Artifact>,
     started: jiff::Timestamp,
-) -> Result<Option<Made>, StageError> {
+) -> Result<Option<Unpublished>, StageError> {
     let Some(mapping) = Mapping::open(attempt, kind, config, map, inputs, started)? else {
         return Ok(None);
     };
@@ -57,7 +57,8 @@ pub(crate) fn run(
     // The chunks are taken by threads of their own, which hand the work itself to the shared ones: so no more than a few
     // chunks are ever in memory, and a stage that is parallel within a chunk finds threads, too.
     let panicked = thread::scope(|scope| {
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(|| mapping.work(&chunks))).collect();
+        let handles: Vec<_> =
+            (0..workers).map(|_| scope.spawn(|| mapping.take_chunks(&chunks))).collect();
         let mut panicked = None;
         for handle in handles {
             if let Err(panic) = handle.join() {
@@ -92,7 +93,7 @@ struct Done {
 }
 
 #[derive(Default)]
-struct State {
+struct ChunkQueue {
     done: BTreeMap<usize, Done>,
     failed: Option<StageError>,
 }
@@ -113,7 +114,7 @@ struct Mapping<'a, 'p> {
     next: AtomicUsize,
     rows_done: AtomicU64,
     stopped: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ChunkQueue>,
     /// Why a chunk couldn't be published, which whoever commits tells at any later time.
     refused: Arc<Mutex<Option<CacheError>>>,
 }
@@ -131,8 +132,8 @@ impl<'a, 'p> Mapping<'a, 'p> {
         recipe.inputs.retain(|name, _| map.broadcast.contains(&name.as_str()));
         let mut cut: BTreeMap<String, Cuttable> = BTreeMap::new();
         let quiet = |_: u64, _: u64, _: &str| {};
-        let work = || attempt.work(attempt.staging, kind, inputs.clone(), &quiet, None);
-        let row_bytes = || attempt.threads.install(|| kind.row_bytes(config, &work()));
+        let context = || attempt.context(attempt.staging, kind, inputs.clone(), &quiet, None);
+        let row_bytes = || attempt.threads.install(|| kind.row_bytes(config, &context()));
         let (rows, row_bytes) = match map.rows {
             RowsFrom::Key(key) => {
                 if let Value::Object(config) = &mut recipe.config {
@@ -165,7 +166,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
                 }
             }
             RowsFrom::Inputs(_) => {
-                let rows = attempt.threads.install(|| kind.count_rows(config, &work()))?;
+                let rows = attempt.threads.install(|| kind.count_rows(config, &context()))?;
                 (rows, row_bytes()?)
             }
         };
@@ -188,7 +189,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ChunkQueue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,7 +203,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
     }
 
     /// Takes chunks until there are none, or one has failed.
-    fn work(&self, chunks: &[Range<u64>]) {
+    fn take_chunks(&self, chunks: &[Range<u64>]) {
         loop {
             let chunk = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(rows) = chunks.get(chunk) else { return };
@@ -241,13 +242,13 @@ impl<'a, 'p> Mapping<'a, 'p> {
         }
         let quiet = |_: u64, _: u64, _: &str| {};
         let staging = Arc::new(Staging::new(attempt.cache)?);
-        let mut work = attempt.work(&staging, kind, inputs, &quiet, Some(self.chunk_rows));
-        work.rows = Some(rows.clone());
+        let mut context = attempt.context(&staging, kind, inputs, &quiet, Some(self.chunk_rows));
+        context.rows = Some(rows.clone());
         if let RowsFrom::Inputs(names) = self.map.rows {
             let mut hasher = blake3::Hasher::new_derive_key("pipe 2026-11 rows v1");
             attempt
                 .threads
-                .install(|| kind.hash_rows(self.config, &work, rows.clone(), &mut hasher))?;
+                .install(|| kind.hash_rows(self.config, &context, rows.clone(), &mut hasher))?;
             let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
             for name in names.iter().filter(|name| self.inputs.contains_key(**name)) {
                 recipe.inputs.insert((*name).to_owned(), digest);
@@ -267,8 +268,8 @@ impl<'a, 'p> Mapping<'a, 'p> {
             RowsFrom::Arrays(_) | RowsFrom::Inputs(_) => Cow::Borrowed(self.config),
         };
         let began = Instant::now();
-        attempt.threads.install(|| kind.run(&config, &work))?;
-        let made = finish(work)?;
+        attempt.threads.install(|| kind.run(&config, &context))?;
+        let made = finish(context)?;
         let mut provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
         provenance.notes.clone_from(&made.notes);
         let notes = made.notes.clone();
@@ -330,22 +331,22 @@ impl<'a, 'p> Mapping<'a, 'p> {
     }
 
     /// Puts the chunks together.
-    fn join(self) -> Result<Made, StageError> {
+    fn join(self) -> Result<Unpublished, StageError> {
         let Self { attempt, kind, .. } = self;
         let done = std::mem::take(&mut self.lock().done);
         let quiet = |_: u64, _: u64, _: &str| {};
         let inputs = self.inputs.clone();
-        let work = attempt.work(attempt.staging, kind, inputs, &quiet, Some(self.chunk_rows));
+        let context = attempt.context(attempt.staging, kind, inputs, &quiet, Some(self.chunk_rows));
         for port in kind.outputs() {
             let parts = done
                 .values()
                 .map(|done| self.tree(&done.outputs, port.name))
                 .collect::<Result<Vec<_>, _>>()?;
-            let output = work.output(port.name)?;
+            let output = context.output(port.name)?;
             join(output, port.artifact.format, &parts, self.rows, attempt.cache)?;
         }
-        attempt.threads.install(|| kind.finish(self.config, &work))?;
-        let mut made = finish(work)?;
+        attempt.threads.install(|| kind.finish(self.config, &context))?;
+        let mut made = finish(context)?;
         for done in done.values() {
             made.notes.extend(done.notes.clone());
         }

@@ -11,12 +11,12 @@ use std::{
 
 use serde_json::Value;
 
-use super::attempt::{Attempt, Made, Parts};
+use super::attempt::{Attempt, Parts, Unpublished};
 use crate::{
     base::{digest::Fingerprint, tree::Tree},
     cache::{CacheError, Part, Recipe, Staging},
     plan::run_report::PartCount,
-    stage::context::StateStore,
+    stage::context::StepStore,
 };
 
 /// The name under which a state is the output of its record.
@@ -26,7 +26,7 @@ const STATE: &str = "state";
 const AT_ONCE: usize = 8;
 
 /// The states of one computation.
-pub(crate) struct States<'a, 'p> {
+pub(crate) struct Steps<'a, 'p> {
     attempt: &'a Attempt<'a, 'p>,
     recipe: Recipe,
     started: jiff::Timestamp,
@@ -43,7 +43,7 @@ struct Seen {
     superfluous: Vec<Fingerprint>,
 }
 
-impl<'a, 'p> States<'a, 'p> {
+impl<'a, 'p> Steps<'a, 'p> {
     /// The states of the stage that is attempted; `extent` is the config key that says only how many steps there are.
     pub(crate) fn new(
         attempt: &'a Attempt<'a, 'p>,
@@ -84,7 +84,7 @@ impl<'a, 'p> States<'a, 'p> {
     }
 }
 
-impl StateStore for States<'_, '_> {
+impl StepStore for Steps<'_, '_> {
     fn last(&self, most: u64) -> Result<Option<Vec<u8>>, CacheError> {
         let cache = self.attempt.cache;
         for step in (1..=most).rev() {
@@ -115,7 +115,7 @@ impl StateStore for States<'_, '_> {
         let staged = staging.write(state)?;
         let tree = Tree::single(staged.blob, staged.size);
         let outputs = BTreeMap::from([(STATE.to_owned(), (tree, vec![staged]))]);
-        let made = Made { outputs, ..Made::default() };
+        let made = Unpublished { outputs, ..Unpublished::default() };
         let recipe = self.recipe(step);
         let fingerprint = recipe.fingerprint();
         let provenance = self.attempt.provenance(self.started, 0.0);

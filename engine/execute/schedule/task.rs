@@ -5,9 +5,9 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use super::{Run, State};
+use super::{Run, RunState};
 use crate::{
-    artifact::{input_error::SourceError, input_file::Reading},
+    artifact::{input_error::InputFileError, input_file::Reading},
     base::{
         chain::chain,
         digest::{Digest, Fingerprint},
@@ -17,7 +17,7 @@ use crate::{
         Bundle, CacheError, Lease, Publication, Publisher, Staging,
         wait::{Vain, Wait, wait_for_lease},
     },
-    execute::{attempt::Attempt, events::Event, execute::execute},
+    execute::{attempt::Attempt, events::Event, execute::execute_stage},
     graph::{Input, StageNode, Task},
     plan::{
         explain::{Why, why_executed, why_reused},
@@ -125,7 +125,7 @@ impl Run<'_> {
                 self.settle(index, &resolved, publisher).unwrap_or_else(|end| end)
             }
             Err(ResolveError::Cache(error)) => error.into(),
-            Err(ResolveError::Input { source: SourceError::Interrupted(_), .. }) => {
+            Err(ResolveError::Input { source: InputFileError::Interrupted(_), .. }) => {
                 End::Interrupted(None)
             }
             Err(error) => End::Failed {
@@ -137,7 +137,7 @@ impl Run<'_> {
 
     /// Waits for the end of a stage whose readers could begin before it, and says whether it ended well.
     fn ended_well(&self, stage: usize) -> bool {
-        let open = |state: &mut State| state.reports[stage].is_none();
+        let open = |state: &mut RunState| state.reports[stage].is_none();
         let state = self.changed.wait_while(self.lock(), open);
         let state = state.unwrap_or_else(PoisonError::into_inner);
         let report = state.reports[stage].as_ref();
@@ -274,7 +274,7 @@ impl Run<'_> {
             began: &|sandbox| self.live.works_in(&node.name, sandbox),
         };
         self.live.begins(&node.name, resolved.fingerprint);
-        let executed = execute(&attempt, lease);
+        let executed = execute_stage(&attempt, lease);
         self.live.ends(&node.name);
         match executed {
             Ok((bundle, parts)) => Ok(End::Made { bundle: Box::new(bundle), parts, reason }),
