@@ -16,8 +16,8 @@ use crate::base::{
     interrupt::{Interrupt, Interrupted},
 };
 
-/// How often is looked whether the lease is free.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often is looked whether a lease is free.
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 /// How often it is told that somebody is still waited for.
 const REMIND: Duration = Duration::from_mins(1);
 
@@ -38,6 +38,49 @@ pub(crate) enum Vain {
     Interrupted(Interrupted),
 }
 
+/// A wait for whoever computes the same, between one look and the next.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    began: Instant,
+    seen: String,
+    told: Option<(String, Instant)>,
+}
+
+impl Waiting {
+    /// Nobody was seen yet.
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), seen: String::new(), told: None }
+    }
+
+    /// Takes the lease of `fingerprint` if nobody else has it. If somebody has, and it is time to say so, `tell` is called.
+    ///
+    /// # Errors
+    /// When the lease's file can't be used.
+    pub(crate) fn look(
+        &mut self,
+        cache: &Cache,
+        fingerprint: Fingerprint,
+        tell: impl FnOnce(Wait<'_>),
+    ) -> Result<Option<Lease>, CacheError> {
+        let owner = match cache.lease(fingerprint) {
+            Ok(lease) => return Ok(Some(lease)),
+            Err(LeaseError::Cache(error)) => return Err(error),
+            Err(LeaseError::Held(owner)) => owner,
+        };
+        // Who is seen twice is the owner; at first sight it may be a former one, not yet written over.
+        let is_owner = owner == self.seen && !owner.is_empty();
+        let told = self.told.as_ref();
+        let is_news = told.is_none_or(|(whom, when)| *whom != owner || when.elapsed() >= REMIND);
+        if is_owner && is_news {
+            let lease = cache.lease_path(fingerprint);
+            tell(Wait { owner: &owner, since: self.began.elapsed(), lease: &lease });
+            self.told = Some((owner.clone(), Instant::now()));
+        }
+        self.seen = owner;
+        Ok(None)
+    }
+}
+
 /// Takes the lease of `fingerprint` as soon as nobody else has it.
 pub(crate) fn wait_for_lease(
     cache: &Cache,
@@ -45,25 +88,11 @@ pub(crate) fn wait_for_lease(
     interrupt: &Interrupt,
     tell: impl Fn(Wait<'_>),
 ) -> Result<Lease, Vain> {
-    let began = Instant::now();
-    let mut seen = String::new();
-    let mut told: Option<(String, Instant)> = None;
+    let mut waiting = Waiting::new();
     loop {
-        let owner = match cache.lease(fingerprint) {
-            Ok(lease) => return Ok(lease),
-            Err(LeaseError::Cache(error)) => return Err(Vain::Cache(error)),
-            Err(LeaseError::Held(owner)) => owner,
-        };
-        // Who is seen twice is the owner; at first sight it may be a former one, not yet written over.
-        let is_owner = owner == seen && !owner.is_empty();
-        let is_news =
-            told.as_ref().is_none_or(|(whom, when)| *whom != owner || when.elapsed() >= REMIND);
-        if is_owner && is_news {
-            let lease = cache.lease_path(fingerprint);
-            tell(Wait { owner: &owner, since: began.elapsed(), lease: &lease });
-            told = Some((owner.clone(), Instant::now()));
+        if let Some(lease) = waiting.look(cache, fingerprint, &tell).map_err(Vain::Cache)? {
+            return Ok(lease);
         }
-        seen = owner;
         interrupt.check().map_err(Vain::Interrupted)?;
         thread::sleep(LOOK);
     }

@@ -436,3 +436,50 @@ fn not_even_root_changes_the_permissions_of_what_is_anothers() {
         assert_eq!(before.get(&inode), Some(&now), "{:o}", now.0);
     }
 }
+
+/// Each of two stages waits until the other has begun: one process after the other would never come to an end.
+#[test]
+fn what_somebody_else_computes_is_put_aside_for_what_nobody_does() {
+    let folder = Folder::empty();
+    let meet = |me: &str, other: &str| {
+        let (me, other) = (folder.path(me), folder.path(other));
+        format!(
+            "touch {}; for i in $(seq 400); do [ -e {} ] && break; sleep 0.05; done; [ -e {} ]; touch {{outputs.o}}",
+            me.display(),
+            other.display(),
+            other.display()
+        )
+    };
+    let stage = |name: &str, inputs: &str, run: &str| {
+        format!(
+            "  {name}: {{ kind: command, shell: true, inputs: {{ {inputs} }}, run: \"{run}\", outputs: [o] }}\n"
+        )
+    };
+    let yaml = [
+        "stages:\n".to_owned(),
+        stage("a", "", &meet("first-a", "first-b")),
+        stage("b", "", &meet("first-b", "first-a")),
+        // What follows goes on in the same way, whoever has computed what it reads.
+        stage("c", "i: a", &meet("second-c", "second-d")),
+        stage("d", "i: b", &meet("second-d", "second-c")),
+    ];
+    folder.write("pipeline.yaml", yaml.concat());
+    let runs: Vec<_> = (0..2)
+        .map(|_| {
+            let mut command = folder.command(&["run", "--json", "-j", "1"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut executed = Vec::new();
+    for run in runs {
+        let ended = folder.ended(run.wait_with_output().unwrap());
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        let mine = outcomes(&ended.json());
+        let mine = mine.into_iter().filter(|(_, outcome)| outcome == "executed");
+        executed.push(mine.map(|(stage, _)| stage).collect::<Vec<_>>());
+    }
+    assert!(executed.iter().all(|mine| mine.len() == 2), "{executed:?}");
+    let mut all = executed.concat();
+    all.sort();
+    assert_eq!(all, ["a", "b", "c", "d"]);
+}

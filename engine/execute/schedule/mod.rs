@@ -14,7 +14,10 @@ use std::{
     time::Instant,
 };
 
-use self::state::RunState;
+use self::{
+    state::{RunState, Task},
+    task::Turn,
+};
 use super::events::{Event, Observer};
 use crate::{
     artifact::{input_file::Reading, input_files::InputFiles},
@@ -329,39 +332,35 @@ impl Run<'_> {
         stages.map(|stage| (stage, state.outputs(stage))).collect()
     }
 
-    /// Takes ready stages until there are none and none will come.
+    /// Takes ready stages until there are none and none will come. One that somebody else computes is put aside, and looked at
+    /// again while there is nothing else to do, or between two others.
     fn take_tasks<'r>(&'r self, worker: usize, publisher: &Publisher<'r>) {
-        loop {
-            let mut state = self.lock();
-            let stage = loop {
-                if state.stopped || self.interrupt.is_requested() {
-                    return;
-                }
-                if let Some(place) = state.ready.pop_first() {
-                    break state.order[place];
-                }
-                if state.running == 0 {
-                    return;
-                }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            };
-            state.running += 1;
-            drop(state);
+        while let Some(task) = self.next_task() {
+            let Task { place, stage, sought, tells } = task;
             // A stage that panics must end like one that fails: the others wait for its end.
             let began = self.began.elapsed();
             let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                self.stage(stage, publisher)
+                self.turn(stage, sought, tells, publisher)
             }));
-            let (mut report, bundle) = tried.unwrap_or_else(|panic| {
-                let mut report =
-                    StageReport::new(&self.pipeline.stages[stage].name, Outcome::Failed);
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text =
-                    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
-                let message = format!("the stage panicked, which is a fault of the stage: {text}");
-                report.error = Some(Failure::new(message, false));
-                (report, None)
-            });
+            let (mut report, bundle) = match tried {
+                Ok(Turn::Ended(report, bundle)) => (report, bundle),
+                Ok(Turn::Busy(sought)) => {
+                    self.lock().set_aside(place, sought);
+                    self.changed.notify_all();
+                    continue;
+                }
+                Err(panic) => {
+                    let mut report =
+                        StageReport::new(&self.pipeline.stages[stage].name, Outcome::Failed);
+                    let text = panic.downcast_ref::<String>().map(String::as_str);
+                    let text =
+                        text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+                    let message =
+                        format!("the stage panicked, which is a fault of the stage: {text}");
+                    report.error = Some(Failure::new(message, false));
+                    (report, None)
+                }
+            };
             report.began = began.as_secs_f64();
             report.seconds = self.began.elapsed().saturating_sub(began).as_secs_f64();
             report.worker = Some(worker);
@@ -369,6 +368,31 @@ impl Run<'_> {
                 Some(bundle) => self.publish(publisher, stage, report, *bundle),
                 None => self.end(stage, report),
             }
+        }
+    }
+
+    /// The next stage to take, waited for; none when there will be none.
+    fn next_task(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped || self.interrupt.is_requested() {
+                return None;
+            }
+            if let Some(task) = state.take(Instant::now()) {
+                return Some(task);
+            }
+            let due = state.next_look();
+            if state.running == 0 && due.is_none() {
+                return None;
+            }
+            state = match due {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let left = due.saturating_duration_since(Instant::now());
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 

@@ -6,17 +6,39 @@ use std::{
     time::Instant,
 };
 
+use super::task::Sought;
 use crate::{
     base::{digest::Digest, outcome::Outcome},
+    cache::wait::LOOK,
     execute::events::{Event, Observer},
     graph::{Input, Pipeline},
     plan::run_report::{RunReport, StageReport},
 };
 
+/// A stage that a worker has taken.
+pub(super) struct Task {
+    /// Its place in the order.
+    pub(super) place: usize,
+    pub(super) stage: usize,
+    /// What is known of it from an earlier turn.
+    pub(super) sought: Option<Box<Sought>>,
+    /// Whether it is to be said that somebody else computes it.
+    pub(super) tells: bool,
+}
+
+/// A stage that somebody else computes.
+struct Aside {
+    sought: Box<Sought>,
+    /// When to look at it again.
+    due: Instant,
+}
+
 /// What the workers share.
 pub(super) struct RunState {
     /// The stages that can be taken, by their place in the order.
     pub(super) ready: BTreeSet<usize>,
+    /// Those that somebody else computes, likewise.
+    aside: BTreeMap<usize, Aside>,
     /// For each place in the order, how many stages its stage still waits for.
     waits: Vec<usize>,
     /// For each stage, the places of those that read its outputs.
@@ -37,6 +59,7 @@ impl RunState {
     pub(super) fn new(pipeline: &Pipeline, wanted: &[usize]) -> Self {
         let mut state = Self {
             ready: BTreeSet::new(),
+            aside: BTreeMap::new(),
             waits: Vec::with_capacity(wanted.len()),
             readers: vec![Vec::new(); pipeline.stages.len()],
             order: wanted.to_vec(),
@@ -58,6 +81,32 @@ impl RunState {
             }
         }
         state
+    }
+
+    /// Takes a stage to work on: one that somebody else had when it was looked at last, if it is time to look again, else the
+    /// first that is ready.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Task> {
+        let due = self.aside.iter().find(|(_, aside)| aside.due <= now).map(|(place, _)| *place);
+        // Of many that are waited for it is enough to name the first, when nothing else is done.
+        let tells = self.ready.is_empty() && due == self.aside.keys().next().copied();
+        let place = due.or_else(|| self.ready.pop_first())?;
+        let sought = self.aside.remove(&place).map(|aside| aside.sought);
+        self.running += 1;
+        Some(Task { place, stage: self.order[place], tells, sought })
+    }
+
+    /// Puts aside a stage that somebody else computes.
+    pub(super) fn set_aside(&mut self, place: usize, sought: Box<Sought>) {
+        self.running -= 1;
+        // What it reads may have come to nothing since.
+        if !self.skipped.contains_key(&self.order[place]) {
+            self.aside.insert(place, Aside { sought, due: Instant::now() + LOOK });
+        }
+    }
+
+    /// When to look again at what somebody else computes.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.aside.values().map(|aside| aside.due).min()
     }
 
     /// The outputs of a stage that another one waited for.
@@ -100,6 +149,7 @@ impl RunState {
             for place in &self.readers[stage] {
                 let reader = self.order[*place];
                 self.ready.remove(place);
+                self.aside.remove(place);
                 if self.skipped.insert(reader, cause).is_none() {
                     open.push(reader);
                 }

@@ -3,19 +3,16 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError},
+    thread,
 };
 
 use super::{Run, RunState};
 use crate::{
     artifact::{input_error::InputFileError, input_file::Reading},
-    base::{
-        chain::chain,
-        digest::{Digest, Fingerprint},
-        outcome::Outcome,
-    },
+    base::{chain::chain, digest::Digest, outcome::Outcome},
     cache::{
-        Bundle, CacheError, Lease, Publication, Publisher, Staging,
-        wait::{Vain, Wait, wait_for_lease},
+        Bundle, CacheError, Flaw, Lease, Publication, Publisher, Staging,
+        wait::{LOOK, Wait, Waiting},
     },
     execute::{attempt::Attempt, events::Event, execute::execute_stage},
     graph::{Input, StageNode, Task},
@@ -64,17 +61,67 @@ impl From<CacheError> for End {
     }
 }
 
+/// A stage that isn't known, and is to be computed as soon as nobody else does.
+pub(super) struct Sought {
+    resolved: Resolved,
+    /// What is wrong with the result that is there.
+    damage: Option<Flaw>,
+    /// Whether a stage of this run comes to the same.
+    twin: bool,
+    waiting: Waiting,
+}
+
+/// What came of a turn at a stage.
+pub(super) enum Turn {
+    /// It ended. What is to be published before it has truly ended comes with the report.
+    Ended(StageReport, Option<Box<Bundle>>),
+    /// Somebody else computes it now.
+    Busy(Box<Sought>),
+}
+
 impl Run<'_> {
-    /// What became of a stage; what is to be published before it has ended comes with it.
-    pub(super) fn stage(
+    /// Takes a stage's turn, which is its first unless it was `sought` before. Where somebody else computes it, this doesn't
+    /// wait; if it `tells`, it is said who does.
+    pub(super) fn turn(
         &self,
         index: usize,
+        sought: Option<Box<Sought>>,
+        tells: bool,
+        publisher: &Publisher<'_>,
+    ) -> Turn {
+        let mut report = StageReport::new(&self.pipeline.stages[index].name, Outcome::Failed);
+        let tried = sought.map_or_else(|| self.seek(index, &mut report).map(Box::new), Ok);
+        let tried = tried.and_then(|mut sought| {
+            report.fingerprint = Some(sought.resolved.fingerprint);
+            Ok((self.claim(index, &mut sought, tells)?, sought))
+        });
+        let end = match tried {
+            Ok((None, sought)) => return Turn::Busy(sought),
+            Ok((Some(lease), sought)) => {
+                self.compute(index, *sought, lease, publisher).unwrap_or_else(|end| end)
+            }
+            Err(end) => end,
+        };
+        let (report, bundle) = self.finish(index, end, report, publisher);
+        Turn::Ended(report, bundle)
+    }
+
+    /// What becomes of a stage, however long somebody else computes it.
+    fn stage(&self, index: usize, publisher: &Publisher<'_>) -> (StageReport, Option<Box<Bundle>>) {
+        let mut report = StageReport::new(&self.pipeline.stages[index].name, Outcome::Failed);
+        let end = self.try_stage(index, &mut report, publisher);
+        self.finish(index, end, report, publisher)
+    }
+
+    /// Puts in a report how a stage ended, after what it read and was damaged was repaired.
+    fn finish(
+        &self,
+        index: usize,
+        mut end: End,
+        mut report: StageReport,
         publisher: &Publisher<'_>,
     ) -> (StageReport, Option<Box<Bundle>>) {
-        let node = &self.pipeline.stages[index];
-        let mut report = StageReport::new(&node.name, Outcome::Failed);
         let mut made = None;
-        let mut end = self.try_stage(index, &mut report, publisher);
         for _ in 0..REPAIRS {
             if !matches!(end, End::Damaged { .. }) {
                 break;
@@ -116,23 +163,16 @@ impl Run<'_> {
     }
 
     fn try_stage(&self, index: usize, report: &mut StageReport, publisher: &Publisher<'_>) -> End {
-        let node = &self.pipeline.stages[index];
-        let before = self.before(index);
-        match self.resolve(node, |stage, output| before[&stage][output]) {
-            Ok(resolved) => {
-                report.fingerprint = Some(resolved.fingerprint);
-                self.live.uses(resolved.fingerprint);
-                self.settle(index, &resolved, publisher).unwrap_or_else(|end| end)
+        let tried = self.seek(index, report).and_then(|mut sought| {
+            loop {
+                if let Some(lease) = self.claim(index, &mut sought, true)? {
+                    return self.compute(index, sought, lease, publisher);
+                }
+                self.interrupt.check().map_err(|_| End::Interrupted(None))?;
+                thread::sleep(LOOK);
             }
-            Err(ResolveError::Cache(error)) => error.into(),
-            Err(ResolveError::Input { source: InputFileError::Interrupted(_), .. }) => {
-                End::Interrupted(None)
-            }
-            Err(error) => End::Failed {
-                reason: String::new(),
-                failure: Box::new(Failure::new(chain(&error), false)),
-            },
-        }
+        });
+        tried.unwrap_or_else(|end| end)
     }
 
     /// Waits for the end of a stage whose readers could begin before it, and says whether it ended well.
@@ -201,32 +241,62 @@ impl Run<'_> {
         }
     }
 
-    /// Finds the result of a stage, or makes it. The error is an end, too.
-    fn settle(
+    /// Looks for the result of a stage. The error is an end, too: it is known.
+    fn seek(&self, index: usize, report: &mut StageReport) -> Result<Sought, End> {
+        let node = &self.pipeline.stages[index];
+        let before = self.before(index);
+        let resolved = match self.resolve(node, |stage, output| before[&stage][output]) {
+            Ok(resolved) => resolved,
+            Err(ResolveError::Cache(error)) => return Err(error.into()),
+            Err(ResolveError::Input { source: InputFileError::Interrupted(_), .. }) => {
+                return Err(End::Interrupted(None));
+            }
+            Err(error) => {
+                let failure = Box::new(Failure::new(chain(&error), false));
+                return Err(End::Failed { reason: String::new(), failure });
+            }
+        };
+        let fingerprint = resolved.fingerprint;
+        report.fingerprint = Some(fingerprint);
+        self.live.uses(fingerprint);
+        let damage = match look_up_outputs(self.cache, self.files.memo(), node, fingerprint)? {
+            Known::Complete(outputs) => {
+                let why = why_reused(&self.history, &node.name, fingerprint);
+                return Err(End::Known { outputs, reason: why.to_string() });
+            }
+            Known::Nothing => None,
+            Known::Broken(flaw) => self.flaws().remove(&fingerprint).or(Some(flaw)),
+        };
+        let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+        let twin = !computing.insert(fingerprint);
+        Ok(Sought { resolved, damage, twin, waiting: Waiting::new() })
+    }
+
+    /// Takes the right to compute a stage, unless somebody has it; if it `tells`, it is said who that is, but for a stage of this
+    /// run that comes to the same.
+    fn claim(&self, index: usize, sought: &mut Sought, tells: bool) -> Result<Option<Lease>, End> {
+        let stage = &self.pipeline.stages[index].name;
+        let Sought { resolved, twin, waiting, .. } = sought;
+        let tell = |wait: Wait<'_>| {
+            if tells && !*twin {
+                self.observer.event(&Event::Waiting { stage, wait });
+            }
+        };
+        Ok(waiting.look(self.cache, resolved.fingerprint, tell)?)
+    }
+
+    /// Makes the result of a stage, unless somebody else has made it meanwhile. The error is an end, too.
+    fn compute(
         &self,
         index: usize,
-        resolved: &Resolved,
+        sought: Sought,
+        lease: Lease,
         publisher: &Publisher<'_>,
     ) -> Result<End, End> {
-        let node = &self.pipeline.stages[index];
+        let Sought { resolved, mut damage, twin, .. } = sought;
+        let (node, resolved) = (&self.pipeline.stages[index], &resolved);
         let warn =
             |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
-        let mut damage = None;
-        match look_up_outputs(self.cache, self.files.memo(), node, resolved.fingerprint)? {
-            Known::Complete(outputs) => {
-                let why = why_reused(&self.history, &node.name, resolved.fingerprint);
-                return Ok(End::Known { outputs, reason: why.to_string() });
-            }
-            Known::Nothing => {}
-            Known::Broken(flaw) => {
-                damage = self.flaws().remove(&resolved.fingerprint).or(Some(flaw));
-            }
-        }
-        let twin = {
-            let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
-            !computing.insert(resolved.fingerprint)
-        };
-        let lease = self.lease(node.name.as_str(), resolved.fingerprint, twin)?;
         // Someone else may have computed it while this process waited for the lease.
         match look_up_outputs(self.cache, self.files.memo(), node, resolved.fingerprint)? {
             Known::Complete(outputs) => {
@@ -287,18 +357,5 @@ impl Run<'_> {
             }
             Err(failed) => Err(End::Failed { reason, failure: Box::new(failed.failure) }),
         }
-    }
-
-    /// Waits for the lease, telling for whom unless it is a `twin`, a stage of this run that comes to the same.
-    fn lease(&self, stage: &str, fingerprint: Fingerprint, twin: bool) -> Result<Lease, End> {
-        let tell = |wait: Wait<'_>| {
-            if !twin {
-                self.observer.event(&Event::Waiting { stage, wait });
-            }
-        };
-        wait_for_lease(self.cache, fingerprint, self.interrupt, tell).map_err(|vain| match vain {
-            Vain::Cache(error) => error.into(),
-            Vain::Interrupted(_) => End::Interrupted(None),
-        })
     }
 }
