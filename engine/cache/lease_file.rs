@@ -46,13 +46,18 @@ pub(super) struct Line {
     pub(super) beat: u64,
 }
 
+/// What this process is called.
+pub(super) fn this_process() -> String {
+    format!("process {} on {}", std::process::id(), host::name())
+}
+
 impl Line {
     /// The line of this process, for a file that was locked as `lock` says.
     pub(super) fn new(lock: Lock) -> Self {
         let locked = lock != Lock::Unsupported;
         Self {
             format: super::FORMAT,
-            owner: format!("process {} on {}", std::process::id(), host::name()),
+            owner: this_process(),
             machine: if locked { host::identity().to_owned() } else { String::new() },
             id: unique(),
             interval_ms: heartbeat::interval().as_millis() as u64,

@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -10,11 +9,9 @@ use super::{
     cache::Cache,
     error::CacheError,
     lease::{Lease, LeaseError},
+    lease_file::this_process,
 };
-use crate::base::{
-    digest::Fingerprint,
-    interrupt::{Interrupt, Interrupted},
-};
+use crate::base::digest::Fingerprint;
 
 /// How often is looked whether a lease is free.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
@@ -32,27 +29,39 @@ pub struct Wait<'a> {
     pub lease: &'a Path,
 }
 
-/// Why a lease was waited for in vain.
-pub(crate) enum Vain {
-    Cache(CacheError),
-    Interrupted(Interrupted),
-}
-
 /// A wait for whoever computes the same, between one look and the next.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     began: Instant,
     seen: String,
     told: Option<(String, Instant)>,
+    ours: bool,
+    confirmed: bool,
 }
 
 impl Waiting {
     /// Nobody was seen yet.
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), seen: String::new(), told: None }
+        Self {
+            began: Instant::now(),
+            seen: String::new(),
+            told: None,
+            ours: false,
+            confirmed: false,
+        }
     }
 
-    /// Takes the lease of `fingerprint` if nobody else has it. If somebody has, and it is time to say so, `tell` is called.
+    /// Whether this very process was seen to compute it, for another stage.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.ours
+    }
+
+    /// Whether another process was seen to compute it at two looks.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Takes the lease of `fingerprint` if nobody has it. If another process has, and it is time to say so, `tell` is called.
     ///
     /// # Errors
     /// When the lease's file can't be used.
@@ -67,8 +76,10 @@ impl Waiting {
             Err(LeaseError::Cache(error)) => return Err(error),
             Err(LeaseError::Held(owner)) => owner,
         };
+        self.ours |= owner == this_process();
         // Who is seen twice is the owner; at first sight it may be a former one, not yet written over.
-        let is_owner = owner == self.seen && !owner.is_empty();
+        let is_owner = owner == self.seen && !owner.is_empty() && !self.ours;
+        self.confirmed |= is_owner;
         let told = self.told.as_ref();
         let is_news = told.is_none_or(|(whom, when)| *whom != owner || when.elapsed() >= REMIND);
         if is_owner && is_news {
@@ -78,22 +89,5 @@ impl Waiting {
         }
         self.seen = owner;
         Ok(None)
-    }
-}
-
-/// Takes the lease of `fingerprint` as soon as nobody else has it.
-pub(crate) fn wait_for_lease(
-    cache: &Cache,
-    fingerprint: Fingerprint,
-    interrupt: &Interrupt,
-    tell: impl Fn(Wait<'_>),
-) -> Result<Lease, Vain> {
-    let mut waiting = Waiting::new();
-    loop {
-        if let Some(lease) = waiting.look(cache, fingerprint, &tell).map_err(Vain::Cache)? {
-            return Ok(lease);
-        }
-        interrupt.check().map_err(Vain::Interrupted)?;
-        thread::sleep(LOOK);
     }
 }

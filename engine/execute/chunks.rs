@@ -7,7 +7,7 @@ use std::{
     panic,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Instant,
@@ -15,7 +15,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::attempt::{Attempt, Parts, Unpublished, finish};
+use super::{
+    attempt::{Attempt, Parts, Unpublished, finish},
+    part_queue::{PartQueue, PartTurn, Share, Taken},
+};
 use crate::{
     artifact::{
         artifact::Artifact,
@@ -25,10 +28,7 @@ use crate::{
         digest::{Digest, Fingerprint},
         tree::Tree,
     },
-    cache::{
-        CacheError, Lease, Part, Recipe, Staging,
-        wait::{Vain, wait_for_lease},
-    },
+    cache::{CacheError, Part, Recipe, Staging, wait::Wait},
     plan::{
         resolve::{Known, look_up},
         run_report::PartCount,
@@ -51,37 +51,23 @@ pub(crate) fn run_chunks(
     let Some(mapping) = Mapping::open(attempt, kind, config, map, inputs, started)? else {
         return Ok(None);
     };
-    let chunks = chunks(mapping.rows, mapping.chunk_rows);
-    mapping.report(0);
-    let workers = attempt.jobs.min(attempt.threads.current_num_threads()).min(chunks.len());
-    // The chunks are taken by threads of their own, which hand the work itself to the shared ones: so no more than a few
-    // chunks are ever in memory, and a stage that is parallel within a chunk finds threads, too.
-    let panicked = thread::scope(|scope| {
-        let handles: Vec<_> =
-            (0..workers).map(|_| scope.spawn(|| mapping.take_chunks(&chunks))).collect();
-        let mut panicked = None;
-        for handle in handles {
-            if let Err(panic) = handle.join() {
-                panicked = Some(panic);
-            }
-        }
-        panicked
-    });
-    if let Some(panic) = panicked {
-        panic::resume_unwind(panic);
-    }
-    if let Some(error) = mapping.lock().failed.take() {
-        return Err(error);
-    }
-    attempt.interrupt.check()?;
-    if chunks.len() > 1 {
-        // What the cache doesn't take is told here, rather than of the whole.
-        attempt.publisher.flush();
-        if let Some(error) = mapping.refused() {
-            return Err(error.into());
-        }
-    }
+    mapping.compute(Share::All)?;
     mapping.join().map(Some)
+}
+
+/// Makes those chunks that nobody else makes, while another process puts the stage together.
+pub(crate) fn help_chunks(
+    attempt: &Attempt<'_, '_>,
+    kind: &dyn Kind,
+    config: &Value,
+    map: RowMap,
+    inputs: &BTreeMap<String, Artifact>,
+    started: jiff::Timestamp,
+) -> Result<(), StageError> {
+    match Mapping::open(attempt, kind, config, map, inputs, started)? {
+        Some(mapping) if mapping.chunks.len() > 1 => mapping.compute(Share::Help),
+        _ => Ok(()),
+    }
 }
 
 /// A chunk whose result is in the cache.
@@ -92,8 +78,15 @@ struct Done {
     known: bool,
 }
 
+/// A chunk that is to be made, as far as that is known.
+struct ChunkPlan {
+    recipe: Recipe,
+    fingerprint: Fingerprint,
+    inputs: BTreeMap<String, Artifact>,
+}
+
 #[derive(Default)]
-struct ChunkQueue {
+struct ChunkResults {
     done: BTreeMap<usize, Done>,
     failed: Option<StageError>,
 }
@@ -111,10 +104,11 @@ struct Mapping<'a, 'p> {
     /// The number of rows in a chunk.
     chunk_rows: u64,
     started: jiff::Timestamp,
-    next: AtomicUsize,
+    /// The rows of each chunk.
+    chunks: Vec<Range<u64>>,
+    queue: PartQueue<ChunkPlan>,
     rows_done: AtomicU64,
-    stopped: AtomicBool,
-    state: Mutex<ChunkQueue>,
+    state: Mutex<ChunkResults>,
     /// Why a chunk couldn't be published, which whoever commits tells at any later time.
     refused: Arc<Mutex<Option<CacheError>>>,
 }
@@ -170,6 +164,8 @@ impl<'a, 'p> Mapping<'a, 'p> {
                 (rows, row_bytes()?)
             }
         };
+        let chunk_rows = fitting(map.chunk_rows, row_bytes, rows);
+        let chunks = chunks(rows, chunk_rows);
         Ok(Some(Self {
             attempt,
             kind,
@@ -179,17 +175,17 @@ impl<'a, 'p> Mapping<'a, 'p> {
             inputs,
             cut,
             rows,
-            chunk_rows: fitting(map.chunk_rows, row_bytes, rows),
+            chunk_rows,
             started,
-            next: AtomicUsize::new(0),
+            queue: PartQueue::new(chunks.len()),
+            chunks,
             rows_done: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
             state: Mutex::default(),
             refused: Arc::default(),
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, ChunkQueue> {
+    fn lock(&self) -> MutexGuard<'_, ChunkResults> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,26 +198,57 @@ impl<'a, 'p> Mapping<'a, 'p> {
         (self.attempt.progress)(done, self.rows, self.map.unit);
     }
 
-    /// Takes chunks until there are none, or one has failed.
-    fn take_chunks(&self, chunks: &[Range<u64>]) {
-        loop {
-            let chunk = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(rows) = chunks.get(chunk) else { return };
-            if self.stopped.load(Ordering::Relaxed) || self.attempt.interrupt.is_requested() {
-                return;
-            }
-            let refused = self.refused().map_or(Ok(()), |error| Err(error.into()));
-            if let Err(error) = refused.and_then(|()| self.chunk(chunk, rows.clone())) {
-                self.stopped.store(true, Ordering::Relaxed);
-                self.lock().failed.get_or_insert(error);
-                return;
-            }
-            self.report(rows.end - rows.start);
+    /// Finds the results of all chunks, or makes them.
+    fn compute(&self, share: Share) -> Result<(), StageError> {
+        let Attempt { jobs, threads, publisher, interrupt, .. } = *self.attempt;
+        self.report(0);
+        let workers = jobs.min(threads.current_num_threads()).min(self.chunks.len());
+        // The chunks are taken by threads of their own, which hand the work itself to the shared ones: so no more than a few
+        // chunks are ever in memory, and a stage that is parallel within a chunk finds threads, too.
+        let panicked = thread::scope(|scope| {
+            let handles: Vec<_> = (0..workers)
+                .map(|_| {
+                    scope.spawn(|| self.queue.serve(interrupt, share, |taken| self.turn(taken)))
+                })
+                .collect();
+            let ended = handles.into_iter().map(|handle| handle.join().err());
+            // All are waited for, whether one panics or not.
+            ended.fold(None, Option::or)
+        });
+        if let Some(panic) = panicked {
+            panic::resume_unwind(panic);
         }
+        if let Some(error) = self.lock().failed.take() {
+            return Err(error);
+        }
+        interrupt.check()?;
+        if self.chunks.len() > 1 {
+            // What the cache doesn't take is told here, rather than of the whole.
+            publisher.flush();
+            if let Some(error) = self.refused() {
+                return Err(error.into());
+            }
+        }
+        Ok(())
     }
 
-    /// Finds the result of a chunk, or makes it.
-    fn chunk(&self, chunk: usize, rows: Range<u64>) -> Result<(), StageError> {
+    /// Takes a chunk's turn. After one has failed there are no more.
+    fn turn(&self, taken: &mut Taken<ChunkPlan>) -> PartTurn<ChunkPlan> {
+        let rows = &self.chunks[taken.part];
+        let refused = self.refused().map_or(Ok(()), |error| Err(error.into()));
+        match refused.and_then(|()| self.chunk(taken, rows.clone())) {
+            Ok(PartTurn::Busy(plan)) => return PartTurn::Busy(plan),
+            Ok(PartTurn::Ended) => self.report(rows.end - rows.start),
+            Err(error) => {
+                self.queue.stop();
+                self.lock().failed.get_or_insert(error);
+            }
+        }
+        PartTurn::Ended
+    }
+
+    /// What a chunk is made of.
+    fn plan(&self, chunk: usize, rows: &Range<u64>) -> Result<ChunkPlan, StageError> {
         let Self { attempt, kind, .. } = *self;
         let count = rows.end - rows.start;
         let mut recipe = self.recipe.clone();
@@ -239,12 +266,11 @@ impl<'a, 'p> Mapping<'a, 'p> {
                     inputs.insert((*name).to_owned(), artifact.clone());
                 }
             }
-        }
-        let quiet = |_: u64, _: u64, _: &str| {};
-        let staging = Arc::new(Staging::new(attempt.cache)?);
-        let mut context = attempt.context(&staging, kind, inputs, &quiet, Some(self.chunk_rows));
-        context.rows = Some(rows.clone());
-        if let RowsFrom::Inputs(names) = self.map.rows {
+            let quiet = |_: u64, _: u64, _: &str| {};
+            let staging = Arc::new(Staging::new(attempt.cache)?);
+            let mut context =
+                attempt.context(&staging, kind, inputs.clone(), &quiet, Some(self.chunk_rows));
+            context.rows = Some(rows.clone());
             let mut hasher = blake3::Hasher::new_derive_key("pipe 2026-11 rows v1");
             attempt
                 .threads
@@ -255,10 +281,45 @@ impl<'a, 'p> Mapping<'a, 'p> {
             }
         }
         let fingerprint = recipe.fingerprint();
-        if self.is_known(chunk, fingerprint)? {
-            return Ok(());
+        Ok(ChunkPlan { recipe, fingerprint, inputs })
+    }
+
+    /// Finds the result of a chunk, or makes it.
+    fn chunk(
+        &self,
+        taken: &mut Taken<ChunkPlan>,
+        rows: Range<u64>,
+    ) -> Result<PartTurn<ChunkPlan>, StageError> {
+        let Self { attempt, kind, .. } = *self;
+        let (chunk, count) = (taken.part, rows.end - rows.start);
+        let plan = match taken.plan.take() {
+            Some(plan) => plan,
+            None => {
+                let plan = self.plan(chunk, &rows)?;
+                if self.is_known(chunk, plan.fingerprint)? {
+                    return Ok(PartTurn::Ended);
+                }
+                plan
+            }
+        };
+        let tells = taken.tells;
+        let tell = |wait: Wait<'_>| {
+            if tells {
+                (attempt.waits)(wait);
+            }
+        };
+        let Some(lease) = taken.waiting.look(attempt.cache, plan.fingerprint, tell)? else {
+            return Ok(PartTurn::Busy(plan));
+        };
+        // Whoever had it before may just have published.
+        if self.is_known(chunk, plan.fingerprint)? {
+            return Ok(PartTurn::Ended);
         }
-        let Some(lease) = self.lease(chunk, fingerprint)? else { return Ok(()) };
+        let ChunkPlan { recipe, fingerprint, inputs } = plan;
+        let quiet = |_: u64, _: u64, _: &str| {};
+        let staging = Arc::new(Staging::new(attempt.cache)?);
+        let mut context = attempt.context(&staging, kind, inputs, &quiet, Some(self.chunk_rows));
+        context.rows = Some(rows);
         let config = match self.map.rows {
             RowsFrom::Key(key) => {
                 let mut config = self.config.clone();
@@ -287,7 +348,7 @@ impl<'a, 'p> Mapping<'a, 'p> {
             },
         )?;
         self.lock().done.insert(chunk, done);
-        Ok(())
+        Ok(PartTurn::Ended)
     }
 
     /// Whether the cache has the result of a chunk; then it is done.
@@ -300,18 +361,6 @@ impl<'a, 'p> Mapping<'a, 'p> {
                 Ok(true)
             }
             _ => Ok(false),
-        }
-    }
-
-    /// Takes the lease of a chunk, waiting for another stage or process that makes the same. `None` if the chunk is done
-    /// then.
-    fn lease(&self, chunk: usize, fingerprint: Fingerprint) -> Result<Option<Lease>, StageError> {
-        let Attempt { cache, interrupt, waits, .. } = *self.attempt;
-        match wait_for_lease(cache, fingerprint, interrupt, waits) {
-            // Whoever had it before may just have published.
-            Ok(lease) => Ok((!self.is_known(chunk, fingerprint)?).then_some(lease)),
-            Err(Vain::Cache(error)) => Err(error.into()),
-            Err(Vain::Interrupted(interrupted)) => Err(interrupted.into()),
         }
     }
 

@@ -81,6 +81,38 @@ pub(crate) fn execute_stage(
     Ok((bundle, parts))
 }
 
+/// Whether the stage has parts that another process may compute, too.
+pub(crate) fn has_parts(task: &Task) -> bool {
+    match task {
+        Task::Kind { kind, config } => {
+            kind.shape(config).is_ok_and(|shape| matches!(shape, Shape::Rows(_)))
+        }
+        Task::Command(command) => command.for_each.is_some(),
+        Task::Select(_) => false,
+    }
+}
+
+/// Computes those parts of the stage that nobody else computes, while another process puts it together.
+pub(crate) fn help_stage(attempt: &Attempt<'_, '_>) -> Result<(), Failed> {
+    let started = jiff::Timestamp::now();
+    let inputs = open_inputs(attempt)?;
+    match &attempt.node.task {
+        Task::Kind { kind, config } => {
+            let help = || match kind.shape(config)? {
+                Shape::Rows(map) => {
+                    chunks::help_chunks(attempt, &**kind, config, map, &inputs, started)
+                }
+                Shape::Whole | Shape::Steps { .. } => Ok(()),
+            };
+            help().map_err(|error| Failed::kind(&error))
+        }
+        Task::Command(Command { for_each: Some(each), .. }) => {
+            for_each::help_items(attempt, each, &inputs, started)
+        }
+        Task::Command(_) | Task::Select(_) => Ok(()),
+    }
+}
+
 /// Adds the manifests of the user's folders, so that it can be told later which of their files changed.
 fn keep_sources(attempt: &Attempt<'_, '_>, bundle: &mut Bundle) -> Result<(), CacheError> {
     let Attempt { resolved, staging, .. } = attempt;

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Instant,
@@ -20,6 +20,7 @@ use super::{
     command::{self, Log},
     item::Item,
     item::PlacedItem,
+    part_queue::{PartQueue, PartTurn, Share, Taken},
     sandbox::Furniture,
 };
 use crate::{
@@ -29,10 +30,7 @@ use crate::{
         regular,
         tree::{BadPath, Listing, Tree, TreeError},
     },
-    cache::{
-        CacheError, Lease, Part, Recipe,
-        wait::{Vain, wait_for_lease},
-    },
+    cache::{CacheError, Part, Recipe, wait::Wait},
     graph::{Command, ForEach, Piece, Run, Task, Template},
     plan::{
         resolve::{Known, look_up},
@@ -81,27 +79,23 @@ pub(crate) fn run_items(
     let source = attempt.resolved.sources.get(&each.input).map(Arc::as_ref);
     let items = Item::all(&inputs[&each.input], source)?;
     let running = Running::prepare(attempt, command, each, inputs, &items, started)?;
-    running.report(0);
-    let workers = attempt.jobs.min(running.jobs.len());
-    let panicked = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| running.take_items())).collect();
-        let ended = workers.into_iter().map(|worker| worker.join().err());
-        // All are waited for, whether one panics or not.
-        ended.fold(None, Option::or)
-    });
-    // What was made is kept, however the rest ended.
-    attempt.publisher.flush();
-    if let Some(panic) = panicked {
-        panic::resume_unwind(panic);
-    }
-    if let Some(error) = running.refused() {
-        return Err(error.into());
-    }
-    if let Some(failed) = running.failure() {
-        return Err(failed);
-    }
-    attempt.interrupt.check()?;
+    running.compute(Share::All)?;
     running.join()
+}
+
+/// Runs the command for those items that nobody else runs it for, while another process puts the stage together.
+pub(crate) fn help_items(
+    attempt: &Attempt<'_, '_>,
+    each: &ForEach,
+    inputs: &BTreeMap<String, Artifact>,
+    started: jiff::Timestamp,
+) -> Result<(), Failed> {
+    let Task::Command(command) = &attempt.node.task else {
+        unreachable!("only commands run for each item")
+    };
+    let source = attempt.resolved.sources.get(&each.input).map(Arc::as_ref);
+    let items = Item::all(&inputs[&each.input], source)?;
+    Running::prepare(attempt, command, each, inputs, &items, started)?.compute(Share::Help)
 }
 
 /// The work that items of equal recipes share.
@@ -138,9 +132,8 @@ struct Running<'a, 'p> {
     /// The job of each item.
     job_of: Vec<usize>,
     started: jiff::Timestamp,
-    next: AtomicUsize,
+    queue: PartQueue<()>,
     ended: AtomicU64,
-    stopped: AtomicBool,
     state: Mutex<ItemQueue>,
     publication: Arc<Publication>,
 }
@@ -201,6 +194,7 @@ impl<'a, 'p> Running<'a, 'p> {
             });
             job_of.push(job);
         }
+        let queue = PartQueue::new(jobs.len());
         Ok(Self {
             attempt,
             command,
@@ -211,9 +205,8 @@ impl<'a, 'p> Running<'a, 'p> {
             jobs,
             job_of,
             started,
-            next: AtomicUsize::new(0),
+            queue,
             ended: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
             state: Mutex::default(),
             publication: Arc::default(),
         })
@@ -233,25 +226,53 @@ impl<'a, 'p> Running<'a, 'p> {
         (self.attempt.progress)(done, self.jobs.len() as u64, "items");
     }
 
-    /// Takes items until there are none, or one has failed.
-    fn take_items(&self) {
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = self.jobs.get(number) else { return };
-            if self.stopped.load(Ordering::Relaxed) || self.attempt.interrupt.is_requested() {
-                return;
-            }
-            if let Err(failed) = self.item(number, job) {
+    /// Finds the results of all items, or makes them.
+    fn compute(&self, share: Share) -> Result<(), Failed> {
+        let Attempt { jobs, publisher, interrupt, .. } = *self.attempt;
+        self.report(0);
+        let workers = jobs.min(self.jobs.len());
+        let panicked = thread::scope(|scope| {
+            let workers: Vec<_> = (0..workers)
+                .map(|_| {
+                    scope.spawn(|| self.queue.serve(interrupt, share, |taken| self.turn(taken)))
+                })
+                .collect();
+            let ended = workers.into_iter().map(|worker| worker.join().err());
+            // All are waited for, whether one panics or not.
+            ended.fold(None, Option::or)
+        });
+        // What was made is kept, however the rest ended.
+        publisher.flush();
+        if let Some(panic) = panicked {
+            panic::resume_unwind(panic);
+        }
+        if let Some(error) = self.refused() {
+            return Err(error.into());
+        }
+        if let Some(failed) = self.failure() {
+            return Err(failed);
+        }
+        Ok(interrupt.check()?)
+    }
+
+    /// Takes an item's turn.
+    fn turn(&self, taken: &mut Taken<()>) -> PartTurn<()> {
+        let job = &self.jobs[taken.part];
+        match self.item(taken, job) {
+            Ok(PartTurn::Busy(())) => return PartTurn::Busy(()),
+            Ok(PartTurn::Ended) => {}
+            Err(failed) => {
                 // What fails for reasons of the system fails for all.
                 let all = failed.failure.system || failed.interrupted;
                 self.lock().failed.entry(job.item).or_insert(failed);
                 if all || !self.attempt.keep_going {
-                    self.stopped.store(true, Ordering::Relaxed);
-                    return;
+                    self.queue.stop();
+                    return PartTurn::Ended;
                 }
             }
-            self.report(1);
         }
+        self.report(1);
+        PartTurn::Ended
     }
 
     /// Whether the result of a job is in the cache.
@@ -272,14 +293,24 @@ impl<'a, 'p> Running<'a, 'p> {
     }
 
     /// Finds the result of an item, or makes it.
-    fn item(&self, number: usize, job: &Job) -> Result<(), Failed> {
-        if self.is_known(number, job)? {
-            return Ok(());
+    fn item(&self, taken: &mut Taken<()>, job: &Job) -> Result<PartTurn<()>, Failed> {
+        let number = taken.part;
+        if taken.plan.is_none() && self.is_known(number, job)? {
+            return Ok(PartTurn::Ended);
         }
-        let lease = self.lease(job.fingerprint)?;
+        let Attempt { cache, waits, .. } = *self.attempt;
+        let tells = taken.tells;
+        let tell = |wait: Wait<'_>| {
+            if tells {
+                waits(wait);
+            }
+        };
+        let Some(lease) = taken.waiting.look(cache, job.fingerprint, tell)? else {
+            return Ok(PartTurn::Busy(()));
+        };
         // Someone else may have made it just before.
         if self.is_known(number, job)? {
-            return Ok(());
+            return Ok(PartTurn::Ended);
         }
         let Self { attempt, command, each, .. } = *self;
         let began = Instant::now();
@@ -325,16 +356,7 @@ impl<'a, 'p> Running<'a, 'p> {
             },
         )?;
         self.lock().done.insert(number, done);
-        Ok(())
-    }
-
-    /// Waits for the right to compute an item.
-    fn lease(&self, fingerprint: Fingerprint) -> Result<Lease, Failed> {
-        let Attempt { cache, interrupt, waits, .. } = *self.attempt;
-        wait_for_lease(cache, fingerprint, interrupt, waits).map_err(|vain| match vain {
-            Vain::Cache(error) => error.into(),
-            Vain::Interrupted(interrupted) => interrupted.into(),
-        })
+        Ok(PartTurn::Ended)
     }
 
     /// Why the stage as a whole failed, if it did.

@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod execute;
 pub(crate) mod for_each;
 pub(crate) mod item;
+pub(crate) mod part_queue;
 pub(crate) mod printed;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;

@@ -483,3 +483,40 @@ fn what_somebody_else_computes_is_put_aside_for_what_nobody_does() {
     all.sort();
     assert_eq!(all, ["a", "b", "c", "d"]);
 }
+
+/// Each of two items waits until the other has begun: one process after the other would never come to an end.
+#[test]
+fn items_of_a_stage_that_somebody_else_computes_are_shared() {
+    let folder = Folder::empty();
+    let place = folder.path("");
+    folder.write("data/one", "two");
+    folder.write("data/two", "one");
+    folder.write(
+        "pipeline.yaml",
+        format!(
+            "stages:\n  s:\n    kind: command\n    shell: true\n    inputs: {{ i: {{ file: data }} }}\n    for_each: i\n    \
+             outputs: {{ o: \"{{item}}\" }}\n    run: |\n      touch {0}met-{{item}}\n      other=$(cat {{inputs.i}})\n      \
+             for i in $(seq 400); do [ -e {0}met-$other ] && break; sleep 0.05; done\n      [ -e {0}met-$other ]\n      \
+             cp {{inputs.i}} {{outputs.o}}\n",
+            place.display()
+        ),
+    );
+    let runs: Vec<_> = (0..2)
+        .map(|_| {
+            let mut command = folder.command(&["run", "--json", "-j", "1"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut executed = 0;
+    for run in runs {
+        let ended = folder.ended(run.wait_with_output().unwrap());
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        executed += usize::from(outcomes(&ended.json())["s"] == "executed");
+    }
+    // Whoever had the stage first has put it together.
+    assert_eq!(executed, 1);
+    assert_eq!(
+        (folder.read("out/s/o/one"), folder.read("out/s/o/two")),
+        ("two".into(), "one".into())
+    );
+}

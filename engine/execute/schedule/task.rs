@@ -14,7 +14,11 @@ use crate::{
         Bundle, CacheError, Flaw, Lease, Publication, Publisher, Staging,
         wait::{LOOK, Wait, Waiting},
     },
-    execute::{attempt::Attempt, events::Event, execute::execute_stage},
+    execute::{
+        attempt::Attempt,
+        events::Event,
+        execute::{execute_stage, has_parts, help_stage},
+    },
     graph::{Input, StageNode, Task},
     plan::{
         explain::{Why, why_executed, why_reused},
@@ -68,6 +72,8 @@ pub(super) struct Sought {
     damage: Option<Flaw>,
     /// Whether a stage of this run comes to the same.
     twin: bool,
+    /// Whether parts of it were computed here while another process did, too.
+    helped: bool,
     waiting: Waiting,
 }
 
@@ -96,7 +102,10 @@ impl Run<'_> {
             Ok((self.claim(index, &mut sought, tells)?, sought))
         });
         let end = match tried {
-            Ok((None, sought)) => return Turn::Busy(sought),
+            Ok((None, mut sought)) => match self.may_help(index, &mut sought, publisher) {
+                Ok(()) => return Turn::Busy(sought),
+                Err(end) => end,
+            },
             Ok((Some(lease), sought)) => {
                 self.compute(index, *sought, lease, publisher).unwrap_or_else(|end| end)
             }
@@ -269,20 +278,21 @@ impl Run<'_> {
         };
         let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
         let twin = !computing.insert(fingerprint);
-        Ok(Sought { resolved, damage, twin, waiting: Waiting::new() })
+        Ok(Sought { resolved, damage, twin, helped: false, waiting: Waiting::new() })
     }
 
-    /// Takes the right to compute a stage, unless somebody has it; if it `tells`, it is said who that is, but for a stage of this
-    /// run that comes to the same.
+    /// Takes the right to compute a stage, unless somebody has it; if it `tells`, it is said which other process that is.
     fn claim(&self, index: usize, sought: &mut Sought, tells: bool) -> Result<Option<Lease>, End> {
         let stage = &self.pipeline.stages[index].name;
         let Sought { resolved, twin, waiting, .. } = sought;
         let tell = |wait: Wait<'_>| {
-            if tells && !*twin {
+            if tells {
                 self.observer.event(&Event::Waiting { stage, wait });
             }
         };
-        Ok(waiting.look(self.cache, resolved.fingerprint, tell)?)
+        let lease = waiting.look(self.cache, resolved.fingerprint, tell)?;
+        *twin |= waiting.is_ours();
+        Ok(lease)
     }
 
     /// Makes the result of a stage, unless somebody else has made it meanwhile. The error is an end, too.
@@ -319,8 +329,70 @@ impl Run<'_> {
         let reason = why.to_string();
         self.observer.event(&Event::Started { stage: &node.name, reason: &reason });
         let damaged_before = self.cache.times_damaged();
-        let staging = Arc::new(Staging::new(self.cache)?);
+        let executed =
+            self.attempt(node, resolved, publisher, |attempt| execute_stage(attempt, lease))?;
+        match executed {
+            Ok((bundle, parts)) => Ok(End::Made { bundle: Box::new(bundle), parts, reason }),
+            Err(failed) if failed.interrupted => {
+                Err(End::Interrupted(Some(Box::new(failed.failure))))
+            }
+            Err(failed) if self.cache.times_damaged() > damaged_before => {
+                let failure = Box::new(Failure { system: true, ..failed.failure });
+                Err(End::Damaged { reason, failure })
+            }
+            Err(failed) => Err(End::Failed { reason, failure: Box::new(failed.failure) }),
+        }
+    }
+
+    /// Helps another process with a stage that has parts, once, as soon as it was seen twice that it computes it.
+    fn may_help(
+        &self,
+        index: usize,
+        sought: &mut Sought,
+        publisher: &Publisher<'_>,
+    ) -> Result<(), End> {
+        let Sought { resolved, twin, helped, waiting, .. } = sought;
+        let may = !*twin && !*helped && waiting.is_confirmed();
+        if may && has_parts(&self.pipeline.stages[index].task) {
+            *helped = true;
+            self.help(index, resolved, publisher)?;
+        }
+        Ok(())
+    }
+
+    /// Computes parts of a stage that another process computes, too. The error is an end.
+    fn help(
+        &self,
+        index: usize,
+        resolved: &Resolved,
+        publisher: &Publisher<'_>,
+    ) -> Result<(), End> {
+        let node = &self.pipeline.stages[index];
+        let reason = "another process computes it, and may be helped";
+        self.observer.event(&Event::Started { stage: &node.name, reason });
+        match self.attempt(node, resolved, publisher, help_stage)? {
+            Ok(()) => Ok(()),
+            Err(failed) if failed.interrupted => {
+                Err(End::Interrupted(Some(Box::new(failed.failure))))
+            }
+            Err(failed) => {
+                Err(End::Failed { reason: reason.to_owned(), failure: Box::new(failed.failure) })
+            }
+        }
+    }
+
+    /// Does `act` with all that it takes to execute a stage, which is told of meanwhile.
+    fn attempt<T>(
+        &self,
+        node: &StageNode,
+        resolved: &Resolved,
+        publisher: &Publisher<'_>,
+        act: impl FnOnce(&Attempt<'_, '_>) -> T,
+    ) -> Result<T, CacheError> {
+        let warn =
+            |message: &str| self.observer.event(&Event::Warning { stage: &node.name, message });
         let tell = |text: &str| self.observer.event(&Event::Printed { stage: &node.name, text });
+        let staging = Arc::new(Staging::new(self.cache)?);
         let attempt = Attempt {
             node,
             resolved,
@@ -344,18 +416,8 @@ impl Run<'_> {
             began: &|sandbox| self.live.works_in(&node.name, sandbox),
         };
         self.live.begins(&node.name, resolved.fingerprint);
-        let executed = execute_stage(&attempt, lease);
+        let acted = act(&attempt);
         self.live.ends(&node.name);
-        match executed {
-            Ok((bundle, parts)) => Ok(End::Made { bundle: Box::new(bundle), parts, reason }),
-            Err(failed) if failed.interrupted => {
-                Err(End::Interrupted(Some(Box::new(failed.failure))))
-            }
-            Err(failed) if self.cache.times_damaged() > damaged_before => {
-                let failure = Box::new(Failure { system: true, ..failed.failure });
-                Err(End::Damaged { reason, failure })
-            }
-            Err(failed) => Err(End::Failed { reason, failure: Box::new(failed.failure) }),
-        }
+        Ok(acted)
     }
 }
