@@ -33,7 +33,7 @@ fn of_the_system(error: &io::Error) -> Option<&'static str> {
             "free some space, for example by `pipe cache gc`, and run again: what was finished is kept",
         ),
         ReadOnlyFilesystem | PermissionDenied => Some(
-            "what is known can still be read; to compute more, get leave to write there or name another cache: \
+            "what is known can still be read; to compute more, ask for write permission or name another cache: \
              `--set cache=PATH`",
         ),
         StaleNetworkFileHandle => {

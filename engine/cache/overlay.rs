@@ -62,7 +62,7 @@ impl Overlay {
         }
     }
 
-    /// Lets go of a result: it is published, or came to nothing.
+    /// Lets go of a result: it is published, or failed.
     pub(super) fn end(
         &self,
         blobs: impl Iterator<Item = Digest>,

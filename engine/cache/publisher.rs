@@ -65,7 +65,7 @@ impl<'a> Publisher<'a> {
     /// Queues a result. Somebody has to [`serve`](Self::serve) or [`flush`](Self::flush).
     ///
     /// `readable` is called, on this thread, as soon as this process finds the result as if it were published, which
-    /// may be never. `done` is called when it is durable and complete, or came to nothing, on whichever thread commits
+    /// may be never. `done` is called when it is durable and complete, or has failed, on whichever thread commits
     /// it: it must not publish anything itself. The results of one publisher are published in the order in which they
     /// were queued, and none whose blobs aren't there.
     ///

@@ -283,7 +283,7 @@ impl Runs {
         Staging::new(&self.cache)?.publish_once(&entry.file.with_extension("pin"), b"")
     }
 
-    /// Takes the pin off the run. Says whether there was one.
+    /// Unpins the run. Says whether it was pinned.
     ///
     /// # Errors
     /// When the pin can't be removed.

@@ -61,7 +61,7 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) began: &'a (dyn Fn(&Path) + Sync),
 }
 
-/// A stage that came to nothing.
+/// A stage that failed.
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
     pub(crate) interrupted: bool,

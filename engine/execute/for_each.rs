@@ -159,7 +159,7 @@ impl<'a, 'p> Running<'a, 'p> {
         }
         let paths = items
             .iter()
-            .map(|item| entry_paths(command, each, item))
+            .map(|item| item_paths(command, each, item))
             .collect::<Result<Vec<_>, _>>()?;
         for output in &command.outputs {
             let mut seen = HashMap::with_capacity(items.len());
@@ -483,7 +483,7 @@ fn check_words(command: &Command, each: &ForEach, item: &Item) -> Result<(), Eac
 }
 
 /// Where what is made of `item` stands, by the name of the output.
-fn entry_paths<'a>(
+fn item_paths<'a>(
     command: &Command,
     each: &'a ForEach,
     item: &Item,

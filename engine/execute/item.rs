@@ -1,4 +1,4 @@
-//! The entries of an input: the files of a folder, or the rows of a table.
+//! The items of an input: the files of a folder, or the rows of a table.
 
 use std::{
     borrow::Cow,
@@ -53,7 +53,7 @@ pub(crate) enum ItemError {
     Cache(#[from] CacheError),
 }
 
-/// One entry of an input.
+/// One item of an input.
 pub(crate) struct Item {
     /// What it is called: a file's path within its folder, or a row's number, from 1.
     pub(crate) name: String,
@@ -84,7 +84,7 @@ pub(crate) struct PlacedItem<'a> {
 }
 
 impl Item {
-    /// The entries of `artifact`: the files of a folder, by their paths, or the rows of a table. `source`: what the artifact
+    /// The items of `artifact`: the files of a folder, by their paths, or the rows of a table. `source`: what the artifact
     /// was when it was hashed, if it is the user's.
     pub(crate) fn all(
         artifact: &Artifact,
@@ -99,7 +99,7 @@ impl Item {
                 let artifact = Box::new(artifact.only(entry));
                 Self { name: path.to_string(), content: Content::File { artifact, source } }
             };
-            // A link to a file is an entry like any other.
+            // A link to a file is an item like any other.
             let tree = artifact.tree();
             let files = tree.files().iter().map(|entry| (&entry.path, entry));
             let links = tree.links().iter().map(|link| &link.path);
@@ -153,7 +153,7 @@ impl Item {
         }
     }
 
-    /// The entry as the input `name` of a command. A row is written into the folder `folder`, which is made.
+    /// The item as the input `name` of a command. A row is written into the folder `folder`, which is made.
     pub(crate) fn artifact(&self, name: &str, folder: &Path) -> Result<Artifact, ItemError> {
         match &self.content {
             Content::File { artifact, .. } => Ok(artifact.as_ref().clone()),
@@ -199,7 +199,7 @@ fn rows(artifact: &Artifact) -> Result<Vec<Item>, ItemError> {
         }
     }
     let head = Arc::new(Head { columns, line: line(&head).map_err(no_table)?, names: head });
-    let mut entries = Vec::new();
+    let mut items = Vec::new();
     for (i, row) in reader.records().enumerate() {
         let values = row.map_err(no_table)?;
         if values.as_slice().len() as u64 > LARGEST_ROW {
@@ -207,9 +207,9 @@ fn rows(artifact: &Artifact) -> Result<Vec<Item>, ItemError> {
             return Err(ItemError::TooLarge { input: input(), what, most: LARGEST_ROW });
         }
         let head = Arc::clone(&head);
-        entries.push(Item { name: (i + 1).to_string(), content: Content::Row { head, values } });
+        items.push(Item { name: (i + 1).to_string(), content: Content::Row { head, values } });
     }
-    Ok(entries)
+    Ok(items)
 }
 
 /// A table of one row.

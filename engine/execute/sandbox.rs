@@ -72,7 +72,7 @@ pub(crate) struct Sandbox {
 /// What a sandbox is made for.
 pub(crate) struct Furniture<'a> {
     pub(crate) command: &'a Command,
-    /// The entry of an input for which the command runs, if it does.
+    /// The item of an input for which the command runs, if it does.
     pub(crate) item: Option<&'a PlacedItem<'a>>,
     pub(crate) inputs: &'a BTreeMap<String, Artifact>,
     pub(crate) files: &'a BTreeMap<String, Arc<InputFile>>,
@@ -91,7 +91,7 @@ impl Sandbox {
         furniture: &Furniture<'_>,
         staging: &Arc<Staging>,
     ) -> Result<Self, CommandError> {
-        // What is made of an entry stands in a folder of its output's own.
+        // What is made of an item stands in a folder of its output's own.
         let outputs = &furniture.command.outputs;
         let shape = if furniture.item.is_some() { outputs.clone() } else { Vec::new() };
         // A command may change its folder, so every path that it is told is absolute.

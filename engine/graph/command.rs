@@ -24,7 +24,7 @@ pub struct Command {
     pub config: Value,
     /// The names of the outputs as declared, each mentioned in `run`.
     pub outputs: Vec<String>,
-    /// Of which input it runs for each entry, if it does.
+    /// Of which input it runs for each item, if it does.
     pub for_each: Option<ForEach>,
     /// The files and folders that the program reads besides its inputs, by path.
     pub files: Vec<CommandFile>,
@@ -43,12 +43,12 @@ pub struct Environment {
     pub inherit: bool,
 }
 
-/// An input for each entry of which a [`Command`] runs.
+/// An input for each item of which a [`Command`] runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForEach {
     /// The name of the input.
     pub input: String,
-    /// Where what is made of an entry stands in each output.
+    /// Where what is made of an item stands in each output.
     pub paths: BTreeMap<String, Template>,
 }
 

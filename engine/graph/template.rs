@@ -25,6 +25,6 @@ pub enum Piece {
     Input(String),
     /// The path at which the output of this name is to be made.
     Output(String),
-    /// What the entry is called for which the command runs; with a word, a part of its name or the value of a column.
+    /// What the item is called for which the command runs; with a word, a part of its name or the value of a column.
     Item(Option<String>),
 }

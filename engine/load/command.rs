@@ -50,7 +50,7 @@ pub(super) fn outputs(
         Tree::Mapping(_) => {
             report.push(
                 Complaint::new(value.span, "`outputs` must be a list of names, but is a mapping")
-                    .help("paths are given to outputs where a command runs for each entry of an input: `for_each: INPUT`"),
+                    .help("paths are given to outputs where a command runs for each item of an input: `for_each: INPUT`"),
             );
             return None;
         }
@@ -126,7 +126,7 @@ pub(super) fn read(
     })
 }
 
-/// Reads of which input a command runs for each entry, and where the outputs of an entry stand.
+/// Reads of which input a command runs for each item, and where the outputs of an item stand.
 fn for_each(
     fields: &Fields<'_>,
     outputs: Option<&[String]>,

@@ -26,7 +26,7 @@ pub(super) struct Scope<'s> {
     /// The mapping of the inputs.
     pub(super) inputs: Option<&'s Node<'s>>,
     pub(super) outputs: Option<&'s [String]>,
-    /// Whether it runs for each entry of an input.
+    /// Whether it runs for each item of an input.
     pub(super) items: bool,
     pub(super) context: &'s Context<'s>,
 }
@@ -247,7 +247,7 @@ impl Scope<'_> {
                     Complaint::new(span, format!("`{{{}}}` is no part of an item", words.join(".")))
                         .help("an item has `{item}`, `{item.stem}`, `{item.name}`, or of a table `{item.COLUMN}`")
                 } else {
-                    let message = "there is no `item`: the command doesn't run for each entry of an input";
+                    let message = "there is no `item`: the command doesn't run for each item of an input";
                     Complaint::new(span, message).help("say of which: `for_each: INPUT`")
                 });
                 None

@@ -1,7 +1,7 @@
 //! The command line of a stage: words with placeholders in them.
 //!
 //! `{config.KEY}`, `{inputs.NAME}` and `{outputs.NAME}` are placeholders, and `{word.word}` is always taken for one: in
-//! doubled braces, `{{word.word}}`, it stands for its own text. A command that runs for each entry of an input has
+//! doubled braces, `{{word.word}}`, it stands for its own text. A command that runs for each item of an input has
 //! `{item}` and `{item.WORD}` too. All other braces stand for themselves, so that a program
 //! for awk or a piece of JSON needs no escapes.
 //!
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_placeholders_where_there_are_entries_only() {
+    fn items_are_placeholders_where_there_are_any_only() {
         let each = |text: &str| -> Vec<String> {
             super::words(text, Syntax { items: true }).unwrap().iter().map(show).collect()
         };

@@ -44,7 +44,7 @@ pub enum Why {
         #[serde(skip_serializing_if = "Option::is_none")]
         last: Option<Outcome>,
     },
-    /// It was tried before and came to nothing.
+    /// It was tried before and failed.
     Tried {
         /// How the last try ended.
         last: Outcome,

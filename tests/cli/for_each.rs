@@ -1,4 +1,4 @@
-//! Commands that run for each entry of an input.
+//! Commands that run for each item of an input.
 
 use std::{
     fs,
@@ -60,7 +60,7 @@ fn run(folder: &Folder) -> String {
 }
 
 #[test]
-fn only_entries_that_are_new_or_changed_are_run() {
+fn only_items_that_are_new_or_changed_are_run() {
     let folder = folder(10);
     run(&folder);
     assert_eq!(ran(&folder).len(), 10);
@@ -69,7 +69,7 @@ fn only_entries_that_are_new_or_changed_are_run() {
     assert_eq!(ran(&folder), Vec::<String>::new());
     folder.write("numbers/deeper/n10.txt", "10\n");
     let told = run(&folder);
-    assert!(told.contains("10 of 11 entries known"), "{told}");
+    assert!(told.contains("10 of 11 items known"), "{told}");
     assert_eq!(ran(&folder), ["deeper/n10.txt"]);
     assert_eq!(folder.read("out/double/doubled/n10.out"), "20\n");
     folder.write("numbers/n3.txt", "33\n");
@@ -80,7 +80,7 @@ fn only_entries_that_are_new_or_changed_are_run() {
     run(&folder);
     assert_eq!(ran(&folder), Vec::<String>::new());
     assert!(!folder.path("out/double/doubled/n5.out").exists());
-    // What all entries read changes all of them, and put back nothing.
+    // What all items read changes all of them, and put back nothing.
     folder.write("factor", "3\n");
     run(&folder);
     assert_eq!(ran(&folder).len(), 10);
@@ -90,7 +90,7 @@ fn only_entries_that_are_new_or_changed_are_run() {
 }
 
 #[test]
-fn what_entries_made_is_a_folder_like_any_other() {
+fn what_items_made_is_a_folder_like_any_other() {
     let folder = folder(4);
     folder.run(&[]);
     assert_eq!(folder.read("out/sum/sum"), "12\n");
@@ -99,7 +99,7 @@ fn what_entries_made_is_a_folder_like_any_other() {
 }
 
 #[test]
-fn a_failure_names_the_entry_and_keeps_the_others() {
+fn a_failure_names_the_item_and_keeps_the_others() {
     let folder = folder(6);
     folder.write("pipeline.yaml", doubling(&folder, "; test {item} != n2.txt || exit 3"));
     let failed = folder.pipe(&["run", "-j", "1"]);
@@ -121,7 +121,7 @@ fn a_failure_names_the_entry_and_keeps_the_others() {
 }
 
 #[test]
-fn a_killed_run_keeps_the_entries_that_were_finished() {
+fn a_killed_run_keeps_the_items_that_were_finished() {
     let folder = folder(8);
     let go = folder.path("go");
     let wait = format!(
@@ -152,7 +152,7 @@ fn a_killed_run_keeps_the_entries_that_were_finished() {
 
 /// Each command waits for the other's sign.
 #[test]
-fn entries_run_beside_each_other() {
+fn items_run_beside_each_other() {
     let folder = folder(2);
     let signs = folder.path("signs");
     fs::create_dir(&signs).unwrap();

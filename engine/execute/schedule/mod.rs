@@ -66,7 +66,7 @@ pub struct RunOptions {
 /// Runs the stages wanted, and those that they need.
 ///
 /// # Errors
-/// When nothing could be tried. A stage that fails is told in the report.
+/// When nothing could be tried. A stage that fails is in the report.
 pub fn run(
     pipeline: &Pipeline,
     cache: &Cache,
@@ -77,8 +77,7 @@ pub fn run(
     run_then(pipeline, cache, options, observer, interrupt, |_| ()).map(|(report, ())| report)
 }
 
-/// Does what [`run`] does, and gives with the report what `then` makes of it; that is called while it is written down
-/// that the run was.
+/// Does what [`run`] does, and also returns `then(&report)`, which is called while the run is written down.
 ///
 /// # Errors
 /// Those of [`run`].

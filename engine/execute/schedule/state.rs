@@ -98,7 +98,7 @@ impl RunState {
     /// Puts aside a stage that somebody else computes.
     pub(super) fn set_aside(&mut self, place: usize, sought: Box<Sought>) {
         self.running -= 1;
-        // What it reads may have come to nothing since.
+        // What it reads may have failed since.
         if !self.skipped.contains_key(&self.order[place]) {
             self.aside.insert(place, Aside { sought, due: Instant::now() + LOOK });
         }

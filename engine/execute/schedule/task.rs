@@ -47,7 +47,7 @@ enum End {
         reason: String,
         failure: Box<Failure>,
     },
-    /// What it reads came to nothing while it ran.
+    /// What it reads failed while it ran.
     Bereft {
         reason: String,
     },

@@ -69,16 +69,16 @@ const COMMAND: [(&str, &str, &str); 8] = [
     (
         "for_each",
         "a name",
-        "An input, for each entry of which the command runs: each file of a folder, or each row of a CSV table. \
-      `{inputs.NAME}` is the entry then: the file, or a table with the one row. `{item}` is the file's path in the folder or the \
+        "An input, for each item of which the command runs: each file of a folder, or each row of a CSV table. \
+      `{inputs.NAME}` is the item then: the file, or a table with the one row. `{item}` is the file's path in the folder or the \
       row's number, `{item.name}` and `{item.stem}` the file's name with its ending and without, `{item.COLUMN}` a value of the \
-      row. Only entries that are new or changed are run.",
+      row. Only items that are new or changed are run.",
     ),
     (
         "outputs",
         "a list of names",
         "What it makes. Each is mentioned in `run`, and must be there when the program ends. A name \
-      may have an ending: `table.csv`. With `for_each`, a mapping gives the path of what is made of an entry: \
+      may have an ending: `table.csv`. With `for_each`, a mapping gives the path of what is made of an item: \
       `{ pictures: \"{item.stem}.png\" }`; the output is the folder with all of them.",
     ),
     (

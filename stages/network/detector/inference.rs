@@ -3,12 +3,12 @@
 //! Normalisations are constants then: they are multiplied into the weights once, so that a layer is one sweep.
 
 use super::{
+    activations::INPUT_SCALE,
     convolution::{Convolution, Finish},
     lanes::{Instructions, LANES},
     model::{Model, Plain},
-    normalization::{Way, send},
+    normalization::{Way, normalize},
     pools::Pools,
-    room::INPUT_SCALE,
 };
 use crate::network::{
     encoding::{PLANES, encode},
@@ -143,7 +143,7 @@ impl<'m> Inference<'m> {
             for reader in &layer.readers {
                 let (range, step) = place(reader);
                 let output = &mut self.inputs[reader.layer][range];
-                send(with, &self.identity[index], reader.way, result, output, step);
+                normalize(with, &self.identity[index], reader.way, result, output, step);
             }
         }
         let top = &self.inputs[model.layers.len()];

@@ -21,6 +21,7 @@
 //! mean values of `quarter1` and `full2`. It is a U-Net (Ronneberger, Fischer and Brox 2015) with the heads of `CenterNet`
 //! (Zhou, Wang and Krähenbühl 2019).
 
+pub(super) mod activations;
 mod architecture;
 pub(super) mod convolution;
 mod decoding;
@@ -35,7 +36,6 @@ pub(super) mod normalization;
 pub(super) mod pass;
 pub(super) mod pools;
 mod predictor;
-pub(super) mod room;
 pub(super) mod target;
 mod throughput;
 pub(super) mod validation;

@@ -50,11 +50,11 @@ fn folded(first: &[[f32; LANES]], second: &[[f32; LANES]], lanes: usize) -> Sums
 looped! {
     /// Normalises and rectifies `values` (length × features) and sends them along `way`: features of position p of the
     /// result go to `output[p · step..]`.
-    send(by: &Normalization, way: Way, values: &[f32], output: &mut [f32], step: usize) = send_body
+    normalize(by: &Normalization, way: Way, values: &[f32], output: &mut [f32], step: usize) = normalize_body
 }
 
 #[inline(always)]
-fn send_body(by: &Normalization, way: Way, values: &[f32], output: &mut [f32], step: usize) {
+fn normalize_body(by: &Normalization, way: Way, values: &[f32], output: &mut [f32], step: usize) {
     let features = by.scale.len();
     let values = values.as_chunks::<LANES>().0;
     let step = step / LANES;
@@ -111,11 +111,11 @@ fn rectified(value: f32) -> f32 {
 looped! {
     /// Adds what came back along `way` to the `gradient` of the rectified values (length × features). Position p of what
     /// came back lies at `back[p · step..]`.
-    receive(by: &Normalization, way: Way, values: &[f32], back: &[f32], step: usize, gradient: &mut [f32]) = receive_body
+    receive_gradient(by: &Normalization, way: Way, values: &[f32], back: &[f32], step: usize, gradient: &mut [f32]) = receive_gradient_body
 }
 
 #[inline(always)]
-fn receive_body(
+fn receive_gradient_body(
     by: &Normalization,
     way: Way,
     values: &[f32],
@@ -301,12 +301,12 @@ mod tests {
                 .collect();
             let value = |v: &[f32], w: &[f32], b: &[f32]| {
                 let mut output = vec![0.0; length(way) * step];
-                send(best, &normalization(v, w, b), way, v, &mut output, step);
+                normalize(best, &normalization(v, w, b), way, v, &mut output, step);
                 dot(&output, &upstream)
             };
             let by = normalization(&values, &weight, &bias);
             let mut gradient = vec![0.0; SIZE];
-            receive(best, &by, way, &values, &upstream, step, &mut gradient);
+            receive_gradient(best, &by, way, &values, &upstream, step, &mut gradient);
             let sums = rectify_back(best, &by, &values, &mut gradient, SPECTRA);
             let through = by.backward(&sums, LENGTH * SPECTRA);
             let mut dx = vec![0.0; SIZE];

@@ -1,16 +1,16 @@
 //! A batch forward and backward through the detector, in training.
 //!
-//! The batch is cut into groups of [`LANES`] spectra, each with a [`Room`] of its own, that go through a layer side by side
+//! The batch is cut into groups of [`LANES`] spectra, each with [`Activations`] of its own, that go through a layer side by side
 //! and meet where a normalisation needs the moments of all. Sums over the batch are sums over groups in their order.
 
 use rayon::prelude::*;
 
 use super::{
     DetectorDesign,
+    activations::Activations,
     lanes::{Instructions, LANES},
     loss::Loss,
     model::Model,
-    room::Room,
 };
 use crate::network::{
     error::DeviceFault,
@@ -26,7 +26,7 @@ pub(in crate::network) struct Pass<'a> {
     model: &'a Model,
     examples: &'a Examples<'a>,
     instructions: Instructions,
-    rooms: Vec<(Room, Loss<'a>)>,
+    groups: Vec<(Activations, Loss<'a>)>,
     /// Mirrored weights of each layer but the first.
     mirrored: Vec<Vec<f32>>,
 }
@@ -40,15 +40,15 @@ impl<'a> Pass<'a> {
         rows: usize,
         instructions: Instructions,
     ) -> Self {
-        let rooms = (0..rows.div_ceil(LANES))
+        let groups = (0..rows.div_ceil(LANES))
             .map(|_| {
-                let room = Room::new(model, examples.grid.channels);
-                (room, Loss::new(design, loss, examples, instructions))
+                let group = Activations::new(model, examples.grid.channels);
+                (group, Loss::new(design, loss, examples, instructions))
             })
             .collect();
         let mirrored =
             model.layers.iter().map(|layer| vec![0.0; layer.convolution.weight_size()]).collect();
-        Self { model, examples, instructions, rooms, mirrored }
+        Self { model, examples, instructions, groups, mirrored }
     }
 }
 
@@ -62,19 +62,19 @@ impl Learner for Pass<'_> {
     ) -> Result<LossParts, DeviceFault> {
         let (model, examples, with) = (self.model, self.examples, self.instructions);
         let rows = batch.rows;
-        let rooms = &mut self.rooms[..rows.len().div_ceil(LANES)];
+        let groups = &mut self.groups[..rows.len().div_ceil(LANES)];
         let mut normalizations: Vec<Normalization> = Vec::with_capacity(model.layers.len());
         for (index, layer) in model.layers.iter().enumerate() {
             let before = normalizations.last();
-            let parts: Vec<Sums> = rooms
+            let parts: Vec<Sums> = groups
                 .par_iter_mut()
                 .zip(rows.par_chunks(LANES))
-                .map(|((room, _), rows)| {
+                .map(|((group, _), rows)| {
                     match before {
-                        None => room.read(model, examples, rows),
-                        Some(by) => room.send(model, index - 1, by, with),
+                        None => group.read(model, examples, rows),
+                        Some(by) => group.normalize(model, index - 1, by, with),
                     }
-                    room.convolve(model, index, weights, with)
+                    group.convolve(model, index, weights, with)
                 })
                 .collect();
             let by = Normalization::of_batch(
@@ -91,12 +91,12 @@ impl Learner for Pass<'_> {
         let last = model.layers.len() - 1;
         let by = &normalizations[last];
         let share = 1.0 / rows.len() as f32;
-        let turned: Vec<(LossParts, Sums)> = rooms
+        let turned: Vec<(LossParts, Sums)> = groups
             .par_iter_mut()
             .zip(rows.par_chunks(LANES))
-            .map(|((room, loss), rows)| {
-                room.send(model, last, by, with);
-                room.turn(model, weights, loss, rows, by, share, with)
+            .map(|((group, loss), rows)| {
+                group.normalize(model, last, by, with);
+                group.backward_from_loss(model, weights, loss, rows, by, share, with)
             })
             .collect();
         let mut total = LossParts::default();
@@ -117,10 +117,10 @@ impl Learner for Pass<'_> {
             if before.is_some() {
                 layer.convolution.mirror(&weights[layer.weights.clone()], mirrored);
             }
-            parts = rooms
+            parts = groups
                 .par_iter_mut()
-                .filter_map(|(room, _)| {
-                    room.retreat(model, index, &through, mirrored, before, with)
+                .filter_map(|(group, _)| {
+                    group.backward_to_input(model, index, &through, mirrored, before, with)
                 })
                 .collect();
         }
@@ -134,8 +134,8 @@ impl Learner for Pass<'_> {
         for place in places {
             let gradient = &mut gradient[place.clone()];
             gradient.fill(0.0);
-            for (room, _) in &*rooms {
-                for (total, share) in gradient.iter_mut().zip(&room.share[place.clone()]) {
+            for (group, _) in &*groups {
+                for (total, share) in gradient.iter_mut().zip(&group.share[place.clone()]) {
                     *total += share;
                 }
             }
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::network::{
         design::Design,
-        detector::{lanes::LANES, loss::OUTPUTS, reference, room::INPUT_SCALE},
+        detector::{activations::INPUT_SCALE, lanes::LANES, loss::OUTPUTS, reference},
         difference::{dot, noise},
         encoding::encode,
         fixture::{Spectra, brief, started_detector},
@@ -207,19 +207,19 @@ mod tests {
                 .collect();
             let weights: Vec<f64> = training.weights.iter().map(|w| f64::from(*w)).collect();
             let (told, counts) = reference::outputs(&model, &weights, &planes);
-            let of = |row: usize| (&pass.rooms[row / LANES].0, row % LANES);
+            let of = |row: usize| (&pass.groups[row / LANES].0, row % LANES);
             let lane = |values: &[f32], lane: usize| -> Vec<f64> {
                 values.iter().skip(lane).step_by(LANES).map(|v| f64::from(*v)).collect()
             };
             let mut upstream = Vec::new();
             for row in 0..ROWS {
-                let (room, at) = of(row);
-                let found = lane(&room.told, at).into_iter().chain(lane(&room.counts, at));
+                let (group, at) = of(row);
+                let found = lane(&group.logits, at).into_iter().chain(lane(&group.counts, at));
                 for (found, expected) in found.zip(told[row].iter().chain(&counts[row])) {
                     assert!((found - expected).abs() < 1e-4, "{found} {expected}");
                 }
                 assert_eq!(told[row].len() % OUTPUTS, 0);
-                upstream.push((lane(&room.told_gradient, at), lane(&room.count_gradient, at)));
+                upstream.push((lane(&group.logit_gradient, at), lane(&group.count_gradient, at)));
             }
 
             // The loss has tests of its own, so its gradient may stand for it here.

@@ -14,11 +14,11 @@ use super::pooling::halve;
 use super::pools::pool;
 use super::signal::{Matrix, Reused, Signal, upload};
 use super::upsampling::{beside, double};
+use crate::network::detector::activations::INPUT_SCALE;
 use crate::network::detector::lanes::{Instructions, LANES};
 use crate::network::detector::loss::{Loss, OUTPUTS};
 use crate::network::detector::model::{Layer, Model, Plain};
 use crate::network::detector::normalization::Way;
-use crate::network::detector::room::INPUT_SCALE;
 use crate::network::detector::validation::judge;
 use crate::network::detector::{DetectorDesign, DetectorPredictor};
 use crate::network::encoding::{PLANES, encode};
@@ -328,7 +328,7 @@ mod tests {
     use crate::network::design::Design;
     use crate::network::detector::inference::{Inference, Settled};
     use crate::network::detector::normalization::{
-        moments, normalize_back, receive, rectify_back, send,
+        moments, normalize, normalize_back, receive_gradient, rectify_back,
     };
     use crate::network::detector::pass::Pass;
     use crate::network::difference::noise;
@@ -363,9 +363,9 @@ mod tests {
             let sums = moments(with, &raw, n, spectra);
             let by = Normalization::of_batch(&sums, spectra * length, &w, &b);
             let mut y = vec![0.0; result.length * step];
-            send(with, &by, way, &raw, &mut y, step);
+            normalize(with, &by, way, &raw, &mut y, step);
             let (mut back, mut dx) = (vec![0.0; raw.len()], vec![0.0; raw.len()]);
-            receive(with, &by, way, &raw, &to_lanes(&dy, spectra), step, &mut back);
+            receive_gradient(with, &by, way, &raw, &to_lanes(&dy, spectra), step, &mut back);
             let sums = rectify_back(with, &by, &raw, &mut back, spectra);
             let through = by.backward(&sums, spectra * length);
             normalize_back(with, &through, &raw, &back, &mut dx);

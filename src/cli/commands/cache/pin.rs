@@ -19,7 +19,7 @@ pub(crate) struct PinArguments {
     pipeline: PipelineArguments,
 }
 
-/// Takes the pin off a run.
+/// Unpins a run.
 #[derive(Debug, Args)]
 pub(crate) struct UnpinArguments {
     /// The run: its name, its id or the beginning of it, `last`, or `~1`, `~2` … back from it.

@@ -5,7 +5,7 @@ use super::{
     lanes::{Instructions, LANES},
     loss::Loss,
     model::{Model, Plain},
-    normalization::{moments, normalize_back, receive, rectify_back, send},
+    normalization::{moments, normalize, normalize_back, receive_gradient, rectify_back},
     pools::Pools,
 };
 use crate::network::{
@@ -20,7 +20,7 @@ pub(in crate::network) const INPUT_SCALE: f32 = 20.0;
 
 /// The signals of a group.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Activations {
     /// Spectra of the batch that it holds; the other lanes mean nothing.
     pub(super) lanes: usize,
     /// What each layer and, last, the head reads, with margins.
@@ -33,8 +33,8 @@ pub(super) struct Room {
     gradient: Vec<f32>,
     /// The gradient of what a layer yields before normalisation, with margins.
     padded: Vec<f32>,
-    pub(super) told: Vec<f32>,
-    pub(super) told_gradient: Vec<f32>,
+    pub(super) logits: Vec<f32>,
+    pub(super) logit_gradient: Vec<f32>,
     bottom: Pools,
     top: Pools,
     pooled: Vec<f32>,
@@ -49,7 +49,7 @@ pub(super) struct Room {
     pub(super) share: Vec<f32>,
 }
 
-impl Room {
+impl Activations {
     pub(super) fn new(model: &Model, channels: usize) -> Self {
         let convolutions: Vec<_> = (0..=model.layers.len()).map(|l| *model.reader(l)).collect();
         let hidden = &model.hidden.convolution;
@@ -73,8 +73,8 @@ impl Room {
                 .collect(),
             gradient: vec![0.0; largest],
             padded: vec![0.0; widest],
-            told: vec![0.0; told],
-            told_gradient: vec![0.0; told],
+            logits: vec![0.0; told],
+            logit_gradient: vec![0.0; told],
             bottom: pools(model.bottom),
             top: pools(model.top),
             pooled: vec![0.0; hidden.input_size()],
@@ -106,7 +106,7 @@ impl Room {
     }
 
     /// Normalises what `layer` yielded and hands it to its readers.
-    pub(super) fn send(
+    pub(super) fn normalize(
         &mut self,
         model: &Model,
         layer: usize,
@@ -118,7 +118,7 @@ impl Room {
             let from = convolution.interior().start + reader.feature * LANES;
             let to = convolution.interior().end;
             let step = convolution.inputs * LANES;
-            send(
+            normalize(
                 with,
                 by,
                 reader.way,
@@ -153,7 +153,7 @@ impl Room {
     /// Runs the heads on what they read, and the loss, and goes back to what the last layer yielded: gives the loss, and the
     /// sums that the last layer's normalisation needs. `share` is one over the size of the batch.
     #[expect(clippy::too_many_arguments, reason = "what goes in, and what comes out")]
-    pub(super) fn turn(
+    pub(super) fn backward_from_loss(
         &mut self,
         model: &Model,
         weights: &[f32],
@@ -170,7 +170,7 @@ impl Room {
             layer.convolution.forward(with, matrix, input, finish, output, step);
         };
         let last = model.layers.len();
-        apply(&model.head, &self.inputs[last], false, &mut self.told);
+        apply(&model.head, &self.inputs[last], false, &mut self.logits);
         // The bottom stands, each position twice, in what the next layer reads.
         let reader = model.layers[model.bottom].readers[0];
         let convolution = model.reader(reader.layer);
@@ -184,10 +184,10 @@ impl Room {
         apply(&model.count, &self.hidden, false, &mut self.counts);
         let parts = loss.evaluate(
             rows,
-            &self.told,
+            &self.logits,
             &self.counts,
             share,
-            &mut self.told_gradient,
+            &mut self.logit_gradient,
             &mut self.count_gradient,
         );
         let lanes = self.lanes;
@@ -202,13 +202,18 @@ impl Room {
             *gradient = if *value > 0.0 { *gradient } else { 0.0 };
         }
         back(&model.hidden, &self.pooled, &self.hidden_gradient, &mut self.pooled_gradient);
-        back(&model.head, &self.inputs[last], &self.told_gradient, &mut self.input_gradients[last]);
-        (parts, self.receive(model, model.top, by, with))
+        back(
+            &model.head,
+            &self.inputs[last],
+            &self.logit_gradient,
+            &mut self.input_gradients[last],
+        );
+        (parts, self.receive_gradient(model, model.top, by, with))
     }
 
     /// Collects the gradient of the result of `layer` from its readers and goes back through the rectifier: gives the sums
     /// that the normalisation needs.
-    fn receive(
+    fn receive_gradient(
         &mut self,
         model: &Model,
         layer: usize,
@@ -220,7 +225,7 @@ impl Room {
         for reader in &model.layers[layer].readers {
             let step = model.reader(reader.layer).inputs * LANES;
             let back = &self.input_gradients[reader.layer][reader.feature * LANES..];
-            receive(with, by, reader.way, &self.raw[layer], back, step, gradient);
+            receive_gradient(with, by, reader.way, &self.raw[layer], back, step, gradient);
         }
         let (bottom, top) = self.pooled_gradient.split_at(self.bottom.values.len());
         if layer == model.bottom {
@@ -233,7 +238,7 @@ impl Room {
 
     /// Goes back through normalisation and convolution of `layer` to its weights and its input, then to what the layer
     /// before it yielded, whose normalisation is `before`; gives the sums that it needs.
-    pub(super) fn retreat(
+    pub(super) fn backward_to_input(
         &mut self,
         model: &Model,
         layer: usize,
@@ -272,7 +277,7 @@ impl Room {
             &mut self.input_gradients[layer],
             convolution.inputs * LANES,
         );
-        Some(self.receive(model, layer - 1, before, with))
+        Some(self.receive_gradient(model, layer - 1, before, with))
     }
 }
 
