@@ -1,7 +1,7 @@
 //! Collects what nobody needs any more.
 //!
 //! What is kept: everything that is reached from the kept runs of every workspace, from pins, and from the leases and
-//! runs that are live; and whatever is younger than a period of grace. While something is collected the [gate](super::gate)
+//! runs that are live; and whatever is younger than a period of grace. While something is collected the gate
 //! is shut, so that whatever a run relies on is known by then. The files of runs that aren't kept go first, then
 //! records, then trees, then blobs, and before each step the cache is looked at again, so that at any instant what is still named is still there, and a
 //! result that a run has just looked up (which makes its record young) stays. If a run nevertheless comes to read

@@ -292,15 +292,14 @@ impl<'a, 'p> Mapping<'a, 'p> {
     ) -> Result<PartTurn<ChunkPlan>, StageError> {
         let Self { attempt, kind, .. } = *self;
         let (chunk, count) = (taken.part, rows.end - rows.start);
-        let plan = match taken.plan.take() {
-            Some(plan) => plan,
-            None => {
-                let plan = self.plan(chunk, &rows)?;
-                if self.is_known(chunk, plan.fingerprint)? {
-                    return Ok(PartTurn::Ended);
-                }
-                plan
+        let plan = if let Some(plan) = taken.plan.take() {
+            plan
+        } else {
+            let plan = self.plan(chunk, &rows)?;
+            if self.is_known(chunk, plan.fingerprint)? {
+                return Ok(PartTurn::Ended);
             }
+            plan
         };
         let tells = taken.tells;
         let tell = |wait: Wait<'_>| {

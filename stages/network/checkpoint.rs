@@ -95,12 +95,12 @@ impl Checkpoint {
         })
     }
 
-    /// The learned values, in the order of [`Layout::weights`].
+    /// The learned values, in the order of [`Layout::weights`](super::Layout::weights).
     pub fn weights(&self) -> &[f32] {
         &self.weights
     }
 
-    /// The running statistics, in the order of [`Layout::statistics`].
+    /// The running statistics, in the order of [`Layout::statistics`](super::Layout::statistics).
     pub fn statistics(&self) -> &[f32] {
         &self.statistics
     }

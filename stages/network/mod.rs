@@ -1,4 +1,4 @@
-//! The networks that read a spectrum and tell its Gaussian components: the [`detector`] and the [slots](slots) network.
+//! The networks that read a spectrum and tell its Gaussian components: the [`detector`] and the [`slots`] network.
 //!
 //! Start from [`Training`] to train, from [`Predictor`] to predict and from [`Checkpoint`] to store what was learned; they
 //! serve both networks. Everything works on flat arrays; nothing here knows files, stages or pipelines.

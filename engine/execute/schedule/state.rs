@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::task::Sought;
+use super::sought::Sought;
 use crate::{
     base::{digest::Digest, outcome::Outcome},
     cache::wait::LOOK,

@@ -6,12 +6,12 @@ use std::{
     thread,
 };
 
-use super::{Run, RunState};
+use super::{run::Run, sought::Sought, state::RunState};
 use crate::{
     artifact::{input_error::InputFileError, input_file::Reading},
     base::{chain::chain, digest::Digest, outcome::Outcome},
     cache::{
-        Bundle, CacheError, Flaw, Lease, Publication, Publisher, Staging,
+        Bundle, CacheError, Lease, Publication, Publisher, Staging,
         wait::{LOOK, Wait, Waiting},
     },
     execute::{
@@ -65,22 +65,10 @@ impl From<CacheError> for End {
     }
 }
 
-/// A stage that isn't known, and is to be computed as soon as nobody else does.
-pub(super) struct Sought {
-    resolved: Resolved,
-    /// What is wrong with the result that is there.
-    damage: Option<Flaw>,
-    /// Whether a stage of this run comes to the same.
-    twin: bool,
-    /// Whether parts of it were computed here while another process did, too.
-    helped: bool,
-    waiting: Waiting,
-}
-
 /// What came of a turn at a stage.
 pub(super) enum Turn {
     /// It ended. What is to be published before it has truly ended comes with the report.
-    Ended(StageReport, Option<Box<Bundle>>),
+    Ended(Box<StageReport>, Option<Box<Bundle>>),
     /// Somebody else computes it now.
     Busy(Box<Sought>),
 }
@@ -112,7 +100,7 @@ impl Run<'_> {
             Err(end) => end,
         };
         let (report, bundle) = self.finish(index, end, report, publisher);
-        Turn::Ended(report, bundle)
+        Turn::Ended(Box::new(report), bundle)
     }
 
     /// What becomes of a stage, however long somebody else computes it.

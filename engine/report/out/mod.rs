@@ -5,7 +5,7 @@
 //! no stage makes any more goes, unless somebody edited it.
 //!
 //! The folder, and every folder in it, may be a link to another disk. Whatever is removed there was placed there: the
-//! folder's own document, [`state`], tells size, inode and times of each file.
+//! folder's own document, `state`, tells size, inode and times of each file.
 
 mod error;
 mod folder;
