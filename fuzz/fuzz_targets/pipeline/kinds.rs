@@ -2,7 +2,7 @@
 
 use pipe_engine::{
     ArtifactType, Exactness, Fault, Format, InputPort, OutputPort, Registry, RowMap, RowsFrom,
-    Shape, Stage, StageError, Work,
+    Shape, StageContext, StageError, StageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,7 @@ impl Default for GenerateConfig {
 /// Row-mapped, by a key.
 struct Generate;
 
-impl Stage for Generate {
+impl StageKind for Generate {
     type Config = GenerateConfig;
     const KIND: &'static str = "generate";
     const ABOUT: &'static str = "Makes spectra.";
@@ -105,7 +105,7 @@ impl Stage for Generate {
         })
     }
 
-    fn run(_: &GenerateConfig, _: &Work<'_>) -> Result<(), StageError> {
+    fn run(_: &GenerateConfig, _: &StageContext<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }
@@ -122,7 +122,7 @@ struct TrainConfig {
 /// Iterated, with a required key, and inputs of which one may be missing.
 struct Train;
 
-impl Stage for Train {
+impl StageKind for Train {
     type Config = TrainConfig;
     const KIND: &'static str = "train";
     const ABOUT: &'static str = "Trains.";
@@ -138,7 +138,7 @@ impl Stage for Train {
         Shape::Steps { extent: Some("epochs") }
     }
 
-    fn run(_: &TrainConfig, _: &Work<'_>) -> Result<(), StageError> {
+    fn run(_: &TrainConfig, _: &StageContext<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }
@@ -150,7 +150,7 @@ struct ScoreConfig {}
 
 struct Score;
 
-impl Stage for Score {
+impl StageKind for Score {
     type Config = ScoreConfig;
     const KIND: &'static str = "score";
     const ABOUT: &'static str = "Scores.";
@@ -161,7 +161,7 @@ impl Stage for Score {
     const OUTPUTS: &'static [OutputPort] =
         &[OutputPort::new("metrics", ArtifactType::new("metrics", Format::Document), "scores")];
 
-    fn run(_: &ScoreConfig, _: &Work<'_>) -> Result<(), StageError> {
+    fn run(_: &ScoreConfig, _: &StageContext<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }

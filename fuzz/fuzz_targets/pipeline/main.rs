@@ -10,7 +10,8 @@ use std::{path::PathBuf, sync::LazyLock};
 use libfuzzer_sys::fuzz_target;
 use pipe_engine::{
     Registry,
-    pipeline::{Complaints, Input, Pipeline, Task, load_text},
+    graph::{Input, Pipeline, Task},
+    load::{Complaints, load_text},
 };
 
 /// A folder with a few files that a pipeline may name; only looked at.
