@@ -4,7 +4,7 @@ use std::{io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::Exi
 
 use thiserror::Error;
 
-use super::take::TakeError;
+use super::take_error::TakeError;
 use crate::{
     artifact::{input_error::InputFileError, materialize::MaterializeError},
     base::interrupt::Interrupted,

@@ -9,13 +9,13 @@ use std::{
     fs::{self, File, Metadata, Permissions},
     io,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
-use rayon::prelude::*;
-use rustix::fs::OFlags;
-use thiserror::Error;
-
+use super::{
+    lead::{Lead, Surroundings, real, relative},
+    take_error::TakeError,
+};
 use crate::{
     artifact::artifact::Artifact,
     base::{
@@ -24,87 +24,13 @@ use crate::{
         hash::hash,
         interrupt::{Interrupt, Interrupted},
         link::Link,
-        shown_path::{escaped, special},
-        tree::{ArtifactPath, BadPath, Entry, Listing, Tree, TreeError},
+        shown_path::special,
+        tree::{ArtifactPath, Entry, Listing, Tree},
     },
     cache::{CacheError, FEW, Staged, Staging},
 };
-
-/// Why what a command wrote is no artifact.
-#[derive(Debug, Error)]
-pub(crate) enum TakeError {
-    /// It is neither a file, a folder nor a link.
-    #[error(
-        "the command made `{}` {what}, which can't be kept: an output is made of files and folders",
-        escaped(path)
-    )]
-    Special {
-        /// Where it stands, from the output's name on.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
-    /// Its name isn't Unicode.
-    #[error("the command made `{}`, whose name is not UTF-8 and can't be kept: let it use another name", escaped(.0))]
-    NotUnicode(PathBuf),
-    /// It has a path that an artifact can't have.
-    #[error("the command made `{}`, whose path can't be kept", escaped(path))]
-    Name {
-        /// Where it stands, from the output's name on.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BadPath,
-    },
-    /// A link leads out of the output.
-    #[error(
-        "the command made the link `{}` to `{}`, which is outside of the output: let it copy what the link leads to",
-        escaped(path),
-        escaped(target)
-    )]
-    Leaves {
-        /// Where it stands, from the output's name on.
-        path: PathBuf,
-        /// What it says.
-        target: PathBuf,
-    },
-    /// A link leads to nothing.
-    #[error(
-        "the command made the link `{}` to `{}`, where there is nothing",
-        escaped(path),
-        escaped(target)
-    )]
-    Dangling {
-        /// Where it stands, from the output's name on.
-        path: PathBuf,
-        /// What it says.
-        target: PathBuf,
-    },
-    /// It can't be read.
-    #[error("the command made `{}`, which can't be read", escaped(path))]
-    Unreadable {
-        /// Where it stands, from the output's name on.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It is an input that has changed.
-    #[error("the command made `{}` a link to an input that changed while it ran", escaped(.0))]
-    Changed(PathBuf),
-    /// It can't stand together.
-    #[error("what the command made can't be the output `{output}`")]
-    Tree {
-        /// The output.
-        output: String,
-        /// Why not.
-        source: TreeError,
-    },
-    /// The cache failed.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    /// The run was stopped.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-}
+use rayon::prelude::*;
+use rustix::fs::OFlags;
 
 /// Takes what a command wrote.
 pub(crate) struct Taking<'a> {
@@ -129,20 +55,6 @@ struct Found {
     movable: bool,
     /// What it must be, if it is an input.
     input: Option<Digest>,
-}
-
-/// Where a link leads.
-enum Lead {
-    /// To this place within the artifact, which may be a link.
-    Within(PathBuf),
-    /// To this path of an input.
-    Input(String, PathBuf),
-    /// To something else that the command made.
-    Sandbox(PathBuf),
-    /// To this file of the user's, which an input is.
-    User(Entry, PathBuf),
-    Out,
-    Nothing,
 }
 
 /// What was found of an output so far.
@@ -204,52 +116,9 @@ impl Taking<'_> {
         search.finish()
     }
 
-    /// Where the link `link` leads: `base` is the folder of the output within which it stands.
     fn lead(&self, link: &Path, base: Option<&Path>) -> Lead {
-        /// As many as Linux follows.
-        const MOST: usize = 40;
-        let mut at = link.to_owned();
-        for _ in 0..MOST {
-            let Ok(target) = fs::read_link(&at) else { return Lead::Nothing };
-            let joined = at.parent().unwrap_or(&at).join(target);
-            at = real(&joined);
-            if let Some(base) = base
-                && at.starts_with(base)
-            {
-                return match fs::symlink_metadata(&at) {
-                    Ok(_) => Lead::Within(at),
-                    Err(_) => Lead::Nothing,
-                };
-            }
-            for (name, place) in self.places {
-                if let Ok(within) = at.strip_prefix(place) {
-                    return Lead::Input(name.clone(), within.to_owned());
-                }
-            }
-            match fs::symlink_metadata(&at) {
-                Ok(meta) if meta.is_symlink() => {}
-                Ok(_) if at.starts_with(self.sandbox) => return Lead::Sandbox(at),
-                Ok(_) => {
-                    return match self.user_file(&at) {
-                        Some(entry) => Lead::User(entry, at),
-                        None => Lead::Out,
-                    };
-                }
-                Err(_) => return Lead::Nothing,
-            }
-        }
-        Lead::Nothing
-    }
-
-    /// The file of an input that the user's file at `path` is: a large one is handed out as a link to it.
-    fn user_file(&self, path: &Path) -> Option<Entry> {
-        self.inputs.values().find_map(|artifact| {
-            let base = artifact.outside_path()?;
-            let is_it = |entry: &&Entry| {
-                fs::canonicalize(entry.path.under(base)).is_ok_and(|file| file == path)
-            };
-            artifact.tree().files().iter().find(is_it).cloned()
-        })
+        let Self { sandbox, inputs, places, .. } = *self;
+        Surroundings { sandbox, inputs, places }.lead(link, base)
     }
 }
 
@@ -549,36 +418,6 @@ fn copy(mut from: &File, to: &Path) -> Result<(), CacheError> {
         io::copy(&mut from, &mut to)
     });
     copied.map(drop).map_err(CacheError::io("write", to))
-}
-
-/// The path without links in all but its last part.
-fn real(path: &Path) -> PathBuf {
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => {
-            fs::canonicalize(parent).unwrap_or_else(|_| real(parent)).join(name)
-        }
-        // It ends with `..`.
-        (Some(parent), None) => fs::canonicalize(path).unwrap_or_else(|_| {
-            let mut above = real(parent);
-            above.pop();
-            above
-        }),
-        (None, _) => path.to_owned(),
-    }
-}
-
-/// How a link in `folder` leads to `target`, both seen from the same place; `None` if that isn't Unicode.
-fn relative(folder: &Path, target: &Path) -> Option<String> {
-    let names = |path: &Path| -> Option<Vec<String>> {
-        let names = path.components().filter(|part| matches!(part, Component::Normal(_)));
-        names.map(|part| part.as_os_str().to_str().map(str::to_owned)).collect()
-    };
-    let (folder, target) = (names(folder)?, names(target)?);
-    let shared = folder.iter().zip(&target).take_while(|(a, b)| a == b).count();
-    let climbs = folder.len() - shared;
-    let mut parts = vec![".."; climbs];
-    parts.extend(target[shared..].iter().map(String::as_str));
-    Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
 }
 
 #[cfg(test)]

@@ -35,6 +35,35 @@ fn the_help_lists_the_commands_and_the_exit_codes() {
     assert!(wrong.stderr.contains("run"), "{}", wrong.stderr);
 }
 
+/// The help of the program and of every subcommand, in one text.
+fn whole_help() -> String {
+    fn collect(folder: &Folder, words: &[&str], all: &mut String) {
+        let asked: Vec<&str> = words.iter().copied().chain(["--help"]).collect();
+        let help = folder.pipe(&asked);
+        assert_eq!(help.code, Some(0), "{words:?}: {}", help.stderr);
+        let title = [&["pipe"], words].concat().join(" ");
+        all.push_str(&format!("==> {title} <==\n{}\n", help.stdout));
+        let commands = help.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
+        for line in commands.take_while(|line| line.starts_with("  ")) {
+            if let Some(command) =
+                line.split_whitespace().next().filter(|_| !line.starts_with("   "))
+            {
+                collect(folder, &[words, &[command]].concat(), all);
+            }
+        }
+    }
+    let mut all = String::new();
+    collect(&Folder::empty(), &[], &mut all);
+    all
+}
+
+/// To be read as a whole by whoever changes a word of it: `INSTA_UPDATE=always cargo test --release --test cli whole_help`
+/// writes it anew.
+#[test]
+fn the_whole_help_reads_as_it_was_reviewed() {
+    insta::assert_snapshot!("help", whole_help());
+}
+
 #[test]
 fn init_begins_a_sound_pipeline_and_overwrites_nothing() {
     let folder = Folder::empty();
