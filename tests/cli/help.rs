@@ -1,5 +1,7 @@
 //! Help, new pipelines, completions.
 
+use std::fmt::Write as _;
+
 use crate::support::Folder;
 
 #[test]
@@ -42,7 +44,7 @@ fn whole_help() -> String {
         let help = folder.pipe(&asked);
         assert_eq!(help.code, Some(0), "{words:?}: {}", help.stderr);
         let title = [&["pipe"], words].concat().join(" ");
-        all.push_str(&format!("==> {title} <==\n{}\n", help.stdout));
+        let _ = writeln!(all, "==> {title} <==\n{}", help.stdout);
         let commands = help.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
         for line in commands.take_while(|line| line.starts_with("  ")) {
             if let Some(command) =
