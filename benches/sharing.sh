@@ -53,7 +53,7 @@ for what in stages items; do
       mapfile -t runs < <(for _ in 1 2 3; do (once "$pipe" "$what" "$processes" "$hosts"); done | sort -n)
       read -r ms computed <<<"${runs[1]}"
       alone="${alone:-$ms}"
-      awk -v what="$what" -v n="$processes" -v hosts="$hosts" -v pipe="${pipe: -40}" -v ms="$ms" -v alone="$alone" -v computed="$computed" \
+      awk -v what="$what" -v n="$processes" -v hosts="$hosts" -v pipe="$pipe" -v ms="$ms" -v alone="$alone" -v computed="$computed" \
         'BEGIN { printf "%-8s %9d %6d  %-40s %10.2f %9.0f%% %9d\n", what, n, hosts, pipe, ms / 1000, 100 * alone / n / ms, computed }'
     done
   done
