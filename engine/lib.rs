@@ -33,6 +33,7 @@ pub use self::{
         zarr::{ArrayReader, ArraySpec, ArrayWriter, GroupReader, GroupWriter, Scalar, ZarrError},
     },
     base::{
+        chain::chain,
         descendants::adopt_orphans,
         digest::{Digest, Fingerprint, NotHex},
         exactness::Exactness,

@@ -1,7 +1,7 @@
 //! An error with its causes.
 
 /// An error and its causes, from the outermost, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

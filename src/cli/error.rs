@@ -121,16 +121,7 @@ impl CommandError {
 
     /// The message, with its causes.
     fn text(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            let more = error.to_string();
-            if !text.ends_with(&more) {
-                text = format!("{text}: {more}");
-            }
-            source = error.source();
-        }
-        text
+        pipe_engine::chain(self)
     }
 
     fn hint(&self) -> Option<&'static str> {
