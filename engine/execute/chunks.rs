@@ -329,6 +329,10 @@ impl<'a, 'p> Mapping<'a, 'p> {
         };
         let began = Instant::now();
         attempt.threads.install(|| kind.run(&config, &context))?;
+        // What the user's files were when they were hashed must be what the chunk has read: it is published for itself.
+        for source in attempt.resolved.sources.values() {
+            source.check_unchanged()?;
+        }
         let made = finish(context)?;
         let mut provenance = attempt.provenance(self.started, began.elapsed().as_secs_f64());
         provenance.notes.clone_from(&made.notes);
